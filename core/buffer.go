@@ -1,0 +1,40 @@
+package core
+
+import "sync"
+
+// buffer is a recycled byte slice. It holds no channel, timer or pointer, so it
+// may cross synctest bubbles.
+type buffer struct{ b []byte }
+
+// bufferClasses are the capacities that are recycled. The largest holds a batch;
+// what is larger is made for its message and
+// left to the collector, so that one huge message keeps no memory.
+var bufferClasses = [...]int{512, 2 << 10, 8 << 10, maxSmall, 64 << 10}
+
+var bufferPools [len(bufferClasses)]sync.Pool
+
+// getBuffer returns a buffer of length 0 and at least n bytes of capacity.
+func getBuffer(n int) *buffer {
+	for i, size := range bufferClasses {
+		if n > size {
+			continue
+		}
+		if v := bufferPools[i].Get(); v != nil {
+			return v.(*buffer)
+		}
+		return &buffer{make([]byte, 0, size)}
+	}
+	return &buffer{make([]byte, 0, n)}
+}
+
+// put recycles the buffer. The caller keeps no slice of it.
+func (b *buffer) put() {
+	for i, size := range bufferClasses {
+		if cap(b.b) == size {
+			poison(b.b[:size])
+			b.b = b.b[:0]
+			bufferPools[i].Put(b)
+			return
+		}
+	}
+}

@@ -1,0 +1,247 @@
+package core
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// errTimeout is the end of a call by its own time-out option.
+var errTimeout = fmt.Errorf("%w (time-out of the call)", context.DeadlineExceeded)
+
+// result is what became of a call.
+type result struct {
+	resp    []byte
+	outcome Outcome
+	err     error
+}
+
+func notSent(err error) result { return result{outcome: OutcomeNotSent, err: err} }
+
+// roundTrip makes one call over the session: it queues the request and waits
+// for the answer, for ctx, for the time-out or for the end of the session,
+// whichever comes first.
+func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte, timeout int64) result {
+	if len(req) > s.maxSend {
+		return notSent(fmt.Errorf("%w: request of %d bytes, limit %d; raise Config.MaxMessage on both nodes",
+			ErrMessageTooLarge, len(req), s.maxSend))
+	}
+	if s.goaway.Load() {
+		return notSent(fmt.Errorf("%w: the peer is shutting down", ErrDraining))
+	}
+	r := outRequest{handler: handler, payload: req, deadline: timeout}
+	if d, ok := ctx.Deadline(); ok {
+		if at := s.m.at(d); timeout == 0 || at < timeout {
+			r.deadline = at
+		}
+	}
+	sl, err := s.calls.get()
+	if err != nil {
+		return notSent(s.tableError(err))
+	}
+	sl.dst, sl.deadline = dst, timeout
+	if err := s.calls.open(sl); err != nil {
+		return notSent(err)
+	}
+	s.busy.Add(1)
+	if timeout != 0 {
+		s.watch(timeout)
+	}
+	s.send(ctx, sl, &r)
+	s.await(ctx, sl)
+	res := result{sl.resp, sl.outcome, sl.err}
+	s.calls.put(sl)
+	s.release()
+	return res
+}
+
+func (s *session) tableError(err error) error {
+	if err == ErrOverloaded { //nolint:errorlint // The table returns it as it is.
+		return fmt.Errorf("%w: %d calls to this peer are in progress", err, s.calls.limit)
+	}
+	return err
+}
+
+// send queues the request, waiting for room while output is over its limit. It
+// returns when the request is queued or the call is over.
+func (s *session) send(ctx context.Context, sl *slot, r *outRequest) {
+	for {
+		wait, ok := s.w.appendRequest(sl, s.side, r)
+		if wait == nil || !ok {
+			return
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return
+		case <-sl.token:
+			// Claimed while waiting: hand the token back for await.
+			sl.token <- struct{}{}
+			return
+		}
+	}
+}
+
+// await waits until the call is complete.
+func (s *session) await(ctx context.Context, sl *slot) {
+	done := ctx.Done()
+	if done == nil {
+		<-sl.token
+		return
+	}
+	select {
+	case <-sl.token:
+		return
+	case <-done:
+	}
+	if s.calls.claim(sl) {
+		err, code := contextEnd(ctx)
+		s.abandon(sl, err, code)
+	}
+	// Whoever claimed the call is about to complete it; none of them waits for
+	// anything.
+	<-sl.token
+}
+
+// contextEnd returns why ctx ended and the code that tells the peer.
+func contextEnd(ctx context.Context) (error, wire.Code) {
+	err, code := ctx.Err(), wire.CodeCanceled
+	if err == context.DeadlineExceeded { //nolint:errorlint // Err returns one of two values.
+		code = wire.CodeDeadline
+	}
+	if cause := context.Cause(ctx); cause != nil && cause != err { //nolint:errorlint // Identity is meant.
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return err, code
+}
+
+// complete finishes a claimed call with an answer.
+func (s *session) complete(sl *slot, outcome Outcome, err error) {
+	sl.outcome, sl.err = outcome, err
+	sl.token <- struct{}{}
+}
+
+// release ends the accounting of a call, after its last frame was queued.
+func (s *session) release() {
+	if s.busy.Add(-1) == 0 && s.m.draining.Load() {
+		s.m.signalDrained()
+	}
+}
+
+// onResponse completes the call that a RESPONSE answers, or begins to put the
+// message together.
+func (s *session) onResponse(f *wire.Frame) error {
+	r, err := wire.ParseResponse(f)
+	if err != nil {
+		return err
+	}
+	if f.Codec != 0 || f.Dict != 0 {
+		return fmt.Errorf("%w: RESPONSE with codec %d, which was not agreed on", wire.ErrMalformed, f.Codec)
+	}
+	if f.Flags&wire.FlagFragmented != 0 {
+		return s.beginResponse(f.ID, &r)
+	}
+	if sl := s.calls.take(f.ID); sl != nil {
+		s.deliver(sl, r.Payload, false)
+	}
+	return nil
+}
+
+// deliver completes a claimed call with a response, which is copied unless it
+// is owned, that is, made for this call.
+func (s *session) deliver(sl *slot, payload []byte, owned bool) {
+	switch {
+	case payload == nil:
+		sl.resp = sl.dst
+	case sl.dst == nil && (owned || len(payload) == 0):
+		sl.resp = payload[:len(payload):len(payload)]
+		if !owned {
+			sl.resp = []byte{}
+		}
+	default:
+		sl.resp = append(sl.dst, payload...)
+	}
+	s.complete(sl, OutcomeMaybeRun, nil)
+}
+
+// beginResponse reserves memory for a response in parts.
+func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
+	if err := s.reserve(r.Size); err != nil {
+		if sl := s.calls.take(id); sl != nil {
+			s.abandon(sl, fmt.Errorf("response of %d bytes: %w", r.Size, err), wire.CodeCanceled)
+		}
+		return nil
+	}
+	pending, twice := s.calls.setPartial(id, newAssembly(r.Size))
+	if !pending || twice {
+		s.held.Add(-int64(r.Size))
+	}
+	if twice {
+		return fmt.Errorf("%w: two responses to call %v", wire.ErrMalformed, id)
+	}
+	return s.onResponsePart(id, r.Payload)
+}
+
+// onResponsePart adds a part to a response and completes its call with the last
+// one. Parts of calls that are over are dropped.
+func (s *session) onResponsePart(id wire.CallID, part []byte) error {
+	a, pending := s.calls.partialOf(id)
+	switch {
+	case !pending:
+		return nil
+	case a == nil:
+		return fmt.Errorf("%w: FRAGMENT without a message on call %v", wire.ErrMalformed, id)
+	case !a.add(part):
+		return fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, a.size, id)
+	case !a.complete():
+		return nil
+	}
+	if sl := s.calls.take(id); sl != nil {
+		s.freePartial(sl)
+		s.deliver(sl, a.buf, true)
+	}
+	return nil
+}
+
+// freePartial gives back the reservation of a claimed call's response in parts.
+func (s *session) freePartial(sl *slot) {
+	if a := s.calls.takePartial(sl); a != nil {
+		s.held.Add(-int64(a.size))
+	}
+}
+
+// reserve takes room for a message in parts of size bytes, which the peer
+// announced.
+func (s *session) reserve(size uint64) error {
+	if size > uint64(s.m.cfg.MaxMessage) {
+		return fmt.Errorf("%w: limit %d; raise Config.MaxMessage on both nodes", ErrMessageTooLarge, s.m.cfg.MaxMessage)
+	}
+	if s.held.Add(int64(size)) > int64(s.m.cfg.MaxReassembly) {
+		s.held.Add(-int64(size))
+		return fmt.Errorf("%w: Config.MaxReassembly (%d bytes) is in use", ErrOverloaded, s.m.cfg.MaxReassembly)
+	}
+	return nil
+}
+
+// onStatus completes the call that an ERROR or REFUSED answers.
+func (s *session) onStatus(f *wire.Frame) error {
+	st, err := wire.ParseStatus(f)
+	if err != nil {
+		return err
+	}
+	sl := s.calls.take(f.ID)
+	if sl == nil {
+		return nil
+	}
+	s.freePartial(sl)
+	if f.Type == wire.TypeRefused {
+		// What is left of a large request would be in vain.
+		s.w.dropLarge(sl)
+		s.complete(sl, OutcomeRefused, refusedError(st))
+		return nil
+	}
+	outcome, err := answerError(st)
+	s.complete(sl, outcome, err)
+	return nil
+}

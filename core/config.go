@@ -1,0 +1,213 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+	"github.com/gridmux/gridmux/transport"
+)
+
+// Node is a member of the cluster.
+type Node struct {
+	// Name identifies the node, at most 255 bytes. Empty: Addr is the name.
+	Name string
+	// Addr is what the other nodes dial, in the form of the transport: host and
+	// port for websocket, any string for inmem.
+	Addr string
+}
+
+// Config describes a node. The zero value of every limit and time-out stands
+// for the default that its comment states; negative values are errors.
+type Config struct {
+	// Cluster must be the same on both sides of a connection, so that a
+	// staging node never joins production. At most 255 bytes.
+	Cluster string
+	// Local is this node. Its Addr, or Listen, is required.
+	Local Node
+	// Listen is the address that Start binds; empty: Local.Addr.
+	Listen string
+	// Peers are the other nodes. Local may be among them and is skipped, so
+	// that all nodes can share one list.
+	Peers []Node
+	// Transport carries the frames. Required.
+	Transport transport.Transport
+	// AllowInsecure lets the node talk over links that prove nothing about who
+	// is at the other end: everything but mutual TLS and links that never leave
+	// the process. Whoever reaches the port is then believed.
+	AllowInsecure bool
+	// OnState is told of every change of a peer's state: in order per peer,
+	// from a goroutine of its own, so that it may block without holding up
+	// anything but later changes of the same peer. Changes that it is too slow
+	// for are dropped in pairs; the last one always arrives.
+	OnState func(StateChange)
+	// Logger gets one line per change of a peer's state, never one per attempt,
+	// and the stacks of handlers that panic. Nil: nothing is logged.
+	Logger *slog.Logger
+
+	// MaxMessage is the largest request or response in bytes, in either
+	// direction. Default 16 MiB, at most 1 GiB.
+	MaxMessage int
+	// MaxCalls bounds the calls that this node has in progress towards one peer
+	// and those that a peer has towards it. A call beyond it fails with
+	// [ErrOverloaded] and [OutcomeNotSent]. Default 262 144.
+	MaxCalls int
+	// MaxHandlers bounds the handlers that run at once for one peer, counted
+	// until the handler returned and its result is queued. A request over it
+	// is refused with [ErrOverloaded]; it is never queued, since handlers that
+	// call each other would deadlock. Default 1 000.
+	MaxHandlers int
+	// MaxHandlersTotal is the same for all peers together. Default 10 000.
+	MaxHandlersTotal int
+	// MaxOutput is the number of bytes queued for one peer above which callers
+	// wait, each with its own context. Default 8 MiB.
+	MaxOutput int
+	// MaxReassembly bounds the bytes of messages over 32 KiB that one peer may
+	// have under way towards this node, reserved by their announced size until
+	// the handler or the caller is done with them. A request over it is refused
+	// with [ErrOverloaded]. Default 64 MiB, at least MaxMessage.
+	MaxReassembly int
+
+	// ConnectTimeout bounds one attempt to connect, from dialling to the end of
+	// the handshake, and the handshake of an inbound connection. Default 5 s.
+	ConnectTimeout time.Duration
+	// MaxBackoff caps the pause between attempts to connect, which doubles from
+	// 100 ms; the actual pause is a random part of it. Default 3 s.
+	MaxBackoff time.Duration
+	// KeepAlive is the time without anything received after which a peer is
+	// pinged. Default 5 s.
+	KeepAlive time.Duration
+	// KeepAliveTimeout is the time that a pinged peer has to send anything
+	// before the connection is given up. A silent peer is noticed after at most
+	// 2*KeepAlive + KeepAliveTimeout. Default 5 s.
+	KeepAliveTimeout time.Duration
+}
+
+const (
+	defaultMaxMessage       = 16 << 20
+	limitMaxMessage         = 1 << 30
+	defaultMaxCalls         = 1 << 18
+	limitMaxCalls           = 1 << 24
+	defaultMaxHandlers      = 1000
+	defaultMaxHandlersTotal = 10_000
+	defaultMaxOutput        = 8 << 20
+	defaultMaxReassembly    = 64 << 20
+	defaultConnectTimeout   = 5 * time.Second
+	defaultMaxBackoff       = 3 * time.Second
+	defaultKeepAlive        = 5 * time.Second
+	maxHandlerID            = 255
+)
+
+// configError names the field and the remedy.
+func configError(field, problem, remedy string) error {
+	return fmt.Errorf("gridmux: NewManager: Config.%s %s: %s", field, problem, remedy)
+}
+
+// normalize returns the configuration with names and defaults filled in, the
+// peers without the local node, or what is wrong with it.
+func (cfg Config) normalize() (Config, error) {
+	if cfg.Transport == nil {
+		return cfg, configError("Transport", "is nil", "set it to websocket.New(...) or to a node of inmem.NewNetwork()")
+	}
+	if cfg.Local.Addr == "" && cfg.Listen == "" {
+		return cfg, configError("Local.Addr", "is empty", "set it to the address that the other nodes dial, or set Listen")
+	}
+	if cfg.Local.Name == "" {
+		cfg.Local.Name = cfg.Local.Addr
+	}
+	if cfg.Local.Name == "" {
+		return cfg, configError("Local.Name", "is empty and there is no Local.Addr to stand in for it", "name the node")
+	}
+	if cfg.Listen == "" {
+		cfg.Listen = cfg.Local.Addr
+	}
+	if err := checkName("Local.Name", cfg.Local.Name); err != nil {
+		return cfg, err
+	}
+	if len(cfg.Cluster) > wire.MaxName {
+		return cfg, configError("Cluster", fmt.Sprintf("has %d bytes", len(cfg.Cluster)), fmt.Sprintf("use at most %d", wire.MaxName))
+	}
+	peers, err := cfg.remotePeers()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Peers = peers
+	err = errors.Join(
+		limit("MaxMessage", &cfg.MaxMessage, defaultMaxMessage, limitMaxMessage),
+		limit("MaxCalls", &cfg.MaxCalls, defaultMaxCalls, limitMaxCalls),
+		limit("MaxHandlers", &cfg.MaxHandlers, defaultMaxHandlers, limitMaxCalls),
+		limit("MaxHandlersTotal", &cfg.MaxHandlersTotal, defaultMaxHandlersTotal, limitMaxCalls),
+		limit("MaxOutput", &cfg.MaxOutput, defaultMaxOutput, limitMaxMessage),
+		limit("MaxReassembly", &cfg.MaxReassembly, max(defaultMaxReassembly, cfg.MaxMessage), limitMaxMessage),
+		limit("ConnectTimeout", &cfg.ConnectTimeout, defaultConnectTimeout, time.Hour),
+		limit("MaxBackoff", &cfg.MaxBackoff, defaultMaxBackoff, time.Hour),
+		limit("KeepAlive", &cfg.KeepAlive, defaultKeepAlive, 24*time.Hour),
+		limit("KeepAliveTimeout", &cfg.KeepAliveTimeout, defaultKeepAlive, 24*time.Hour),
+		cfg.checkReassembly(),
+	)
+	return cfg, err
+}
+
+func (cfg *Config) checkReassembly() error {
+	if cfg.MaxReassembly < cfg.MaxMessage {
+		return configError("MaxReassembly", fmt.Sprintf("is %d, less than MaxMessage (%d)", cfg.MaxReassembly, cfg.MaxMessage),
+			"raise it, or no message of the permitted size could arrive")
+	}
+	return nil
+}
+
+func checkName(field, name string) error {
+	if len(name) > wire.MaxName {
+		return configError(field, fmt.Sprintf("has %d bytes", len(name)), fmt.Sprintf("use at most %d", wire.MaxName))
+	}
+	return nil
+}
+
+func (cfg *Config) remotePeers() ([]Node, error) {
+	names, addrs := map[string]int{}, map[string]int{}
+	var out []Node
+	for i, n := range cfg.Peers {
+		field := fmt.Sprintf("Peers[%d]", i)
+		if n.Name == "" {
+			n.Name = n.Addr
+		}
+		if n.Name == "" {
+			return nil, configError(field, "has neither Name nor Addr", "set both, or remove it")
+		}
+		if err := checkName(field+".Name", n.Name); err != nil {
+			return nil, err
+		}
+		if n.Name == cfg.Local.Name {
+			continue
+		}
+		if n.Addr == "" {
+			return nil, configError(field+".Addr", fmt.Sprintf("is empty for node %q", n.Name), "set the address that it is dialled at")
+		}
+		if j, ok := names[n.Name]; ok {
+			return nil, configError(field+".Name", fmt.Sprintf("%q is already the name of Peers[%d]", n.Name, j), "names identify nodes: make them unique")
+		}
+		if j, ok := addrs[n.Addr]; ok || n.Addr == cfg.Local.Addr {
+			owner := "Local"
+			if ok {
+				owner = fmt.Sprintf("Peers[%d]", j)
+			}
+			return nil, configError(field+".Addr", fmt.Sprintf("%q is already the address of %s", n.Addr, owner), "give every node its own")
+		}
+		names[n.Name], addrs[n.Addr] = i, i
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// limit replaces a zero by its default and refuses what is out of range.
+func limit[T int | time.Duration](field string, v *T, def, maximum T) error {
+	switch {
+	case *v == 0:
+		*v = def
+	case *v < 0 || *v > maximum:
+		return configError(field, fmt.Sprintf("is %v", *v), fmt.Sprintf("use 0 for the default of %v, or up to %v", def, maximum))
+	}
+	return nil
+}

@@ -1,0 +1,268 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// Connection is the durable handle to one node. It outlives the links that come
+// and go beneath it; it is got from [Manager.Connection] and never closed by
+// itself. All methods may be called from any goroutine.
+type Connection struct {
+	m       *Manager
+	node    Node
+	unknown bool
+	dials   bool // the local node makes the connection, not the peer
+
+	current atomic.Pointer[session]
+	notify  notifier
+
+	mu       sync.Mutex
+	state    State
+	since    time.Time // of the state
+	lastErr  error     // of the last attempt or session
+	attempts int       // since the last session
+	backoff  int       // doublings of the pause
+	dialing  bool
+	changed  chan struct{} // closed at the next change; nil: nobody waits
+}
+
+var errNilContext = errors.New("the context is nil: pass context.Background() for none")
+
+func newConnection(m *Manager, n Node) *Connection {
+	return &Connection{m: m, node: n, since: m.epoch, notify: notifier{fn: m.cfg.OnState}}
+}
+
+// Peer returns the name of the node at the other end.
+func (c *Connection) Peer() string {
+	if c == nil {
+		return ""
+	}
+	return c.node.Name
+}
+
+// State returns what is known of the peer at the moment.
+func (c *Connection) State() State {
+	if c == nil || c.unknown {
+		return StateIdle
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state
+}
+
+// attach makes s the current session and starts it. It reports false after
+// Close.
+func (c *Connection) attach(s *session) bool {
+	if !c.m.addSession(s) {
+		return false
+	}
+	c.mu.Lock()
+	old := c.current.Swap(s)
+	c.attempts, c.lastErr = 0, nil
+	c.setStateLocked(StateConnected, nil)
+	c.mu.Unlock()
+	s.start()
+	if old != nil {
+		old.end(errSuperseded, wire.CodeSuperseded)
+	}
+	return true
+}
+
+// sessionEnded is told by s that it is over.
+func (c *Connection) sessionEnded(s *session, err error) {
+	c.mu.Lock()
+	if !c.current.CompareAndSwap(s, nil) {
+		c.mu.Unlock()
+		return
+	}
+	if c != c.m.local {
+		c.lastErr = err
+		if time.Since(s.born) >= stableAfter {
+			c.backoff = 0
+		}
+		c.setStateLocked(StateConnecting, err)
+	}
+	c.mu.Unlock()
+	c.connect()
+}
+
+func (c *Connection) setState(to State, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setStateLocked(to, err)
+}
+
+// setStateLocked changes the state, wakes those who wait and tells OnState.
+// Nothing follows StateClosed.
+func (c *Connection) setStateLocked(to State, err error) {
+	if c.state == to || c.state == StateClosed {
+		return
+	}
+	change := StateChange{Peer: c.node.Name, From: c.state, To: to, Err: err, At: time.Now()}
+	c.state, c.since = to, change.At
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
+	if c == c.m.local {
+		return
+	}
+	if err != nil {
+		c.m.log(c, to.String(), "error", err)
+	} else {
+		c.m.log(c, to.String())
+	}
+	c.notify.add(change)
+}
+
+// whyDown says that there is no connection, since when and why.
+func (c *Connection) whyDown() error {
+	if c == nil || !c.m.made() {
+		return fmt.Errorf("%w: get the Connection from a Manager made with NewManager", ErrNotStarted)
+	}
+	if c.unknown {
+		return fmt.Errorf("%w: %q is not among Config.Peers of %q", ErrUnknownPeer, c.node.Name, c.m.cfg.Local.Name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.state {
+	case StateIdle:
+		return fmt.Errorf("%w: call Manager.Start first", ErrNotStarted)
+	case StateClosed:
+		return ErrClosed
+	case StateConnected:
+		return fmt.Errorf("%w: there was no connection a moment ago; there is one now", ErrDisconnected)
+	}
+	since := time.Since(c.since).Round(time.Millisecond)
+	switch {
+	case c.lastErr != nil && c.attempts > 0:
+		return fmt.Errorf("%w for %v (attempt %d): %w", ErrDisconnected, since, c.attempts, c.lastErr)
+	case c.lastErr != nil:
+		return fmt.Errorf("%w for %v: %w", ErrDisconnected, since, c.lastErr)
+	case !c.dials:
+		return fmt.Errorf("%w for %v: waiting for %q to connect to us", ErrDisconnected, since, c.node.Name)
+	default:
+		return fmt.Errorf("%w for %v: connecting to %s", ErrDisconnected, since, c.node.Addr)
+	}
+}
+
+// WaitConnected waits until there is a connection to the peer, until ctx ends,
+// or until the Manager is closed. The error says since when and why there is
+// none.
+func (c *Connection) WaitConnected(ctx context.Context) error {
+	if err := c.await(ctx); err != nil {
+		return fmt.Errorf("gridmux: wait for %q: %w", c.Peer(), err)
+	}
+	return nil
+}
+
+func (c *Connection) await(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	for {
+		if c == nil || c.unknown || !c.m.made() {
+			return c.whyDown()
+		}
+		c.mu.Lock()
+		state := c.state
+		if c.changed == nil {
+			c.changed = make(chan struct{})
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		switch state {
+		case StateConnected:
+			return nil
+		case StateConnecting:
+		default:
+			return c.whyDown()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ctx.Err(), c.whyDown())
+		}
+	}
+}
+
+// WaitConnected waits until there is a connection to every peer, until ctx
+// ends, or until the Manager is closed. The error names who is missing, since
+// when and why.
+func (m *Manager) WaitConnected(ctx context.Context) error {
+	return m.waitFor(ctx, "WaitConnected", -1)
+}
+
+// WaitQuorum waits until n nodes of the cluster, the local one among them, are
+// connected, until ctx ends, or until the Manager is closed. The error names
+// who is missing, since when and why.
+func (m *Manager) WaitQuorum(ctx context.Context, n int) error {
+	if m.made() && n > len(m.peers)+1 {
+		return fmt.Errorf("gridmux: WaitQuorum: %d nodes asked for, the cluster has %d", n, len(m.peers)+1)
+	}
+	return m.waitFor(ctx, "WaitQuorum", max(n-1, 0))
+}
+
+// waitFor waits for n peers, all of them if n is negative.
+func (m *Manager) waitFor(ctx context.Context, op string, n int) error {
+	if !m.made() {
+		return fmt.Errorf("gridmux: %s: %w: make the Manager with NewManager", op, ErrNotStarted)
+	}
+	if ctx == nil {
+		return fmt.Errorf("gridmux: %s: %w", op, errNilContext)
+	}
+	if m.local.State() == StateIdle {
+		return fmt.Errorf("gridmux: %s: %w: call Manager.Start first", op, ErrNotStarted)
+	}
+	if n < 0 {
+		n = len(m.peers)
+	}
+	waitCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan error, len(m.peers))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for _, c := range m.peers {
+		wg.Go(func() { results <- c.await(waitCtx) })
+	}
+	var missing []error
+	for range m.peers {
+		if n == 0 {
+			return nil
+		}
+		if err := <-results; err == nil {
+			n--
+		} else {
+			missing = append(missing, err)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return m.missingError(ctx, op, missing)
+}
+
+func (m *Manager) missingError(ctx context.Context, op string, missing []error) error {
+	if m.local.State() == StateClosed {
+		return fmt.Errorf("gridmux: %s: %w", op, ErrClosed)
+	}
+	text := ""
+	for _, c := range m.peers {
+		if c.State() != StateConnected {
+			text += fmt.Sprintf("; %q: %v", c.node.Name, c.whyDown())
+		}
+	}
+	err := ctx.Err()
+	if err == nil {
+		err = errors.Join(missing...)
+	}
+	return fmt.Errorf("gridmux: %s: %w%s", op, err, text)
+}

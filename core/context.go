@@ -1,0 +1,161 @@
+package core
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// callContext is the context of a handler. It is never reused, since a handler
+// may keep it; 32 of them are cut from one allocation.
+//
+// The done channel, the timer and the state are made when somebody asks, so a
+// handler that does not look at its context costs nothing.
+type callContext struct {
+	peer     *Connection
+	h        *handler
+	deadline int64 // nanoseconds of the manager's clock; 0: none
+	state    atomic.Pointer[contextState]
+	response atomic.Pointer[bulkSend] // a large result on its way out
+}
+
+// contextState is immutable once published, but for its channel being closed.
+// A context goes from nil (alive, nobody asked) by way of a live state (err is
+// nil) to an ended one.
+type contextState struct {
+	done  chan struct{}
+	timer *time.Timer
+	err   error
+}
+
+var _ context.Context = (*callContext)(nil)
+
+// contextKey finds the callContext among the values of a derived context.
+type contextKey struct{}
+
+func callContextOf(ctx context.Context) *callContext {
+	if ctx == nil {
+		return nil
+	}
+	c, _ := ctx.Value(contextKey{}).(*callContext)
+	return c
+}
+
+// PeerFromContext returns the name of the node whose call a handler serves, or
+// "" outside a handler. ctx may be derived from the handler's.
+func PeerFromContext(ctx context.Context) string {
+	if c := callContextOf(ctx); c != nil {
+		return c.peer.node.Name
+	}
+	return ""
+}
+
+// RouteFromContext returns the route that a handler was called on, or "".
+func RouteFromContext(ctx context.Context) string {
+	if c := callContextOf(ctx); c != nil {
+		return c.h.route
+	}
+	return ""
+}
+
+func (c *callContext) Deadline() (time.Time, bool) {
+	if c.deadline == 0 {
+		return time.Time{}, false
+	}
+	return c.peer.m.epoch.Add(time.Duration(c.deadline)), true
+}
+
+func (c *callContext) Value(key any) any {
+	if _, ok := key.(contextKey); ok {
+		return c
+	}
+	return nil
+}
+
+func (c *callContext) Done() <-chan struct{} {
+	for {
+		if st := c.state.Load(); st != nil {
+			return st.done
+		}
+		st := &contextState{done: make(chan struct{})}
+		if c.deadline != 0 {
+			st.timer = time.AfterFunc(time.Duration(c.deadline-c.peer.m.now()), c.expire)
+		}
+		if c.state.CompareAndSwap(nil, st) {
+			return st.done
+		}
+		if st.timer != nil {
+			st.timer.Stop()
+		}
+	}
+}
+
+func (c *callContext) Err() error {
+	st := c.state.Load()
+	if (st == nil || st.err == nil) && c.deadline != 0 && c.peer.m.now() >= c.deadline {
+		c.expire()
+		st = c.state.Load()
+	}
+	if st == nil {
+		return nil
+	}
+	return st.err
+}
+
+func (c *callContext) expire() { c.end(context.DeadlineExceeded) }
+
+// end ends the context, if it has not ended yet.
+func (c *callContext) end(err error) {
+	for {
+		st := c.state.Load()
+		if st != nil && st.err != nil {
+			return
+		}
+		next := &contextState{done: c.peer.m.closedChan, err: err}
+		if st != nil {
+			next.done = st.done
+		}
+		if c.swap(st, next) {
+			return
+		}
+	}
+}
+
+// finish ends the context after the handler has returned. Where nobody asked
+// for the done channel it uses the manager's ready-made state.
+func (c *callContext) finish() {
+	if c.state.CompareAndSwap(nil, c.peer.m.finished) {
+		return
+	}
+	c.end(context.Canceled)
+}
+
+func (c *callContext) swap(old, next *contextState) bool {
+	if !c.state.CompareAndSwap(old, next) {
+		return false
+	}
+	if old != nil {
+		if old.timer != nil {
+			old.timer.Stop()
+		}
+		close(old.done)
+	}
+	return true
+}
+
+// contextSlab is a supply of contexts, all from one allocation.
+type contextSlab struct {
+	free []callContext
+}
+
+const contextsPerSlab = 32
+
+// take returns a fresh context. The slab must not be used by two goroutines.
+func (s *contextSlab) take() *callContext {
+	if len(s.free) == 0 {
+		s.free = make([]callContext, contextsPerSlab)
+	}
+	c := &s.free[0]
+	s.free = s.free[1:]
+	return c
+}

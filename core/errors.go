@@ -1,0 +1,189 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// Errors that a call, a method of [Manager] or a wait fails with. They are
+// wrapped; compare with errors.Is.
+var (
+	// ErrDisconnected: there is no connection to the peer, or it was lost while
+	// the call was in progress. The error's text says since when and why.
+	ErrDisconnected = errors.New("not connected")
+	// ErrUnknownPeer: no node of that name or address is configured.
+	ErrUnknownPeer = errors.New("unknown peer")
+	// ErrUnknownHandler: the peer has no handler of that id and route.
+	ErrUnknownHandler = errors.New("unknown handler")
+	// ErrMessageTooLarge: a request or response is over a limit on message size.
+	ErrMessageTooLarge = errors.New("message too large")
+	// ErrOverloaded: a limit on calls in progress or on memory is reached.
+	ErrOverloaded = errors.New("overloaded")
+	// ErrDraining: the node, or its peer, is shutting down and takes no new
+	// calls.
+	ErrDraining = errors.New("draining")
+	// ErrNotStarted: the Manager has not been started, or was not made by
+	// [NewManager].
+	ErrNotStarted = errors.New("not started")
+	// ErrClosed: the Manager was closed.
+	ErrClosed = errors.New("closed")
+)
+
+// Outcome says what is known of a call that failed: whether its handler may
+// have run. It decides whether the call can be repeated safely.
+type Outcome uint8
+
+const (
+	// OutcomeMaybeRun: the request may have reached the peer, so the handler
+	// may have run, may be running, or may never run. It is the zero value: an
+	// error that says nothing says this.
+	OutcomeMaybeRun Outcome = iota
+	// OutcomeNotSent: nothing of the request was written to the link. The
+	// handler has not run and will not. Safe to repeat.
+	OutcomeNotSent
+	// OutcomeRefused: the peer answered that the handler did not run and will
+	// not, and why. Safe to repeat, if with a pause.
+	OutcomeRefused
+	// OutcomeRemote: the handler ran and the error is its answer.
+	OutcomeRemote
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case OutcomeNotSent:
+		return "not sent"
+	case OutcomeRefused:
+		return "refused"
+	case OutcomeRemote:
+		return "remote error"
+	default:
+		return "may have run"
+	}
+}
+
+// OutcomeOf returns the outcome that err, or an error that it wraps, reports.
+// For nil and for errors that are not from a call it is [OutcomeMaybeRun].
+func OutcomeOf(err error) Outcome {
+	if call, ok := errors.AsType[*CallError](err); ok {
+		return call.Outcome
+	}
+	if _, ok := errors.AsType[*RemoteError](err); ok {
+		return OutcomeRemote
+	}
+	return OutcomeMaybeRun
+}
+
+// Code classifies a [RemoteError]. Codes from [CodeApplication] on belong to
+// the application; those below are given by the library.
+type Code uint32
+
+const (
+	// CodeNone: the handler's error had no code.
+	CodeNone = Code(wire.CodeNone)
+	// CodePanic: the handler panicked or left its goroutine. Message and stack
+	// are in the log of the node that ran it.
+	CodePanic = Code(wire.CodePanic)
+	// CodeApplication is the first code that an application may use.
+	CodeApplication = Code(wire.CodeApplication)
+)
+
+// RemoteError is an answer: the peer's handler ran and returned an error.
+//
+// A handler that wants its callers to tell errors apart returns one, as it is
+// or wrapped:
+//
+//	var ErrNoDisk = &core.RemoteError{Code: 1001, Message: "no disk"}
+//
+// and callers ask errors.Is(err, ErrNoDisk). Code, Message and Detail travel;
+// Peer and Handler are filled in on the calling side.
+type RemoteError struct {
+	Code    Code
+	Message string // at most 4 KiB travel
+	Detail  []byte // anything, at most 16 KiB; nil and empty are told apart
+	Peer    string // who answered; empty where the error was made
+	Handler HandlerID
+}
+
+func (e *RemoteError) Error() string {
+	if e.Peer == "" {
+		return e.Message
+	}
+	s := "gridmux: " + string(e.Handler) + " on " + e.Peer + ": " + e.Message
+	if e.Code != CodeNone {
+		s += " (code " + strconv.FormatUint(uint64(e.Code), 10) + ")"
+	}
+	return s
+}
+
+// Is reports whether target is a RemoteError with the same application code.
+func (e *RemoteError) Is(target error) bool {
+	t, ok := target.(*RemoteError)
+	return ok && e.Code >= CodeApplication && e.Code == t.Code
+}
+
+// CallError is every other failure of a call: it never got an answer of its
+// handler.
+type CallError struct {
+	Peer    string
+	Handler HandlerID
+	Outcome Outcome
+	Err     error // why; never nil
+}
+
+func (e *CallError) Error() string {
+	return fmt.Sprintf("gridmux: %s on %s: %v: %v", e.Handler, e.Peer, e.Outcome, e.Err)
+}
+
+func (e *CallError) Unwrap() error { return e.Err }
+
+// refusals maps the reasons that a peer refuses a call with onto the errors
+// that callers compare with.
+var refusals = map[wire.Code]error{
+	wire.CodeUnknownHandler:  ErrUnknownHandler,
+	wire.CodeOverloaded:      ErrOverloaded,
+	wire.CodeDraining:        ErrDraining,
+	wire.CodeMessageTooLarge: ErrMessageTooLarge,
+}
+
+// refusedError turns the status of a REFUSED frame into the caller's error.
+func refusedError(st wire.Status) error {
+	if err := refusals[st.Code]; err != nil {
+		if st.Message == "" {
+			return err
+		}
+		return fmt.Errorf("%w: %s", err, st.Message)
+	}
+	return fmt.Errorf("refused with code %d: %s", st.Code, st.Message)
+}
+
+// answerError turns the status of an ERROR frame into the caller's error and
+// the outcome that goes with it.
+func answerError(st wire.Status) (Outcome, error) {
+	switch st.Code {
+	case wire.CodeDeadline:
+		return OutcomeMaybeRun, fmt.Errorf("%w on the serving side", context.DeadlineExceeded)
+	case wire.CodeCanceled:
+		return OutcomeMaybeRun, fmt.Errorf("%w on the serving side", context.Canceled)
+	case wire.CodeResponseTooLarge:
+		return OutcomeRemote, fmt.Errorf("%w: %s", ErrMessageTooLarge, st.Message)
+	}
+	return OutcomeRemote, &RemoteError{Code: Code(st.Code), Message: st.Message, Detail: st.Detail}
+}
+
+// errorStatus turns a handler's error into the status of an ERROR frame. Only
+// what the handler meant for its caller travels: the code and detail of a
+// RemoteError of its own or passed on, and the text.
+func errorStatus(err error) wire.Status {
+	st := wire.Status{Message: err.Error()}
+	if remote, ok := errors.AsType[*RemoteError](err); ok && remote != nil {
+		if remote.Code >= CodeApplication {
+			st.Code = wire.Code(remote.Code)
+		}
+		st.Detail = remote.Detail
+	}
+	return st
+}

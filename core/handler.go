@@ -1,0 +1,193 @@
+package core
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// HandlerID names a handler, such as "storage.stat": 1 to 255 bytes, compared
+// byte by byte. An incompatible change of a handler is a new id beside the old
+// one ("storage.stat2"); there are no versions.
+type HandlerID string
+
+// HandlerFunc serves a single request. req belongs to the handler until it
+// returns; the result may be req or a part of it, and must not be changed by
+// anybody afterwards, since it is read until it has been sent. Nil and empty
+// slices are told apart in both directions.
+//
+// ctx ends when the caller gives up, its deadline passes or the connection is
+// lost, and at the latest when the handler has returned; [PeerFromContext]
+// tells the caller's name. An error travels as a [RemoteError]; a panic becomes
+// one for this call alone.
+type HandlerFunc func(ctx context.Context, req []byte) ([]byte, error)
+
+// AppendFunc is a HandlerFunc that appends its result to dst, a buffer of the
+// library, and so needs no memory of its own.
+type AppendFunc = func(ctx context.Context, req, dst []byte) ([]byte, error)
+
+// handler is a registered handler. It is immutable but for running.
+type handler struct {
+	id      HandlerID
+	route   string
+	fn      HandlerFunc // one of fn and app is set
+	app     AppendFunc
+	inline  bool
+	limit   int32         // handlers at once; 0: no limit of its own
+	timeout time.Duration // for calls without a deadline; 0: none
+
+	running  atomic.Int32
+	sizeHint atomic.Int32 // recent size of results, for app's buffer
+}
+
+// registry holds the handlers of a Manager: written until it is sealed by
+// Start, only read after that.
+type registry struct {
+	mu     sync.Mutex
+	sealed bool
+	byHash map[uint64]*handler
+}
+
+// handlerKey is what a handler is found by: its id and its route.
+type handlerKey struct {
+	id    HandlerID
+	route string
+}
+
+// hash is the key's name on the wire (W25).
+func (k handlerKey) hash() uint64 {
+	sum := sha256.Sum256([]byte(string(k.id) + "\x00" + k.route))
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+func (k handlerKey) String() string {
+	if k.route == "" {
+		return fmt.Sprintf("%q", string(k.id))
+	}
+	return fmt.Sprintf("%q on route %q", string(k.id), k.route)
+}
+
+// hashCache remembers the hashes of the handlers that are called. It is bounded
+// since routes may be made from data.
+type hashCache struct {
+	mu sync.Mutex
+	m  atomic.Pointer[map[handlerKey]uint64]
+}
+
+const maxCachedHashes = 4096
+
+func (c *hashCache) hash(k handlerKey) uint64 {
+	if m := c.m.Load(); m != nil {
+		if h, ok := (*m)[k]; ok {
+			return h
+		}
+	}
+	h := k.hash()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.m.Load()
+	if old != nil && len(*old) >= maxCachedHashes {
+		return h
+	}
+	next := map[handlerKey]uint64{k: h}
+	if old != nil {
+		for k, v := range *old {
+			next[k] = v
+		}
+	}
+	c.m.Store(&next)
+	return h
+}
+
+// Handle registers the handler of single requests for id. It is an error after
+// Start, for an id and route that are taken or whose hash collides with
+// another's, and for a nil function.
+func (m *Manager) Handle(id HandlerID, fn HandlerFunc, opts ...HandlerOption) error {
+	if fn == nil {
+		return handleError(id, errors.New("the function is nil: pass a HandlerFunc"))
+	}
+	return m.register(&handler{id: id, fn: fn}, opts)
+}
+
+// HandleAppend registers like [Manager.Handle] a handler that appends its
+// result to dst, whose length is 0, and returns the extended slice. It is the
+// form that allocates nothing. dst must not be kept.
+func (m *Manager) HandleAppend(id HandlerID, fn func(ctx context.Context, req, dst []byte) ([]byte, error), opts ...HandlerOption) error {
+	if fn == nil {
+		return handleError(id, errors.New("the function is nil: pass one that appends to dst"))
+	}
+	return m.register(&handler{id: id, app: fn}, opts)
+}
+
+func handleError(id HandlerID, err error) error {
+	return fmt.Errorf("gridmux: Handle %q: %w", string(id), err)
+}
+
+func (m *Manager) register(h *handler, opts []HandlerOption) error {
+	if m == nil || m.handlers == nil {
+		return handleError(h.id, fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
+	}
+	if n := len(h.id); n == 0 || n > maxHandlerID {
+		return handleError(h.id, fmt.Errorf("the id has %d bytes: use 1 to %d", n, maxHandlerID))
+	}
+	for _, o := range opts {
+		if o == nil {
+			return handleError(h.id, errors.New("an option is nil: leave it out"))
+		}
+		if err := o.applyHandler(h); err != nil {
+			return handleError(h.id, err)
+		}
+	}
+	return m.handlers.add(h)
+}
+
+func (r *registry) add(h *handler) error {
+	key := handlerKey{h.id, h.route}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sealed {
+		return handleError(h.id, errors.New("the Manager has been started: register handlers before Start"))
+	}
+	hash := key.hash()
+	if old := r.byHash[hash]; old != nil {
+		if old.id == h.id && old.route == h.route {
+			return handleError(h.id, fmt.Errorf("%v is registered already: use another id or WithRoute", key))
+		}
+		return handleError(h.id, fmt.Errorf("%v has the same hash as %v: rename one of them", key, handlerKey{old.id, old.route}))
+	}
+	r.byHash[hash] = h
+	return nil
+}
+
+// seal ends registration; from then on lookup needs no lock.
+func (r *registry) seal() {
+	r.mu.Lock()
+	r.sealed = true
+	r.mu.Unlock()
+}
+
+// digest is the fingerprint of the catalogue of handlers (W54).
+func (r *registry) digest() (d [wire.DigestSize]byte) {
+	hashes := make([]uint64, 0, len(r.byHash))
+	for h := range r.byHash {
+		hashes = append(hashes, h)
+	}
+	slices.Sort(hashes)
+	sum := sha256.New()
+	for _, h := range hashes {
+		_, _ = sum.Write(append(binary.LittleEndian.AppendUint64(nil, h), kindSingle))
+	}
+	sum.Sum(d[:0])
+	return d
+}
+
+// kindSingle is the kind of a handler of single requests in the catalogue.
+const kindSingle byte = 1

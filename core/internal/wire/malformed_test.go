@@ -1,0 +1,200 @@
+package wire
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// check is an input and what becomes of it: nothing if err is empty, else an
+// error that contains it. Beside each refusal stands the nearest thing that is
+// allowed.
+type check struct {
+	rule string
+	name string
+	data []byte
+	err  string
+}
+
+func runChecks(t *testing.T, checks []check) {
+	for _, c := range checks {
+		t.Run(c.rule+" "+c.name, func(t *testing.T) {
+			_, _, err := parseAll(c.data)
+			switch {
+			case c.err == "" && err != nil:
+				t.Fatalf("%v, want no error", err)
+			case c.err == "":
+			case err == nil:
+				t.Fatalf("no error, want one with %q", c.err)
+			case !errors.Is(err, ErrMalformed):
+				t.Fatalf("%v does not match ErrMalformed", err)
+			case !strings.Contains(err.Error(), c.err):
+				t.Fatalf("%v, want an error with %q", err, c.err)
+			}
+		})
+	}
+}
+
+func TestMalformedHeader(t *testing.T) {
+	ping := AppendPing(nil, TypePing, 1)
+	oversize := func(n uint32) []byte {
+		b := AppendPing(nil, TypePing, 1)
+		copy(b, u32(n))
+		return b
+	}
+	runChecks(t, []check{
+		{"W1", "empty batch", nil, ""},
+		{"W1", "two frames", append(ping[:len(ping):len(ping)], ping...), ""},
+		{"W1", "frame cut in its header", ping[:HeaderSize-1], "a header has 16"},
+		{"W1", "frame cut in its body", ping[:len(ping)-1], "body of 8 bytes announced, 7 are left"},
+		{"W1", "bytes after the last frame", append(ping[:len(ping):len(ping)], 0), "1 bytes left"},
+		{"W10", "length one too large", oversize(9), "body of 9 bytes announced, 8 are left"},
+		{"W10", "length of 31 bits", oversize(1<<31 - 1), "body of 2147483647 bytes announced"},
+		{"W10", "length negative as an int32", oversize(1 << 31), "body of 2147483648 bytes announced"},
+		{"W10", "length that wraps with the header", oversize(1<<32 - HeaderSize), "body of 4294967280 bytes announced"},
+		{"W10", "largest length", oversize(1<<32 - 1), "body of 4294967295 bytes announced"},
+		{"W12", "ignorable type with anything in it", raw(0x80, 0xff, 1, 1, 1, []byte("x")), ""},
+		{"W12", "highest type", raw(0xff, 0xff, 1, 1, 1), ""},
+		{"W12", "unknown type passes here, for the receiver to judge", raw(0x20, 0, 0, 0, 1), ""},
+		{"W14", "padding with anything in it", raw(TypePadding, 0xff, 1, 1, 1, []byte("x")), ""},
+		{"W15", "REQUEST with a codec passes here, for the receiver to refuse", raw(TypeRequest, 0, 1, 1, 2, make([]byte, 16)), ""},
+		{"W15", "RESPONSE with a codec passes here, for the receiver to judge", raw(TypeResponse, 0, 1, 1, 2), ""},
+		{"W15", "ERROR with a codec", raw(TypeError, FlagNil, 1, 0, 2, make([]byte, 6)), "ERROR with codec 1"},
+		{"W15", "REFUSED with a dictionary", raw(TypeRefused, FlagNil, 0, 1, 2, make([]byte, 6)), "REFUSED with codec 0, dictionary 1"},
+		{"W15", "FRAGMENT with a codec", raw(TypeFragment, 0, 1, 0, 2, []byte("x")), "FRAGMENT with codec 1"},
+		{"W15", "RESET with a codec", raw(TypeReset, 0, 1, 0, 2, make([]byte, 6)), "RESET with codec 1"},
+		{"W15", "PING with a dictionary", raw(TypePing, 0, 0, 1, 0, make([]byte, 8)), "PING with codec 0, dictionary 1"},
+		{"W16", "PING with an id", raw(TypePing, 0, 0, 0, 1, make([]byte, 8)), "PING with call id"},
+		{"W16", "PONG with an id", raw(TypePong, 0, 0, 0, 1<<63, make([]byte, 8)), "PONG with call id"},
+		{"W16", "GOAWAY with an id", AppendStatus(nil, TypeGoaway, 2, Status{}), "GOAWAY with call id"},
+		{"W16", "REJECT with an id", AppendStatus(nil, TypeReject, 2, Status{}), "REJECT with call id"},
+		{"W16", "INIT with an id", raw(TypeInit, 0, 0, 0, 1, make([]byte, initSize)), "INIT with call id"},
+		{"W16", "HELLO with an id", raw(TypeHello, 0, 0, 0, 1), "HELLO with call id"},
+		{"W23", "FRAGMENT of one byte", AppendFragment(nil, 2, []byte("x")), ""},
+		{"W23", "FRAGMENT of nothing", AppendFragment(nil, 2, nil), "FRAGMENT without a part"},
+		{"W40", "PING of seven bytes", raw(TypePing, 0, 0, 0, 0, make([]byte, 7)), "PING of 7 bytes"},
+		{"W40", "PONG of nine bytes", raw(TypePong, 0, 0, 0, 0, make([]byte, 9)), "PONG of 9 bytes"},
+	})
+}
+
+// TestFlags: W13 every type with every flag passes exactly if PROTOCOL.md allows
+// it; that the document and allowedFlags agree is TestDocumentTypes.
+func TestFlags(t *testing.T) {
+	for _, ty := range append(knownTypes, 0x20, 0x7f, 0x80, 0xff) {
+		for fl := range 256 {
+			_, _, err := Next(raw(ty, Flags(fl), 0, 0, 0, []byte("x")))
+			ok := Flags(fl)&^allowedFlags(ty) == 0 || ty == TypePadding || ty.Ignorable()
+			if ok != (err == nil) || !ok && !errors.Is(err, ErrMalformed) {
+				t.Errorf("%v with flags %#02x: %v", ty, fl, err)
+			}
+		}
+	}
+}
+
+func TestMalformedCall(t *testing.T) {
+	head := make([]byte, requestHead)
+	request := func(fl Flags, parts ...[]byte) []byte {
+		return raw(TypeRequest, fl, 0, 0, 2, append([][]byte{head}, parts...)...)
+	}
+	response := func(fl Flags, parts ...[]byte) []byte { return raw(TypeResponse, fl, 0, 0, 2, parts...) }
+	x := []byte("x")
+	checks := []check{
+		{"W20", "body of its head only", request(0), ""},
+		{"W20", "body of 15 bytes", raw(TypeRequest, 0, 0, 0, 2, head[1:]), "REQUEST of 15 bytes"},
+		{"W20", "empty body", raw(TypeRequest, 0, 0, 0, 2), "REQUEST of 0 bytes"},
+		{"W13", "HIGH", request(FlagHigh), ""},
+		{"W13", "LOW", request(FlagLow), ""},
+		{"W13", "HIGH with LOW", request(FlagHigh | FlagLow), "two priorities"},
+		{"W21", "empty body", response(0), ""},
+	}
+	for name, make := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response} {
+		half := u64(2)
+		checks = append(checks,
+			check{"W13", name + " NIL", make(FlagNil), ""},
+			check{"W13", name + " NIL with a payload", make(FlagNil, x), "nil payload of 1 bytes"},
+			check{"W13", name + " NIL with FRAGMENTED", make(FlagNil|FlagFragmented, half, half, x), "nil payload"},
+			check{"W22", name + " first part", make(FlagFragmented, half, half, x), ""},
+			check{"W22", name + " without sizes", make(FlagFragmented), "without the size"},
+			check{"W22", name + " with half of its sizes", make(FlagFragmented, half, half[:7]), "without the size"},
+			check{"W22", name + " first part of no byte", make(FlagFragmented, half, half), "first part of 0 bytes of a message of 2"},
+			check{"W22", name + " first part of all bytes", make(FlagFragmented, half, half, x, x), "first part of 2 bytes of a message of 2"},
+			check{"W22", name + " first part of more bytes", make(FlagFragmented, half, half, x, x, x), "first part of 3 bytes of a message of 2"},
+			check{"W22", name + " message of no byte", make(FlagFragmented, u64(0), u64(0)), "first part of 0 bytes of a message of 0"},
+			check{"W22", name + " largest size", make(FlagFragmented, u64(1<<64-1), u64(1<<64-1), x), ""},
+			check{"W22", name + " sizes that differ", make(FlagFragmented, half, u64(3), x), "is 3 once decoded by no codec"},
+			check{"W22", name + " metadata", make(FlagMetadata, u16(1), x), ""},
+			check{"W22", name + " empty metadata", make(FlagMetadata, u16(0)), ""},
+			check{"W22", name + " metadata without a length", make(FlagMetadata), "without the size of its metadata"},
+			check{"W22", name + " metadata with half a length", make(FlagMetadata, x), "without the size of its metadata"},
+			check{"W22", name + " metadata cut", make(FlagMetadata, u16(2), x), "2 bytes of metadata announced, 1 are left"},
+			check{"W22", name + " largest metadata", make(FlagMetadata, u16(maxMetadata), bytesOf(maxMetadata)), ""},
+			check{"W22", name + " metadata over the limit", make(FlagMetadata, u16(maxMetadata+1), bytesOf(maxMetadata+1)), "4097 bytes of metadata"},
+			check{"W22", name + " first part that is metadata only", make(FlagFragmented|FlagMetadata, half, half, u16(1), x), "first part of 0 bytes"},
+		)
+	}
+	runChecks(t, checks)
+}
+
+func TestMalformedStatus(t *testing.T) {
+	status := func(ty Type, fl Flags, n uint16, msg, detail []byte) []byte {
+		id := CallID(2)
+		if belongsToNoCall(ty) {
+			id = 0
+		}
+		return raw(ty, fl, 0, 0, id, u32(1), u16(n), msg, detail)
+	}
+	long := uint16(MaxStatusMessage)
+	var checks []check
+	for _, ty := range []Type{TypeError, TypeRefused, TypeReset, TypeGoaway, TypeReject} {
+		none := allowedFlags(ty) & FlagNil
+		checks = append(checks,
+			check{"W31", ty.String() + " shortest", status(ty, none, 0, nil, nil), ""},
+			check{"W31", ty.String() + " of five bytes", raw(ty, none, 0, 0, 0, make([]byte, 5)), "of 5 bytes"},
+			check{"W31", ty.String() + " message cut", status(ty, none, 2, []byte("x"), nil), "message of 2 bytes announced, 1 are left"},
+			check{"W31", ty.String() + " longest message", status(ty, none, long, bytesOf(MaxStatusMessage), nil), ""},
+			check{"W31", ty.String() + " message over the limit", status(ty, none, long+1, bytesOf(MaxStatusMessage+1), nil), "message of 4097 bytes"},
+			check{"W31", ty.String() + " message that is not UTF-8", status(ty, none, 1, []byte{0xff}, nil), "not UTF-8"},
+			check{"W31", ty.String() + " message cut in a character", status(ty, none, 1, []byte("ä")[:1], nil), "not UTF-8"},
+		)
+		if none == 0 {
+			checks = append(checks, check{"W31", ty.String() + " with a detail", status(ty, 0, 0, nil, []byte("x")), "nil detail of 1 bytes"})
+			continue
+		}
+		checks = append(checks,
+			check{"W13", ty.String() + " NIL with a detail", status(ty, FlagNil, 0, nil, []byte("x")), "nil detail of 1 bytes"},
+			check{"W31", ty.String() + " empty detail", status(ty, 0, 0, nil, nil), ""},
+			check{"W31", ty.String() + " largest detail", status(ty, 0, 1, []byte("x"), bytesOf(MaxStatusDetail)), ""},
+			check{"W31", ty.String() + " detail over the limit", status(ty, 0, 1, []byte("x"), bytesOf(MaxStatusDetail+1)), "detail of 16385 bytes"},
+		)
+	}
+	runChecks(t, checks)
+}
+
+// TestChecksum: W42 any changed bit is noticed, and nothing of the batch comes
+// out.
+func TestChecksum(t *testing.T) {
+	batch := append(make([]byte, ChecksumSize), AppendPing(nil, TypePing, 7)...)
+	PutChecksum(batch)
+	if rest, ok := CheckBatch(batch); !ok || string(rest) != string(batch[ChecksumSize:]) {
+		t.Fatalf("CheckBatch = % x, %v for a good batch", rest, ok)
+	}
+	for i := range 8 * len(batch) {
+		batch[i/8] ^= 1 << (i % 8)
+		if rest, ok := CheckBatch(batch); ok || rest != nil {
+			t.Fatalf("CheckBatch = % x, %v with bit %d changed", rest, ok, i)
+		}
+		batch[i/8] ^= 1 << (i % 8)
+	}
+	for n := range ChecksumSize {
+		if rest, ok := CheckBatch(batch[:n]); ok || rest != nil {
+			t.Errorf("CheckBatch = % x, %v for %d bytes", rest, ok, n)
+		}
+	}
+	empty := make([]byte, ChecksumSize)
+	PutChecksum(empty)
+	if rest, ok := CheckBatch(empty); !ok || len(rest) != 0 {
+		t.Errorf("CheckBatch = % x, %v for a batch without frames", rest, ok)
+	}
+}
+
+func bytesOf(n int) []byte { return []byte(strings.Repeat("m", n)) }

@@ -1,0 +1,283 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+	"github.com/gridmux/gridmux/transport"
+)
+
+// Manager is a node's place in the cluster: it knows itself and its peers,
+// serves the handlers that were registered with it, and holds one [Connection]
+// to every peer. Make it with [NewManager], register handlers, then Start it.
+// All methods may be called from any goroutine, handlers included.
+type Manager struct {
+	cfg      Config
+	instance [wire.InstanceSize]byte
+	epoch    time.Time // zero of the manager's clock
+	handlers *registry
+	hashes   hashCache
+	local    *Connection
+	peers    []*Connection // in the order of Config.Peers
+	byName   map[string]*Connection
+	byAddr   map[string]*Connection
+	pool     pool
+
+	// Shared by the contexts of all handlers.
+	slab       atomic.Pointer[contextSlab]
+	closedChan chan struct{}
+	finished   *contextState
+
+	handlersRunning atomic.Int32
+	draining        atomic.Bool
+	drained         chan struct{} // capacity 1: something may have come to rest
+
+	//nolint:containedctx // It is the life of the manager's goroutines, ended by Close.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // goroutines that run no user code
+
+	mu       sync.Mutex
+	started  bool
+	closed   bool
+	listener transport.Listener
+	sessions map[*session]struct{}
+	finish   chan struct{} // closed when Close is through
+}
+
+// NewManager checks the configuration and makes a Manager. It does no I/O and
+// starts no goroutine. Its errors name the field and the remedy.
+func NewManager(cfg Config) (*Manager, error) {
+	cfg, err := cfg.normalize()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := &Manager{
+		cfg:        cfg,
+		epoch:      time.Now(),
+		handlers:   &registry{byHash: map[uint64]*handler{}},
+		byName:     map[string]*Connection{},
+		byAddr:     map[string]*Connection{},
+		closedChan: make(chan struct{}),
+		drained:    make(chan struct{}, 1),
+		sessions:   map[*session]struct{}{},
+		finish:     make(chan struct{}),
+	}
+	close(m.closedChan)
+	m.finished = &contextState{done: m.closedChan, err: context.Canceled}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	_, _ = rand.Read(m.instance[:])
+	m.local = newConnection(m, cfg.Local)
+	m.index(m.local)
+	for _, n := range cfg.Peers {
+		c := newConnection(m, n)
+		c.dials = dials(cfg.Local.Name, n.Name)
+		m.peers = append(m.peers, c)
+		m.index(c)
+	}
+	return m, nil
+}
+
+func (m *Manager) index(c *Connection) {
+	m.byName[c.node.Name] = c
+	if c.node.Addr != "" {
+		m.byAddr[c.node.Addr] = c
+	}
+}
+
+// made reports whether the Manager was made by NewManager.
+func (m *Manager) made() bool { return m != nil && m.handlers != nil }
+
+// Start binds the listener and begins to connect; it does not wait for
+// connections, see [Manager.WaitConnected]. ctx bounds Start alone. It fails
+// where the transport would let strangers in and Config.AllowInsecure does not
+// say that they may. A Manager is started once.
+func (m *Manager) Start(ctx context.Context) error {
+	if !m.made() {
+		return startError(fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
+	}
+	if ctx == nil {
+		return startError(errNilContext)
+	}
+	m.mu.Lock()
+	switch {
+	case m.closed:
+		m.mu.Unlock()
+		return startError(fmt.Errorf("%w: make a new Manager", ErrClosed))
+	case m.started:
+		m.mu.Unlock()
+		return startError(errors.New("the Manager has been started already"))
+	}
+	m.started = true
+	m.mu.Unlock()
+	m.handlers.seal()
+	ln, err := m.listen(ctx)
+	if err != nil {
+		_ = m.Close()
+		return startError(err)
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		_ = ln.Close()
+		return startError(ErrClosed)
+	}
+	m.listener = ln
+	m.mu.Unlock()
+	m.local.setState(StateConnected, nil)
+	for _, c := range m.peers {
+		c.setState(StateConnecting, nil)
+		c.connect()
+	}
+	m.spawn(func() { m.acceptLoop(ln) })
+	return nil
+}
+
+func startError(err error) error { return fmt.Errorf("gridmux: Start: %w", err) }
+
+func (m *Manager) listen(ctx context.Context) (transport.Listener, error) {
+	ln, err := m.cfg.Transport.Listen(ctx, m.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w", m.cfg.Listen, err)
+	}
+	if info := ln.Info(); !m.cfg.AllowInsecure && !info.Local && !info.MutualTLS {
+		_ = ln.Close()
+		return nil, fmt.Errorf("listening on %q would believe anybody who connects: use mutual TLS, "+
+			"or set Config.AllowInsecure where only members can reach the port", m.cfg.Listen)
+	}
+	return ln, nil
+}
+
+// spawn runs f on a goroutine that Close waits for. After Close it does nothing
+// and reports false.
+func (m *Manager) spawn(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.wg.Go(f)
+	return true
+}
+
+// Addr is the address that the listener is bound to, with the port chosen if
+// Config.Listen asked for any; "" before Start.
+func (m *Manager) Addr() string {
+	if !m.made() {
+		return ""
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.listener == nil {
+		return ""
+	}
+	return m.listener.Addr().String()
+}
+
+// Connection returns the connection to a node by its name, or else by its
+// address. It is never nil: the local node has a loopback with the same
+// semantics, and the calls of an unknown one fail with [ErrUnknownPeer].
+func (m *Manager) Connection(host string) *Connection {
+	if m.made() {
+		if c := m.byName[host]; c != nil {
+			return c
+		}
+		if c := m.byAddr[host]; c != nil {
+			return c
+		}
+	}
+	return &Connection{m: m, node: Node{Name: host}, unknown: true}
+}
+
+// Connections iterates over the connections to all peers, the local node not
+// among them.
+func (m *Manager) Connections() iter.Seq[*Connection] {
+	return func(yield func(*Connection) bool) {
+		if !m.made() {
+			return
+		}
+		for _, c := range m.peers {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// addSession adds a session to those that Close ends. It reports false after
+// Close.
+func (m *Manager) addSession(s *session) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.sessions[s] = struct{}{}
+	return true
+}
+
+func (m *Manager) removeSession(s *session) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sessions, s)
+}
+
+func (m *Manager) liveSessions() []*session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := make([]*session, 0, len(m.sessions))
+	for s := range m.sessions {
+		out = append(out, s)
+	}
+	return out
+}
+
+// now is the manager's clock: nanoseconds since it was made, monotonic, never 0.
+func (m *Manager) now() int64 { return int64(time.Since(m.epoch)) + 1 }
+
+// at converts a time to the manager's clock.
+func (m *Manager) at(t time.Time) int64 { return max(int64(t.Sub(m.epoch))+1, 1) }
+
+// addClock returns now + d, or the end of the clock.
+func addClock(now int64, d time.Duration) int64 {
+	if int64(d) > math.MaxInt64-now {
+		return math.MaxInt64
+	}
+	return now + int64(d)
+}
+
+// takeSlab hands a supply of contexts to a reader, for one batch.
+func (m *Manager) takeSlab() *contextSlab {
+	if s := m.slab.Swap(nil); s != nil {
+		return s
+	}
+	return new(contextSlab)
+}
+
+func (m *Manager) putSlab(s *contextSlab) { m.slab.Store(s) }
+
+// log writes one line about a peer.
+func (m *Manager) log(c *Connection, msg string, args ...any) {
+	m.cfg.Logger.Info("gridmux: "+msg, append([]any{"local", m.cfg.Local.Name, "peer", c.node.Name}, args...)...)
+}
+
+// logPanic reports a handler that did not return.
+func (m *Manager) logPanic(c *inCall, v any, stack []byte) {
+	if v == nil {
+		v = "runtime.Goexit was called"
+	}
+	m.cfg.Logger.Error("gridmux: handler panicked", "local", m.cfg.Local.Name, "peer", c.s.peer.node.Name,
+		"handler", string(c.h.id), "route", c.h.route, "panic", fmt.Sprintf("%v", v), "stack", string(stack))
+}

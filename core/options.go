@@ -1,0 +1,115 @@
+package core
+
+import (
+	"fmt"
+	"time"
+)
+
+// HandlerOption configures a handler at its registration.
+type HandlerOption interface {
+	applyHandler(h *handler) error
+}
+
+// CallOption configures one call. Build it once and keep it: a call with a
+// kept option allocates nothing for it.
+type CallOption interface {
+	// The settings pass by value so that they stay on the caller's stack.
+	applyCall(s callSettings) callSettings
+}
+
+// Option is both a [HandlerOption] and a [CallOption].
+type Option interface {
+	HandlerOption
+	CallOption
+}
+
+// callSettings are the options of one call.
+type callSettings struct {
+	timeout time.Duration
+	wait    bool
+	err     error
+}
+
+type timeoutOption time.Duration
+
+// WithTimeout bounds a call. As a [CallOption] it ends this call after d,
+// whether or not its context has a deadline too, with an error that matches
+// context.DeadlineExceeded; the deadline travels to the handler. It is much
+// cheaper than context.WithTimeout around every call. As a [HandlerOption] it
+// is the time-out of calls that arrive without a deadline. There is no other
+// default: a call without either waits as long as its context lets it. d must
+// be positive.
+func WithTimeout(d time.Duration) Option { return timeoutOption(d) }
+
+func (o timeoutOption) check() error {
+	if o <= 0 {
+		return fmt.Errorf("WithTimeout(%v): use a positive duration, or leave the option out", time.Duration(o))
+	}
+	return nil
+}
+
+func (o timeoutOption) applyHandler(h *handler) error {
+	h.timeout = time.Duration(o)
+	return o.check()
+}
+
+func (o timeoutOption) applyCall(s callSettings) callSettings {
+	if s.timeout = time.Duration(o); s.timeout <= 0 {
+		s.err = o.check()
+	}
+	return s
+}
+
+type routeOption string
+
+// WithRoute registers the handler under a sub-address: callers reach it by
+// Connection.Route(route). Several handlers may share an id on different
+// routes. At most 255 bytes, compared byte by byte.
+func WithRoute(route string) HandlerOption { return routeOption(route) }
+
+func (o routeOption) applyHandler(h *handler) error {
+	h.route = string(o)
+	if len(o) > maxRoute {
+		return fmt.Errorf("WithRoute: the route has %d bytes: use at most %d", len(o), maxRoute)
+	}
+	return nil
+}
+
+type concurrencyOption int
+
+// WithConcurrency bounds how many instances of the handler run at once, counted
+// until each has returned. A call over it is refused with [ErrOverloaded], never
+// queued: handlers that call each other would deadlock. n must be positive.
+func WithConcurrency(n int) HandlerOption { return concurrencyOption(n) }
+
+func (o concurrencyOption) applyHandler(h *handler) error {
+	if o <= 0 || o > limitMaxCalls {
+		return fmt.Errorf("WithConcurrency(%d): use 1 to %d, or leave the option out", o, limitMaxCalls)
+	}
+	h.limit = int32(o)
+	return nil
+}
+
+type inlineOption struct{}
+
+// WithInline runs the handler on the goroutine that reads the connection, which
+// saves a hand-over. It is for handlers that never block: no I/O, no lock that
+// is held for long, no call to another node. Everything else that arrives from
+// the peer waits meanwhile.
+func WithInline() HandlerOption { return inlineOption{} }
+
+func (inlineOption) applyHandler(h *handler) error {
+	h.inline = true
+	return nil
+}
+
+type waitOption struct{}
+
+// WaitForConnection makes a call wait for a connection, as long as its context
+// and time-out let it, where it would fail at once with [ErrDisconnected].
+func WaitForConnection() CallOption { return waitOption{} }
+
+func (waitOption) applyCall(s callSettings) callSettings {
+	s.wait = true
+	return s
+}

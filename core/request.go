@@ -1,0 +1,182 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Caller is what calls can be made on: a [*Connection] or a [Route] of one.
+type Caller interface {
+	// Request makes a call and returns its answer, which belongs to the caller.
+	// See [Connection.Request].
+	Request(ctx context.Context, h HandlerID, req []byte, opts ...CallOption) ([]byte, error)
+	// AppendRequest makes a call and appends its answer to dst. See
+	// [Connection.AppendRequest].
+	AppendRequest(ctx context.Context, h HandlerID, req, dst []byte, opts ...CallOption) ([]byte, error)
+
+	sealed()
+}
+
+// maxRoute bounds a route in bytes.
+const maxRoute = 255
+
+// Request calls the handler h of the peer with req and returns its result,
+// which belongs to the caller; nil and empty are told apart. req may be used
+// again when Request has returned.
+//
+// It returns when the answer is there, when ctx ends, when a [WithTimeout] of
+// this call is over, or when the connection is lost, even if the peer does not
+// read. There is no other time-out. Without a connection it fails at once,
+// unless [WaitForConnection] is given.
+//
+// An error of the handler is a *[RemoteError]; every other failure is a
+// *[CallError], of which [OutcomeOf] says whether the handler may have run.
+func (c *Connection) Request(ctx context.Context, h HandlerID, req []byte, opts ...CallOption) ([]byte, error) {
+	return c.request(ctx, handlerKey{id: h}, req, nil, opts)
+}
+
+// AppendRequest is Request with the result appended to dst, which must not be
+// used elsewhere until it returns. If dst has room nothing is allocated. On
+// failure dst is returned as it was.
+func (c *Connection) AppendRequest(ctx context.Context, h HandlerID, req, dst []byte, opts ...CallOption) ([]byte, error) {
+	return c.request(ctx, handlerKey{id: h}, req, dst, opts)
+}
+
+// Route returns a view of the connection whose calls reach the handlers that
+// were registered under that route; see [WithRoute]. Routes nest: a route of a
+// route is both joined with "/". At most 255 bytes in all; longer ones fail at
+// the call.
+func (c *Connection) Route(route string) Route { return Route{c, route} }
+
+func (c *Connection) sealed() {}
+
+// Route is a sub-address of a connection. It is a value, cheap to make and to
+// copy, and as safe for concurrent use as its Connection.
+type Route struct {
+	c    *Connection
+	name string
+}
+
+// Request is [Connection.Request] on the route.
+func (r Route) Request(ctx context.Context, h HandlerID, req []byte, opts ...CallOption) ([]byte, error) {
+	return r.c.request(ctx, handlerKey{h, r.name}, req, nil, opts)
+}
+
+// AppendRequest is [Connection.AppendRequest] on the route.
+func (r Route) AppendRequest(ctx context.Context, h HandlerID, req, dst []byte, opts ...CallOption) ([]byte, error) {
+	return r.c.request(ctx, handlerKey{h, r.name}, req, dst, opts)
+}
+
+// Route returns the route below this one.
+func (r Route) Route(route string) Route {
+	if r.name == "" {
+		return Route{r.c, route}
+	}
+	return Route{r.c, r.name + "/" + route}
+}
+
+// Name returns the route, without the peer.
+func (r Route) Name() string { return r.name }
+
+func (Route) sealed() {}
+
+var (
+	_ Caller = (*Connection)(nil)
+	_ Caller = Route{}
+)
+
+func (c *Connection) request(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
+	res := c.call(ctx, key, req, dst, opts)
+	if res.err == nil {
+		return res.resp, nil
+	}
+	return dst, c.callError(key.id, res)
+}
+
+// call makes the call on the current session.
+func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) result {
+	var set callSettings
+	for _, o := range opts {
+		if o == nil {
+			return notSent(errors.New("an option is nil: leave it out"))
+		}
+		set = o.applyCall(set)
+	}
+	switch {
+	case set.err != nil:
+		return notSent(set.err)
+	case ctx == nil:
+		return notSent(errNilContext)
+	case len(key.id) == 0 || len(key.id) > maxHandlerID:
+		return notSent(fmt.Errorf("the handler id has %d bytes: use 1 to %d", len(key.id), maxHandlerID))
+	case len(key.route) > maxRoute:
+		return notSent(fmt.Errorf("the route has %d bytes: use at most %d", len(key.route), maxRoute))
+	}
+	if ctx.Err() != nil {
+		err, _ := contextEnd(ctx)
+		return notSent(err)
+	}
+	if c == nil || c.unknown || !c.m.made() {
+		return notSent(c.whyDown())
+	}
+	if c.m.draining.Load() && callContextOf(ctx) == nil {
+		return notSent(fmt.Errorf("%w: the local node is shutting down", ErrDraining))
+	}
+	var deadline int64
+	if set.timeout > 0 {
+		deadline = addClock(c.m.now(), set.timeout)
+	}
+	s := c.current.Load()
+	if s == nil {
+		if s = c.findSession(ctx, set.wait, deadline); s == nil {
+			return notSent(c.whyNoSession(ctx, set.wait, deadline))
+		}
+	}
+	return s.roundTrip(ctx, c.m.hashes.hash(key), req, dst, deadline)
+}
+
+// findSession returns a session where there is none at first sight: the
+// loopback, or after waiting for one.
+func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64) *session {
+	if c == c.m.local {
+		return c.m.loopback()
+	}
+	if !wait {
+		return nil
+	}
+	if deadline != 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(deadline-c.m.now()))
+		defer cancel()
+	}
+	for c.await(ctx) == nil {
+		if s := c.current.Load(); s != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// whyNoSession explains why findSession found none.
+func (c *Connection) whyNoSession(ctx context.Context, wait bool, deadline int64) error {
+	down := c.whyDown()
+	switch {
+	case ctx.Err() != nil:
+		err, _ := contextEnd(ctx)
+		return fmt.Errorf("%w: %w", err, down)
+	case wait && deadline != 0 && c.m.now() >= deadline && !errors.Is(down, ErrClosed):
+		return fmt.Errorf("%w: %w", errTimeout, down)
+	}
+	return down
+}
+
+// callError is what the user gets for a call that failed.
+func (c *Connection) callError(h HandlerID, res result) error {
+	if remote, ok := res.err.(*RemoteError); ok { //nolint:errorlint // Only answerError makes it, unwrapped.
+		remote.Peer, remote.Handler = c.Peer(), h
+		return remote
+	}
+	return &CallError{Peer: c.Peer(), Handler: h, Outcome: res.outcome, Err: res.err}
+}

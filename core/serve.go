@@ -1,0 +1,443 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// inbound holds the calls that the peer makes in a session. The reader owns it;
+// the calls' contexts are reached from elsewhere through their cells.
+type inbound struct {
+	// chunks grow with the peer's slot numbers, so that a cell never moves.
+	mu     sync.Mutex // guards chunks against cancel
+	chunks []*[cellsPerChunk]cell
+
+	jobs []*inCall // of the batch that is being read
+	slab *contextSlab
+	now  int64 // the clock at this batch; 0: not read yet
+}
+
+const cellsPerChunk = 32
+
+// cell is the place of the peer's calls in one slot.
+type cell struct {
+	generation uint32       // the last one seen; of the reader
+	partial    *partRequest // a request in parts; of the reader
+	ctx        atomic.Pointer[callContext]
+}
+
+// partRequest is a request of which parts are missing.
+type partRequest struct {
+	assembly
+	h       *handler
+	timeout uint64
+}
+
+// inCall is an inbound call on its way through a worker. It is recycled.
+type inCall struct {
+	s    *session
+	h    *handler
+	id   wire.CallID
+	cell *cell
+	ctx  *callContext
+	req  []byte
+	buf  *buffer // holds req, if it is pooled
+	out  *buffer // holds the result of a HandleAppend
+	held int64   // reserved for req
+}
+
+var inCalls = sync.Pool{New: func() any { return new(inCall) }}
+
+// cellOf returns the cell of a slot, or nil if it is beyond what we announced.
+func (s *session) cellOf(slot uint32) *cell {
+	if int64(slot) >= int64(s.m.cfg.MaxCalls) {
+		return nil
+	}
+	i := int(slot / cellsPerChunk)
+	if i >= len(s.in.chunks) {
+		s.in.mu.Lock()
+		for i >= len(s.in.chunks) {
+			s.in.chunks = append(s.in.chunks, new([cellsPerChunk]cell))
+		}
+		s.in.mu.Unlock()
+	}
+	return &s.in.chunks[i][slot%cellsPerChunk]
+}
+
+// onRequest starts a call, or refuses it.
+func (s *session) onRequest(f *wire.Frame) error {
+	r, err := wire.ParseRequest(f)
+	if err != nil {
+		return err
+	}
+	c := s.cellOf(f.ID.Slot())
+	switch {
+	case f.ID.Side() == s.side:
+		return wrongSide(f)
+	case c == nil:
+		return fmt.Errorf("%w: REQUEST on slot %d, %d are allowed", wire.ErrMalformed, f.ID.Slot(), s.m.cfg.MaxCalls)
+	case f.ID.Generation() <= c.generation:
+		return fmt.Errorf("%w: REQUEST with call id %v, generation %d was used already", wire.ErrMalformed, f.ID, c.generation)
+	}
+	c.generation = f.ID.Generation()
+	s.dropPartial(c)
+	h, err := s.admit(f, &r)
+	if err != nil {
+		s.refuse(f.ID, err)
+		return nil
+	}
+	if f.Flags&wire.FlagFragmented != 0 {
+		if err := s.reserve(r.Size); err != nil {
+			s.refuse(f.ID, err)
+			return nil
+		}
+		c.partial = &partRequest{assembly: *newAssembly(r.Size), h: h, timeout: r.Timeout}
+		return s.onRequestPart(f.ID, r.Payload)
+	}
+	if len(r.Payload) > s.m.cfg.MaxMessage {
+		s.refuse(f.ID, fmt.Errorf("%w: %d bytes, limit %d", ErrMessageTooLarge, len(r.Payload), s.m.cfg.MaxMessage))
+		return nil
+	}
+	s.accept(f.ID, c, h, r.Timeout, r.Payload, false)
+	return nil
+}
+
+// admit finds the handler of a request, or why there is none.
+func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
+	switch h := s.m.handlers.byHash[r.Handler]; {
+	case s.m.draining.Load():
+		return nil, fmt.Errorf("%w: the node is shutting down", ErrDraining)
+	case f.Codec != 0 || f.Dict != 0:
+		return nil, errUnsupported
+	case h == nil:
+		return nil, ErrUnknownHandler
+	default:
+		return h, nil
+	}
+}
+
+var errUnsupported = errors.New("the codec was not agreed on")
+
+// refuse answers a call whose handler will not run.
+func (s *session) refuse(id wire.CallID, err error) {
+	st := wire.Status{Code: wire.CodeUnsupported, Message: err.Error()}
+	for code, sentinel := range refusals {
+		if errors.Is(err, sentinel) {
+			st.Code = code
+			st.Message = trimSentinel(err, sentinel)
+		}
+	}
+	s.w.answer(wire.TypeRefused, id, st)
+}
+
+// trimSentinel returns the text of err without that of the sentinel it begins
+// with, which the other side puts back.
+func trimSentinel(err, sentinel error) string {
+	text, prefix := err.Error(), sentinel.Error()
+	if text == prefix {
+		return ""
+	}
+	if rest, ok := strings.CutPrefix(text, prefix+": "); ok {
+		return rest
+	}
+	return text
+}
+
+// onRequestPart adds a part to a request and starts the call with the last one.
+// Parts of calls that are over or were refused are dropped.
+func (s *session) onRequestPart(id wire.CallID, part []byte) error {
+	c := s.cellOf(id.Slot())
+	if c == nil || c.generation != id.Generation() || c.partial == nil {
+		return nil
+	}
+	p := c.partial
+	if !p.add(part) {
+		return fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, p.size, id)
+	}
+	if p.complete() {
+		c.partial = nil
+		s.accept(id, c, p.h, p.timeout, p.buf, true)
+	}
+	return nil
+}
+
+// dropPartial forgets a request in parts.
+func (s *session) dropPartial(c *cell) {
+	if c.partial != nil {
+		s.held.Add(-int64(c.partial.size))
+		c.partial = nil
+	}
+}
+
+// accept takes a complete request: it runs its handler, hands it to a worker
+// with the rest of the batch, or refuses it because a limit is reached. The
+// payload is borrowed unless owned, which means that its size is reserved.
+func (s *session) accept(id wire.CallID, c *cell, h *handler, timeout uint64, payload []byte, owned bool) {
+	if err := s.admitOne(h); err != nil {
+		if owned {
+			s.held.Add(-int64(len(payload)))
+		}
+		s.refuse(id, err)
+		return
+	}
+	call := inCalls.Get().(*inCall)
+	*call = inCall{s: s, h: h, id: id, cell: c, ctx: s.newContext(h, timeout), req: payload}
+	c.ctx.Store(call.ctx)
+	if s.ending.Load() {
+		call.ctx.end(context.Canceled)
+	}
+	s.busy.Add(1)
+	switch {
+	case owned:
+		call.held = int64(len(payload))
+	case h.inline && len(payload) <= maxSmall && !s.w.full():
+		s.runInline(call)
+		return
+	case payload != nil:
+		call.buf = getBuffer(len(payload))
+		call.buf.b = append(call.buf.b, payload...)
+		call.req = call.buf.b
+	}
+	s.in.jobs = append(s.in.jobs, call)
+}
+
+// admitOne takes a place for one more handler, in every limit that counts it.
+func (s *session) admitOne(h *handler) error {
+	if n := s.handlers.Add(1); int(n) > s.m.cfg.MaxHandlers {
+		s.handlers.Add(-1)
+		return fmt.Errorf("%w: %d handlers run for this peer", ErrOverloaded, n-1)
+	}
+	if n := s.m.handlersRunning.Add(1); int(n) > s.m.cfg.MaxHandlersTotal {
+		s.m.handlersRunning.Add(-1)
+		s.handlers.Add(-1)
+		return fmt.Errorf("%w: %d handlers run on the node", ErrOverloaded, n-1)
+	}
+	if n := h.running.Add(1); h.limit > 0 && n > h.limit {
+		s.leaveOne(h)
+		return fmt.Errorf("%w: %d instances of this handler run", ErrOverloaded, n-1)
+	}
+	return nil
+}
+
+func (s *session) leaveOne(h *handler) {
+	h.running.Add(-1)
+	s.m.handlersRunning.Add(-1)
+	s.handlers.Add(-1)
+}
+
+func (s *session) newContext(h *handler, timeout uint64) *callContext {
+	if s.in.slab == nil {
+		s.in.slab = s.m.takeSlab()
+	}
+	ctx := s.in.slab.take()
+	ctx.peer, ctx.h = s.peer, h
+	d := wire.Duration(timeout)
+	if d == 0 {
+		d = h.timeout
+	}
+	if d > 0 {
+		if s.in.now == 0 {
+			s.in.now = s.m.now()
+		}
+		ctx.deadline = addClock(s.in.now, d)
+	}
+	return ctx
+}
+
+// submit hands the calls of a batch to the workers, together.
+func (s *session) submit() {
+	s.in.now = 0
+	if s.in.slab != nil {
+		s.m.putSlab(s.in.slab)
+		s.in.slab = nil
+	}
+	if len(s.in.jobs) > 0 {
+		s.m.pool.submit(s.in.jobs)
+		clear(s.in.jobs)
+		s.in.jobs = s.in.jobs[:0]
+	}
+}
+
+// onReset ends a call that its caller gave up.
+func (s *session) onReset(f *wire.Frame) error {
+	if _, err := wire.ParseStatus(f); err != nil {
+		return err
+	}
+	if f.ID.Side() == s.side {
+		return wrongSide(f)
+	}
+	c := s.cellOf(f.ID.Slot())
+	if c == nil || c.generation != f.ID.Generation() {
+		return nil
+	}
+	s.dropPartial(c)
+	if ctx := c.ctx.Swap(nil); ctx != nil {
+		ctx.end(context.Canceled)
+		if b := ctx.response.Load(); b != nil {
+			b.drop()
+		}
+	}
+	return nil
+}
+
+// cancel ends the contexts of all calls in progress.
+func (in *inbound) cancel() {
+	in.mu.Lock()
+	chunks := in.chunks
+	in.mu.Unlock()
+	for _, chunk := range chunks {
+		for i := range chunk {
+			if ctx := chunk[i].ctx.Load(); ctx != nil {
+				ctx.end(context.Canceled)
+			}
+		}
+	}
+}
+
+// runInline runs a handler on the reader.
+func (s *session) runInline(c *inCall) {
+	s.inUserCode.Store(true)
+	// Close looks at inUserCode after it has ended the session: one of the two
+	// sees the other.
+	if !s.ending.Load() {
+		c.run(true)
+	} else {
+		c.release()
+	}
+	s.inUserCode.Store(false)
+}
+
+// run runs the handler and answers. inline is set on the reader, which must not
+// wait for room.
+func (c *inCall) run(inline bool) {
+	if c.abandoned() {
+		c.release()
+		return
+	}
+	result, err := c.invoke()
+	var ended error
+	if err != nil {
+		ended = c.ctx.Err()
+	}
+	c.ctx.finish()
+	switch {
+	case c.abandoned():
+	case err != nil:
+		c.s.w.answer(wire.TypeError, c.id, failure(err, ended))
+	case len(result) > c.s.maxSend:
+		c.s.w.answer(wire.TypeError, c.id, wire.Status{Code: wire.CodeResponseTooLarge,
+			Message: fmt.Sprintf("response of %d bytes, limit %d; raise Config.MaxMessage on both nodes", len(result), c.s.maxSend)})
+	case len(result) > maxSmall:
+		c.respondLarge(result)
+		return
+	default:
+		c.respond(result, inline)
+	}
+	c.release()
+}
+
+// abandoned reports whether nobody waits for the answer any more: the caller
+// gave up, or the session has ended.
+func (c *inCall) abandoned() bool { return c.cell.ctx.Load() != c.ctx || c.s.ending.Load() }
+
+// respond queues a result in one frame, waiting for room unless it is inline.
+func (c *inCall) respond(result []byte, inline bool) {
+	for {
+		wait := c.s.w.appendResponse(c.id, result, inline)
+		if wait == nil {
+			return
+		}
+		select {
+		case <-wait:
+		case <-c.s.done:
+		}
+	}
+}
+
+// respondLarge sends a result in parts. The call keeps its memory and its place
+// until the last part is on its way; no goroutine waits for that.
+func (c *inCall) respondLarge(result []byte) {
+	b := &bulkSend{id: c.id, data: result, release: c.release}
+	ctx, cell := c.ctx, c.cell
+	ctx.response.Store(b)
+	if cell.ctx.Load() != ctx {
+		b.drop()
+	}
+	c.s.w.appendLarge(b)
+}
+
+// errPanic stands for a handler that did not return.
+var errPanic = errors.New("the handler panicked; the log of its node has the stack")
+
+// failure is what the caller is told of the handler's error. ended is what its
+// context had ended with by then.
+func failure(err, ended error) wire.Status {
+	switch {
+	case err == errPanic: //nolint:errorlint // It is made here and passed on as it is.
+		return wire.Status{Code: wire.CodePanic, Message: err.Error()}
+	case ended == nil || !errors.Is(err, ended):
+		return errorStatus(err)
+	case ended == context.DeadlineExceeded: //nolint:errorlint // A callContext's error is one of two values.
+		return wire.Status{Code: wire.CodeDeadline}
+	default:
+		return wire.Status{Code: wire.CodeCanceled}
+	}
+}
+
+// invoke calls the handler. A panic, or runtime.Goexit, ends this call alone.
+func (c *inCall) invoke() (result []byte, err error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		v := recover()
+		c.s.m.logPanic(c, v, debug.Stack())
+		// Something may still use the buffers of a handler that did not return.
+		c.buf, c.out = nil, nil
+		result, err = nil, errPanic
+		if v == nil {
+			// runtime.Goexit: deferred calls are all that still runs here.
+			c.ctx.finish()
+			c.s.w.answer(wire.TypeError, c.id, failure(errPanic, nil))
+			c.release()
+		}
+	}()
+	if c.h.app != nil {
+		c.out = getBuffer(int(c.h.sizeHint.Load()))
+		result, err = c.h.app(c.ctx, c.req, c.out.b)
+		if n := int32(min(len(result), maxSmall)); n > c.h.sizeHint.Load() {
+			c.h.sizeHint.Store(n)
+		}
+	} else {
+		result, err = c.h.fn(c.ctx, c.req)
+	}
+	returned = true
+	return result, err
+}
+
+// release gives back what the call holds. The call must not be used after it.
+func (c *inCall) release() {
+	s := c.s
+	c.cell.ctx.CompareAndSwap(c.ctx, nil)
+	if c.buf != nil {
+		c.buf.put()
+	}
+	if c.out != nil {
+		c.out.put()
+	}
+	if c.held != 0 {
+		s.held.Add(-c.held)
+	}
+	s.leaveOne(c.h)
+	*c = inCall{}
+	inCalls.Put(c)
+	s.release()
+}

@@ -1,0 +1,116 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// Shutdown closes the Manager when its calls are done: peers are told to send
+// no more, requests that still arrive are refused, new calls fail with
+// [ErrDraining] unless a running handler makes them with its own context, and
+// when nothing is in progress any more the connections are closed. If ctx ends
+// first, everything is closed at once and its error returned. It must not be
+// called from a handler, for which it would wait; see Close.
+func (m *Manager) Shutdown(ctx context.Context) error {
+	if !m.made() {
+		return fmt.Errorf("gridmux: Shutdown: %w: make the Manager with NewManager", ErrNotStarted)
+	}
+	if ctx == nil {
+		return fmt.Errorf("gridmux: Shutdown: %w", errNilContext)
+	}
+	m.draining.Store(true)
+	m.mu.Lock()
+	ln := m.listener
+	m.mu.Unlock()
+	if ln != nil {
+		_ = ln.Close()
+	}
+	for _, s := range m.liveSessions() {
+		s.w.goaway(wire.Status{Code: wire.CodeShutdown, Message: "the node is shutting down"})
+	}
+	for !m.quiet() {
+		select {
+		case <-m.drained:
+		case <-m.ctx.Done():
+			return m.Close()
+		case <-ctx.Done():
+			_ = m.Close()
+			return fmt.Errorf("gridmux: Shutdown: calls were still in progress: %w", ctx.Err())
+		}
+	}
+	return m.Close()
+}
+
+// signalDrained makes Shutdown look again.
+func (m *Manager) signalDrained() {
+	select {
+	case m.drained <- struct{}{}:
+	default:
+	}
+}
+
+// quiet reports whether no call is in progress and nothing waits to be written.
+func (m *Manager) quiet() bool {
+	for _, s := range m.liveSessions() {
+		if !s.ending.Load() && (s.busy.Load() > 0 || !s.w.flushed()) {
+			return false
+		}
+	}
+	return true
+}
+
+// Close ends all connections at once. Calls in progress fail with
+// [ErrDisconnected]. It waits for the goroutines of the library but not for
+// those that run user code, so a handler may call it. Calling it again waits
+// for the first call.
+func (m *Manager) Close() error {
+	if !m.made() {
+		return nil
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		<-m.finish
+		return nil
+	}
+	m.closed = true
+	ln := m.listener
+	m.mu.Unlock()
+	m.cancel()
+	var err error
+	if ln != nil {
+		err = ln.Close()
+	}
+	m.local.setState(StateClosed, nil)
+	for _, c := range m.peers {
+		c.setState(StateClosed, nil)
+	}
+	m.endSessions()
+	m.pool.close()
+	m.wg.Wait()
+	close(m.finish)
+	if err != nil {
+		return fmt.Errorf("gridmux: Close: %w", err)
+	}
+	return nil
+}
+
+// endSessions ends all sessions side by side, since telling a peer that takes
+// nothing may take a moment, and waits for their readers.
+func (m *Manager) endSessions() {
+	var wg sync.WaitGroup
+	for _, s := range m.liveSessions() {
+		wg.Go(func() {
+			s.end(errManagerDone, wire.CodeShutdown)
+			// A reader inside an inline handler may be the one that called
+			// Close.
+			if !s.inUserCode.Load() {
+				<-s.readerDone
+			}
+		})
+	}
+	wg.Wait()
+}

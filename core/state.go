@@ -1,0 +1,90 @@
+package core
+
+import (
+	"sync"
+	"time"
+)
+
+// State is what a [Connection] knows of its peer.
+type State uint8
+
+const (
+	// StateIdle: the Manager has not been started, or the peer is unknown.
+	StateIdle State = iota
+	// StateConnecting: there is no connection; one is being made, or the peer
+	// is expected to make it.
+	StateConnecting
+	// StateConnected: calls can be made.
+	StateConnected
+	// StateClosed: the Manager was closed. Nothing follows.
+	StateClosed
+)
+
+func (s State) String() string {
+	switch s {
+	case StateConnecting:
+		return "connecting"
+	case StateConnected:
+		return "connected"
+	case StateClosed:
+		return "closed"
+	default:
+		return "idle"
+	}
+}
+
+// StateChange is one change of a peer's state.
+type StateChange struct {
+	Peer     string
+	From, To State
+	// Err is why the connection was lost; nil for other changes.
+	Err error
+	// At is when it happened.
+	At time.Time
+}
+
+// maxStateQueue bounds the changes that wait for a slow OnState.
+const maxStateQueue = 64
+
+// notifier hands the changes of one peer to Config.OnState, in order.
+type notifier struct {
+	fn      func(StateChange)
+	mu      sync.Mutex
+	queue   []StateChange
+	running bool
+}
+
+func (n *notifier) add(c StateChange) {
+	if n.fn == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.queue) >= maxStateQueue && n.queue[len(n.queue)-2].From == c.From {
+		// What is dropped leads from a state back to the same state, so the
+		// changes that remain still follow on each other.
+		n.queue = n.queue[:len(n.queue)-2]
+	}
+	n.queue = append(n.queue, c)
+	if !n.running {
+		n.running = true
+		go n.run()
+	}
+}
+
+// run calls the user's function until the queue is empty. Nobody waits for it,
+// because it is user code.
+func (n *notifier) run() {
+	for {
+		n.mu.Lock()
+		if len(n.queue) == 0 {
+			n.running = false
+			n.mu.Unlock()
+			return
+		}
+		c := n.queue[0]
+		n.queue = append(n.queue[:0], n.queue[1:]...)
+		n.mu.Unlock()
+		n.fn(c)
+	}
+}

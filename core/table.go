@@ -1,0 +1,198 @@
+package core
+
+import (
+	"math"
+	"sync"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// slot is the place of one call that this side makes. Slots are kept by their
+// session and used again; a call is named by slot and generation.
+//
+// Whoever completes a call, be it the reader with an answer, the caller that
+// gives up, the timer or the end of the session, claims the slot first; the
+// others find it claimed and leave it alone. The claimer fills in the result
+// and sends the token. The caller receives the token before the slot goes back,
+// whoever claimed it, so no token ever reaches a later call.
+type slot struct {
+	index uint32
+	token chan struct{} // capacity 1
+
+	// Guarded by callTable.mu.
+	generation uint32
+	pending    bool
+	partial    *assembly // a response in parts
+
+	// Written by the caller before the slot is pending, read by its claimer.
+	deadline int64 // of the time-out option, in the manager's clock; 0: none
+	dst      []byte
+
+	// Written by the claimer, read by the caller after the token.
+	resp    []byte
+	outcome Outcome
+	err     error
+
+	// Where the request is on its way out. Guarded by writer.mu.
+	sent outPosition
+	bulk *bulkSend // set for a request over maxSmall, once it is queued
+	gone bool      // the call ended before its request was queued
+}
+
+func (sl *slot) id(side uint8) wire.CallID {
+	return wire.MakeCallID(sl.generation, sl.index, side)
+}
+
+// callTable holds the calls that this side makes in a session.
+type callTable struct {
+	mu    sync.Mutex
+	slots []*slot
+	free  []*slot // LIFO, so that few slots stay in use and warm
+	limit int     // slots that the peer lets us use
+	ended error   // set when the session is over
+}
+
+// get returns a slot for a new call, not pending yet.
+func (t *callTable) get() (*slot, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil {
+		return nil, t.ended
+	}
+	if n := len(t.free); n > 0 {
+		sl := t.free[n-1]
+		t.free = t.free[:n-1]
+		return sl, nil
+	}
+	if len(t.slots) >= t.limit {
+		return nil, ErrOverloaded
+	}
+	sl := &slot{index: uint32(len(t.slots)), token: make(chan struct{}, 1)}
+	t.slots = append(t.slots, sl)
+	return sl, nil
+}
+
+// open makes the slot pending under a new generation.
+func (t *callTable) open(sl *slot) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ended != nil {
+		return t.ended
+	}
+	sl.generation++
+	sl.pending = true
+	return nil
+}
+
+// put takes a slot back whose call is over. A slot whose generations are used
+// up is retired.
+func (t *callTable) put(sl *slot) {
+	sl.dst, sl.resp, sl.err = nil, nil, nil
+	sl.sent, sl.bulk, sl.gone = outPosition{}, nil, false
+	t.mu.Lock()
+	if sl.generation < math.MaxUint32 {
+		t.free = append(t.free, sl)
+	}
+	t.mu.Unlock()
+}
+
+// claim claims the slot if its call is still pending.
+func (t *callTable) claim(sl *slot) bool {
+	t.mu.Lock()
+	won := sl.pending
+	sl.pending = false
+	t.mu.Unlock()
+	return won
+}
+
+// take claims a pending call by its id, which came from the peer. It returns
+// nil if the call is over or never was.
+func (t *callTable) take(id wire.CallID) *slot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sl := t.lookup(id)
+	if sl != nil {
+		sl.pending = false
+	}
+	return sl
+}
+
+// lookup finds a pending call by its id. t.mu is held.
+func (t *callTable) lookup(id wire.CallID) *slot {
+	if int64(id.Slot()) >= int64(len(t.slots)) {
+		return nil
+	}
+	sl := t.slots[id.Slot()]
+	if !sl.pending || sl.generation != id.Generation() {
+		return nil
+	}
+	return sl
+}
+
+// setPartial attaches the memory of a response in parts to a pending call. It
+// reports whether the call is still pending.
+func (t *callTable) setPartial(id wire.CallID, a *assembly) (ok, twice bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sl := t.lookup(id)
+	if sl == nil {
+		return false, false
+	}
+	if sl.partial != nil {
+		return true, true
+	}
+	sl.partial = a
+	return true, false
+}
+
+// partialOf returns the response in parts of a pending call.
+func (t *callTable) partialOf(id wire.CallID) (a *assembly, pending bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sl := t.lookup(id)
+	if sl == nil {
+		return nil, false
+	}
+	return sl.partial, true
+}
+
+// takePartial detaches it from a claimed call.
+func (t *callTable) takePartial(sl *slot) *assembly {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := sl.partial
+	sl.partial = nil
+	return a
+}
+
+// expired claims the calls whose deadline is not after now and returns them
+// with the earliest deadline of the others, 0 if there is none.
+func (t *callTable) expired(now int64) (over []*slot, next int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, sl := range t.slots {
+		switch {
+		case !sl.pending || sl.deadline == 0:
+		case sl.deadline <= now:
+			sl.pending = false
+			over = append(over, sl)
+		case next == 0 || sl.deadline < next:
+			next = sl.deadline
+		}
+	}
+	return over, next
+}
+
+// end refuses further calls with err and claims all that are pending.
+func (t *callTable) end(err error) (over []*slot) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = err
+	for _, sl := range t.slots {
+		if sl.pending {
+			sl.pending = false
+			over = append(over, sl)
+		}
+	}
+	return over
+}

@@ -1,0 +1,403 @@
+package core
+
+import (
+	"runtime"
+	"sync"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// writer sends the frames of a session. Callers and workers append under a
+// short lock and never touch the link, so nobody but the writer's own goroutine
+// ever waits for a peer that does not read. Everything that is appended during
+// a write is the next one.
+//
+// There are three classes. Control (pong, ping, goaway) goes first, then small
+// frames, then fragments of large messages in turn, at least one per write. The
+// goroutine starts with the first frame and ends when the session idles.
+type writer struct {
+	s    *session
+	wake chan struct{} // capacity 1: one token whenever parked is cleared
+
+	mu      sync.Mutex
+	control controlFrames
+	small   batch
+	large   []*bulkSend // the ring, oldest turn first
+	unsent  int         // bytes of small frames that the link has not taken
+	taken   int         // those of them that are being written
+	room    chan struct{}
+	running bool
+	parked  bool // the goroutine waits for wake
+	linger  bool // it parks when there is nothing to do, else it ends
+	active  bool // something but control was appended since the last tick
+	closed  bool
+
+	// Of the goroutine alone.
+	ctl    batch
+	spare  batch
+	parts  []batch // one per fragment of a write
+	turns  []*bulkSend
+	frames [][]byte
+}
+
+// controlFrames is the control class. Only the latest of each kind counts, so a
+// peer that provokes answers without reading them makes nothing grow.
+type controlFrames struct {
+	pong, ping           bool
+	pongValue, pingValue uint64
+	goaway               *wire.Status
+}
+
+const (
+	// keepBatch is the capacity that a batch keeps between writes.
+	keepBatch = 256 << 10
+	// fragmentsPerWrite is how many fragments go out in one write when no small
+	// frame waits; beside small frames it is one.
+	fragmentsPerWrite = 4
+)
+
+// appendRequest queues a request of up to maxSmall bytes. It returns a channel
+// to wait on if there is no room, and false if the call is over already.
+func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (wait <-chan struct{}, ok bool) {
+	w.mu.Lock()
+	if sl.gone || w.closed {
+		w.mu.Unlock()
+		return nil, false
+	}
+	if w.unsent > w.s.maxOutput {
+		wait = w.waitRoom()
+		w.mu.Unlock()
+		return wait, true
+	}
+	if len(r.payload) > maxSmall {
+		sl.bulk = &bulkSend{id: sl.id(side), request: true, handler: r.handler, deadline: r.deadline, data: r.payload}
+		w.large = append(w.large, sl.bulk)
+	} else {
+		w.small.room(w.s.layout, wire.RequestOverhead+len(r.payload))
+		at := len(w.small.buf)
+		sl.sent = outPosition{w.small.seq, at}
+		w.small.buf = wire.AppendRequest(w.small.buf, sl.id(side), r.handler, uint64(r.deadline), 0, r.payload)
+		w.small.timed = w.small.timed || r.deadline != 0
+		w.unsent += len(w.small.buf) - at
+	}
+	w.kick(true)
+	return nil, true
+}
+
+// dropLarge ends the sending of a large request whose call is over.
+func (w *writer) dropLarge(sl *slot) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if sl.bulk != nil {
+		sl.bulk.drop()
+	}
+}
+
+// outRequest is a request on its way to the writer.
+type outRequest struct {
+	handler  uint64
+	deadline int64 // manager's clock, 0: none
+	payload  []byte
+}
+
+// retract ends the sending of a request whose call is over. It reports whether
+// nothing of the request was, or will be, given to the link. Otherwise a RESET
+// with the code follows it.
+func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
+	w.mu.Lock()
+	switch {
+	case sl.bulk != nil:
+		unsent = sl.bulk.drop()
+	case sl.sent.seq == 0:
+		sl.gone, unsent = true, true
+	case sl.sent.seq == w.small.seq:
+		wire.Pad(w.small.buf[sl.sent.offset:])
+		unsent = true
+	}
+	if unsent || w.closed {
+		w.mu.Unlock()
+		return unsent
+	}
+	w.appendStatus(wire.TypeReset, sl.id(side), wire.Status{Code: code})
+	w.kick(true)
+	return false
+}
+
+// appendResponse queues the result of a handler that fits into one frame. It
+// returns a channel to wait on if there is no room and force is not set.
+func (w *writer) appendResponse(id wire.CallID, payload []byte, force bool) (wait <-chan struct{}) {
+	w.mu.Lock()
+	if w.unsent > w.s.maxOutput && !force && !w.closed {
+		wait = w.waitRoom()
+		w.mu.Unlock()
+		return wait
+	}
+	w.small.room(w.s.layout, wire.HeaderSize+len(payload))
+	at := len(w.small.buf)
+	w.small.buf = wire.AppendResponse(w.small.buf, id, payload)
+	w.unsent += len(w.small.buf) - at
+	w.kick(true)
+	return nil
+}
+
+// appendLarge queues a message in parts. The sender's buffers are released when
+// its last part has been copied or the session ends.
+func (w *writer) appendLarge(b *bulkSend) {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		b.finish()
+		return
+	}
+	w.large = append(w.large, b)
+	w.kick(true)
+}
+
+// answer queues an ERROR, REFUSED or RESET, without ever waiting: the reader
+// sends these too. A peer that provokes them without reading them is cut off.
+func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
+	w.mu.Lock()
+	w.appendStatus(t, id, st)
+	overflow := w.unsent > 2*w.s.maxOutput+maxSmall
+	w.kick(true)
+	if overflow {
+		w.s.end(errOverflow, wire.CodeOverflow)
+	}
+}
+
+func (w *writer) appendStatus(t wire.Type, id wire.CallID, st wire.Status) {
+	w.small.room(w.s.layout, wire.StatusSize(st))
+	at := len(w.small.buf)
+	w.small.buf = wire.AppendStatus(w.small.buf, t, id, st)
+	w.unsent += len(w.small.buf) - at
+}
+
+// full reports whether output is over its limit.
+func (w *writer) full() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unsent > w.s.maxOutput
+}
+
+func (w *writer) pong(value uint64) {
+	w.mu.Lock()
+	w.control.pong, w.control.pongValue = true, value
+	w.kick(false)
+}
+
+func (w *writer) ping(value uint64) {
+	w.mu.Lock()
+	w.control.ping, w.control.pingValue = true, value
+	w.kick(false)
+}
+
+func (w *writer) goaway(st wire.Status) {
+	w.mu.Lock()
+	w.control.goaway = &st
+	w.kick(false)
+}
+
+// waitRoom returns a channel that is closed when there is room. w.mu is held.
+func (w *writer) waitRoom() <-chan struct{} {
+	if w.room == nil {
+		w.room = make(chan struct{})
+	}
+	return w.room
+}
+
+// kick makes sure that the goroutine sees what was appended, and releases mu.
+// The wake-up is sent only on the edge from nothing to something: parked is set
+// and cleared under the lock.
+func (w *writer) kick(traffic bool) {
+	if traffic {
+		w.active, w.linger = true, true
+	}
+	switch {
+	case w.closed:
+	case !w.running:
+		w.running = true
+		w.s.m.wg.Add(1)
+		go w.run()
+	case w.parked:
+		w.parked = false
+		w.mu.Unlock()
+		w.wake <- struct{}{}
+		return
+	}
+	w.mu.Unlock()
+}
+
+// idle is called at every keep-alive tick: a goroutine that had no traffic
+// since the last one ends.
+func (w *writer) idle() {
+	w.mu.Lock()
+	if w.active {
+		w.active = false
+		w.mu.Unlock()
+		return
+	}
+	w.linger = false
+	if w.parked {
+		w.kick(false)
+		return
+	}
+	w.mu.Unlock()
+}
+
+// close makes the writer take nothing more and wakes everybody who waits for
+// it. What the goroutine has taken already may still reach the link.
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closed = true
+	large := w.large
+	w.large = nil
+	w.signalRoom()
+	if w.parked {
+		w.parked = false
+		w.wake <- struct{}{}
+	}
+	w.mu.Unlock()
+	for _, b := range large {
+		b.finish()
+	}
+}
+
+func (w *writer) signalRoom() {
+	if w.room != nil {
+		close(w.room)
+		w.room = nil
+	}
+}
+
+// flushed reports whether everything that was appended was given to the link.
+func (w *writer) flushed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed || w.unsent == 0 && len(w.large) == 0 && len(w.turns) == 0 && w.control == controlFrames{}
+}
+
+func (w *writer) run() {
+	defer w.s.m.wg.Done()
+	for w.next() {
+		w.seal()
+		if err := w.s.tc.WriteFrames(w.frames); err != nil {
+			w.s.end(linkError("write", err), wire.CodeNone)
+		}
+	}
+	w.ctl, w.spare, w.parts, w.frames = batch{}, batch{}, nil, nil
+}
+
+// next waits until there is something to write and takes it. It returns false
+// when the goroutine is to end.
+func (w *writer) next() bool {
+	w.yield()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settle()
+	for !w.closed && w.nothing() {
+		if w.s.m.draining.Load() {
+			w.s.m.signalDrained()
+		}
+		if !w.linger {
+			break
+		}
+		w.parked = true
+		w.mu.Unlock()
+		<-w.wake
+		w.yield()
+		w.mu.Lock()
+	}
+	if w.closed || w.nothing() {
+		w.running = false
+		w.small.reset(0)
+		return false
+	}
+	w.take()
+	return true
+}
+
+// yield lets the other callers and workers that are about to run append to the
+// same write. Once is worth a factor of two in throughput.
+func (w *writer) yield() {
+	if w.s.busy.Load() > 1 {
+		runtime.Gosched()
+	}
+}
+
+func (w *writer) nothing() bool {
+	return w.small.empty() && len(w.large) == 0 && w.control == controlFrames{}
+}
+
+// settle accounts for the write that is over. w.mu is held.
+func (w *writer) settle() {
+	w.unsent -= w.taken
+	w.taken = 0
+	if w.unsent <= w.s.maxOutput/2 {
+		w.signalRoom()
+	}
+	w.spare.reset(keepBatch)
+	for i, b := range w.turns {
+		if w.closed || b.over() {
+			b.finish()
+		} else {
+			w.large = append(w.large, b)
+		}
+		w.turns[i] = nil
+	}
+	w.turns = w.turns[:0]
+}
+
+// take takes what the next write consists of. w.mu is held.
+func (w *writer) take() {
+	seq := w.small.seq
+	w.small, w.spare = w.spare, w.small
+	w.small.seq = seq + 1
+	w.taken = w.unsent
+	w.takeControl()
+	n := fragmentsPerWrite
+	if !w.spare.empty() {
+		n = 1
+	}
+	n = min(n, len(w.large))
+	w.turns = append(w.turns, w.large[:n]...)
+	rest := copy(w.large, w.large[n:])
+	clear(w.large[rest:])
+	w.large = w.large[:rest]
+}
+
+func (w *writer) takeControl() {
+	w.ctl.reset(keepBatch)
+	c := w.control
+	w.control = controlFrames{}
+	if c.pong {
+		w.ctl.room(w.s.layout, 0)
+		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePong, c.pongValue)
+	}
+	if c.ping {
+		w.ctl.room(w.s.layout, 0)
+		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePing, c.pingValue)
+	}
+	if c.goaway != nil {
+		w.ctl.room(w.s.layout, 0)
+		w.ctl.buf = wire.AppendStatus(w.ctl.buf, wire.TypeGoaway, 0, *c.goaway)
+	}
+}
+
+// seal turns what was taken into transport frames.
+func (w *writer) seal() {
+	var now int64
+	if w.spare.timed || len(w.turns) > 0 {
+		now = w.s.m.now()
+	}
+	l := w.s.layout
+	w.frames = w.ctl.seal(l, now, w.frames[:0])
+	w.frames = w.spare.seal(l, now, w.frames)
+	for i, b := range w.turns {
+		if i == len(w.parts) {
+			w.parts = append(w.parts, batch{})
+		}
+		w.parts[i].reset(keepBatch)
+		b.fragment(&w.parts[i], l, now)
+		w.frames = w.parts[i].seal(l, now, w.frames)
+	}
+}
