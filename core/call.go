@@ -50,6 +50,10 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 	}
 	s.send(ctx, sl, &r)
 	s.await(ctx, sl)
+	if len(req) > maxSmall {
+		// Whatever completed the call, its memory is the caller's again.
+		s.w.dropLarge(sl)
+	}
 	res := result{sl.resp, sl.outcome, sl.err}
 	s.calls.put(sl)
 	s.release()
@@ -236,8 +240,6 @@ func (s *session) onStatus(f *wire.Frame) error {
 	}
 	s.freePartial(sl)
 	if f.Type == wire.TypeRefused {
-		// What is left of a large request would be in vain.
-		s.w.dropLarge(sl)
 		s.complete(sl, OutcomeRefused, refusedError(st))
 		return nil
 	}

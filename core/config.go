@@ -62,7 +62,8 @@ type Config struct {
 	// MaxHandlersTotal is the same for all peers together. Default 10 000.
 	MaxHandlersTotal int
 	// MaxOutput is the number of bytes queued for one peer above which callers
-	// wait, each with its own context. Default 8 MiB.
+	// wait, each with its own context. Messages over 32 KiB do not count: they
+	// are sent from the memory that they are in. Default 8 MiB.
 	MaxOutput int
 	// MaxReassembly bounds the bytes of messages over 32 KiB that one peer may
 	// have under way towards this node, reserved by their announced size until

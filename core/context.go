@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -26,6 +27,15 @@ type contextState struct {
 	done  chan struct{}
 	timer *time.Timer
 	err   error
+	after *afterFuncs // of a live state
+}
+
+// afterFuncs are what [context.AfterFunc] and derived contexts want to be called
+// when the context ends.
+type afterFuncs struct {
+	mu    sync.Mutex
+	funcs map[*func()]struct{}
+	ended bool
 }
 
 var _ context.Context = (*callContext)(nil)
@@ -77,7 +87,7 @@ func (c *callContext) Done() <-chan struct{} {
 		if st := c.state.Load(); st != nil {
 			return st.done
 		}
-		st := &contextState{done: make(chan struct{})}
+		st := &contextState{done: make(chan struct{}), after: new(afterFuncs)}
 		if c.deadline != 0 {
 			st.timer = time.AfterFunc(time.Duration(c.deadline-c.peer.m.now()), c.expire)
 		}
@@ -139,8 +149,54 @@ func (c *callContext) swap(old, next *contextState) bool {
 			old.timer.Stop()
 		}
 		close(old.done)
+		old.after.run()
 	}
 	return true
+}
+
+// AfterFunc arranges for f to be called in its own goroutine after the context
+// has ended. It makes contexts that are derived from this one cost no
+// goroutine: package context looks for this method.
+func (c *callContext) AfterFunc(f func()) (stop func() bool) {
+	c.Done()
+	a := c.state.Load().after
+	if a == nil || !a.add(&f) {
+		go f()
+		return func() bool { return false }
+	}
+	return func() bool { return a.remove(&f) }
+}
+
+// add reports false if the context has ended.
+func (a *afterFuncs) add(f *func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended {
+		return false
+	}
+	if a.funcs == nil {
+		a.funcs = map[*func()]struct{}{}
+	}
+	a.funcs[f] = struct{}{}
+	return true
+}
+
+func (a *afterFuncs) remove(f *func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.funcs[f]
+	delete(a.funcs, f)
+	return ok
+}
+
+func (a *afterFuncs) run() {
+	a.mu.Lock()
+	funcs := a.funcs
+	a.funcs, a.ended = nil, true
+	a.mu.Unlock()
+	for f := range funcs {
+		go (*f)()
+	}
 }
 
 // contextSlab is a supply of contexts, all from one allocation.

@@ -25,7 +25,6 @@ type session struct {
 	layout    layout
 	maxOutput int
 	maxSend   int // longest message the peer takes
-	instance  [wire.InstanceSize]byte
 
 	w     writer
 	calls callTable
@@ -42,7 +41,6 @@ type session struct {
 
 	ending     atomic.Bool
 	done       chan struct{} // closed when the session has ended
-	err        error         // why; set before done is closed
 	inUserCode atomic.Bool   // the reader runs an inline handler
 	readerDone chan struct{}
 }
@@ -73,7 +71,6 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		layout:     layout{headroom: tc.Info().Headroom, checksum: a.checksum, size: size},
 		maxOutput:  m.cfg.MaxOutput,
 		maxSend:    int(min(a.remote.MaxMsg, uint64(m.cfg.MaxMessage))),
-		instance:   a.remote.Instance,
 		done:       make(chan struct{}),
 		readerDone: make(chan struct{}),
 	}
@@ -96,7 +93,6 @@ func (s *session) end(err error, code wire.Code) {
 	if !s.ending.CompareAndSwap(false, true) {
 		return
 	}
-	s.err = err
 	s.alive.stop()
 	// From here on nothing more is taken for writing, so what is still queued
 	// counts as not sent.

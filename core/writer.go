@@ -50,7 +50,7 @@ type controlFrames struct {
 
 const (
 	// keepBatch is the capacity that a batch keeps between writes.
-	keepBatch = 256 << 10
+	keepBatch = 1 << 20
 	// fragmentsPerWrite is how many fragments go out in one write when no small
 	// frame waits; beside small frames it is one.
 	fragmentsPerWrite = 4
@@ -84,7 +84,8 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (wait <-chan
 	return nil, true
 }
 
-// dropLarge ends the sending of a large request whose call is over.
+// dropLarge ends the sending of a large request whose call is complete. When it
+// returns the request's memory is not read any more.
 func (w *writer) dropLarge(sl *slot) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
