@@ -37,6 +37,7 @@ var layers = []layer{
 	{pkg: "transport/inmem", allow: []string{"transport"}},
 	{pkg: "transport/websocket", allow: []string{"transport", wsModule + "/...", httpheadModule}},
 	{pkg: "bench/...", allow: []string{"..."}},
+	{pkg: "docs/...", allow: []string{"..."}},
 }
 
 const (

@@ -14,10 +14,8 @@ const (
 	// nothing of a batch may be used before its last byte is there.
 	batchSize         = 60 << 10
 	batchSizeChecksum = 16 << 10
-	// minPeerFrame is the shortest limit on transport frames that a peer may
-	// announce: a fragment and all headers fit.
-	minPeerFrame = 64 << 10
-	// ownMaxFrame is the limit that we announce.
+	// ownMaxFrame is the limit on transport frames that we announce. What we
+	// send is always under wire.MinMaxFrame, which every peer accepts.
 	ownMaxFrame = 128 << 10
 )
 

@@ -146,10 +146,18 @@ func (s *session) onResponse(f *wire.Frame) error {
 	if f.Flags&wire.FlagFragmented != 0 {
 		return s.beginResponse(f.ID, &r)
 	}
-	if sl := s.calls.take(f.ID); sl != nil {
+	sl, incomplete := s.calls.takeWhole(f.ID)
+	if incomplete {
+		return secondAnswer(f.ID)
+	}
+	if sl != nil {
 		s.deliver(sl, r.Payload, false)
 	}
 	return nil
+}
+
+func secondAnswer(id wire.CallID) error {
+	return fmt.Errorf("%w: a second answer to call %v", wire.ErrMalformed, id)
 }
 
 // deliver completes a claimed call with a response, which is copied unless it
@@ -182,7 +190,7 @@ func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
 		s.held.Add(-int64(r.Size))
 	}
 	if twice {
-		return fmt.Errorf("%w: two responses to call %v", wire.ErrMalformed, id)
+		return secondAnswer(id)
 	}
 	return s.onResponsePart(id, r.Payload)
 }
@@ -234,11 +242,13 @@ func (s *session) onStatus(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	sl := s.calls.take(f.ID)
+	sl, incomplete := s.calls.takeWhole(f.ID)
+	if incomplete {
+		return secondAnswer(f.ID)
+	}
 	if sl == nil {
 		return nil
 	}
-	s.freePartial(sl)
 	if f.Type == wire.TypeRefused {
 		s.complete(sl, OutcomeRefused, refusedError(st))
 		return nil

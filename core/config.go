@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
@@ -127,8 +128,8 @@ func (cfg Config) normalize() (Config, error) {
 	if err := checkName("Local.Name", cfg.Local.Name); err != nil {
 		return cfg, err
 	}
-	if len(cfg.Cluster) > wire.MaxName {
-		return cfg, configError("Cluster", fmt.Sprintf("has %d bytes", len(cfg.Cluster)), fmt.Sprintf("use at most %d", wire.MaxName))
+	if err := checkName("Cluster", cfg.Cluster); err != nil {
+		return cfg, err
 	}
 	peers, err := cfg.remotePeers()
 	if err != nil {
@@ -162,6 +163,9 @@ func (cfg *Config) checkReassembly() error {
 func checkName(field, name string) error {
 	if len(name) > wire.MaxName {
 		return configError(field, fmt.Sprintf("has %d bytes", len(name)), fmt.Sprintf("use at most %d", wire.MaxName))
+	}
+	if !utf8.ValidString(name) {
+		return configError(field, fmt.Sprintf("%q is not UTF-8", name), "use text")
 	}
 	return nil
 }

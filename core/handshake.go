@@ -14,7 +14,7 @@ import (
 // greet is the dialler's half of the handshake: INIT, wait for INIT, HELLO,
 // wait for HELLO. If it fails the connection is closed.
 func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection) (a agreement, err error) {
-	err = m.handshake(ctx, tc, func() error {
+	err = m.handshake(ctx, tc, closeWithReason, func() error {
 		if err := m.checkLink(tc, c.node.Name); err != nil {
 			return err
 		}
@@ -48,7 +48,9 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection) (
 // welcome is the acceptor's half: it answers INIT with INIT and HELLO with
 // HELLO, or with the reason why not.
 func (m *Manager) welcome(ctx context.Context, tc transport.Conn) (c *Connection, a agreement, err error) {
-	err = m.handshake(ctx, tc, func() error {
+	proved := false
+	refuse := func(tc transport.Conn, err error) { refuseDialler(tc, err, proved) }
+	err = m.handshake(ctx, tc, refuse, func() error {
 		if err := receiveInit(tc); err != nil {
 			return err
 		}
@@ -63,6 +65,7 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn) (c *Connection
 		if err != nil {
 			return err
 		}
+		proved = true
 		if err := m.checkHello(&remote); err != nil {
 			return err
 		}
@@ -79,8 +82,9 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn) (c *Connection
 	return c, a, err
 }
 
-// handshake runs one half and closes the connection when it fails or ctx ends.
-func (m *Manager) handshake(ctx context.Context, tc transport.Conn, half func() error) error {
+// handshake runs one half. When it fails the connection is closed, by refuse or
+// because ctx has ended.
+func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(transport.Conn, error), half func() error) error {
 	stop := context.AfterFunc(ctx, func() {
 		_ = tc.CloseWithError(uint32(wire.CodeTimeout), "the handshake was not finished in time")
 	})
@@ -91,18 +95,37 @@ func (m *Manager) handshake(ctx context.Context, tc transport.Conn, half func() 
 		}
 		return fmt.Errorf("handshake not finished within %v: %w", m.cfg.ConnectTimeout, ctx.Err())
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		refuse(tc, err)
 	}
-	code, text := wire.CodeProtocol, err.Error()
-	if r, ok := errors.AsType[*rejection](err); ok {
-		code = r.code
-		_ = sendFrame(tc, func(b []byte) []byte {
-			return wire.AppendStatus(b, wire.TypeReject, 0, wire.Status{Code: code, Message: text})
-		})
-	}
-	_ = tc.CloseWithError(uint32(code), text)
 	return err
+}
+
+// reasonFor is what the other side is told of a handshake that failed here.
+func reasonFor(err error) (wire.Code, string) {
+	if r, ok := errors.AsType[*rejection](err); ok {
+		return r.code, r.text
+	}
+	return wire.CodeProtocol, err.Error()
+}
+
+// closeWithReason is how a dialler refuses an acceptor.
+func closeWithReason(tc transport.Conn, err error) {
+	code, text := reasonFor(err)
+	_ = tc.CloseWithError(uint32(code), text)
+}
+
+// refuseDialler is how an acceptor refuses a dialler: one that has not proved
+// itself learns nothing but that, or that the versions differ (W57).
+func refuseDialler(tc transport.Conn, err error, proved bool) {
+	code, text := reasonFor(err)
+	if !proved && code != wire.CodeVersion {
+		code, text = wire.CodeRejected, ""
+	}
+	_ = sendFrame(tc, func(b []byte) []byte {
+		return wire.AppendStatus(b, wire.TypeReject, 0, wire.Status{Code: code, Message: text})
+	})
+	_ = tc.CloseWithError(uint32(code), text)
 }
 
 // checkLink refuses a link that proves nothing, where the configuration does
@@ -118,16 +141,13 @@ func (m *Manager) checkLink(tc transport.Conn, claimed string) error {
 	return nil
 }
 
-// checkHello refuses a peer that is not meant for us or asks for the
-// impossible.
+// checkHello refuses a peer that is not meant for us.
 func (m *Manager) checkHello(h *wire.Hello) error {
 	switch {
 	case h.Cluster != m.cfg.Cluster:
 		return reject(wire.CodeCluster, "cluster %q met cluster %q: set Config.Cluster alike, or keep the two apart", h.Cluster, m.cfg.Cluster)
 	case h.To != m.cfg.Local.Name:
 		return reject(wire.CodeName, "node %q was meant, this is %q: check Config.Peers of %q", h.To, m.cfg.Local.Name, h.From)
-	case h.MaxFrame < minPeerFrame || h.MaxMsg > math.MaxInt64:
-		return reject(wire.CodeProtocol, "limits are out of range: frames of %d bytes, messages of %d", h.MaxFrame, h.MaxMsg)
 	}
 	return nil
 }

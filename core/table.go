@@ -117,6 +117,21 @@ func (t *callTable) take(id wire.CallID) *slot {
 	return sl
 }
 
+// takeWhole is take for an answer in one frame. It reports incomplete, and
+// claims nothing, if the call has part of another answer already.
+func (t *callTable) takeWhole(id wire.CallID) (sl *slot, incomplete bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sl = t.lookup(id); sl == nil {
+		return nil, false
+	}
+	if sl.partial != nil {
+		return nil, true
+	}
+	sl.pending = false
+	return sl, false
+}
+
 // lookup finds a pending call by its id. t.mu is held.
 func (t *callTable) lookup(id wire.CallID) *slot {
 	if int64(id.Slot()) >= int64(len(t.slots)) {

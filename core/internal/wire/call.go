@@ -131,7 +131,8 @@ func parsePayload(f *Frame, b []byte) (size, decoded uint64, meta, payload []byt
 		return 0, 0, nil, nil, malformed("%v: first part of %d bytes of a message of %d", f.Type, len(b), size)
 	}
 	if f.Flags&FlagNil != 0 {
-		if len(b) != 0 || f.Flags&FlagFragmented != 0 {
+		// Nor is there a nil message in parts: a first part is not empty.
+		if len(b) != 0 {
 			return 0, 0, nil, nil, malformed("%v: nil payload of %d bytes", f.Type, len(b))
 		}
 		return size, decoded, meta, nil, nil

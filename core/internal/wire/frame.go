@@ -121,9 +121,14 @@ func MakeCallID(generation, slot uint32, side uint8) CallID {
 	return CallID(uint64(generation)<<32 | uint64(slot)<<1 | uint64(side&1))
 }
 
+// Generation tells the calls apart that use the slot one after the other.
 func (id CallID) Generation() uint32 { return uint32(id >> 32) }
-func (id CallID) Slot() uint32       { return uint32(id) >> 1 }
-func (id CallID) Side() uint8        { return uint8(id & 1) }
+
+// Slot is the place of the call in the tables of both sides.
+func (id CallID) Slot() uint32 { return uint32(id) >> 1 }
+
+// Side is that of the caller: 0 if it dialled.
+func (id CallID) Side() uint8 { return uint8(id & 1) }
 
 func (id CallID) String() string {
 	return fmt.Sprintf("%d.%d/%d", id.Slot(), id.Generation(), id.Side())
@@ -167,9 +172,9 @@ func Next(batch []byte) (f Frame, rest []byte, err error) {
 		ID:    CallID(binary.LittleEndian.Uint64(batch[8:])),
 		Body:  batch[HeaderSize:end:end],
 	}
-	// The frames that matter for speed, REQUEST and RESPONSE without flags,
-	// pass without a look at the tables.
-	if batch[5]|batch[6]|batch[7] != 0 || !carriesPayload(f.Type) {
+	// The frames that matter for speed, REQUEST and RESPONSE without flags, have
+	// nothing to check.
+	if f.Flags != 0 || !carriesPayload(f.Type) {
 		if err := f.checkHeader(); err != nil {
 			return Frame{}, nil, err
 		}

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -83,7 +84,7 @@ type Hello struct {
 	From, To  string // names of the sender and of the node it means to reach
 	Instance  [InstanceSize]byte
 	MaxFrame  uint32 // longest transport frame that the sender accepts
-	MaxMsg    uint64 // longest message
+	MaxMsg    uint64 // longest message, below 1<<63
 	MaxCalls  uint32 // slots that the other side may use
 	Window    uint64 // bytes of a stream in flight towards the sender
 	LinkWin   uint64 // bytes of all streams in flight towards the sender
@@ -159,8 +160,8 @@ func ParseHello(f *Frame) (h Hello, err error) {
 	if h.From == "" || h.To == "" {
 		return h, malformed("HELLO without a name")
 	}
-	if h.MaxFrame < MinMaxFrame {
-		return h, malformed("HELLO: frames of %d bytes, at least %d are needed", h.MaxFrame, MinMaxFrame)
+	if h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 {
+		return h, malformed("HELLO: frames of %d bytes, messages of %d: out of range", h.MaxFrame, h.MaxMsg)
 	}
 	return h, nil
 }

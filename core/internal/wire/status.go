@@ -85,6 +85,12 @@ func AppendStatus(dst []byte, t Type, id CallID, s Status) []byte {
 	return append(dst, s.Detail...)
 }
 
+// StatusSize is the most that [AppendStatus] appends for s. Making a message
+// valid UTF-8 can make it longer, so its own length would not do.
+func StatusSize(s Status) int {
+	return HeaderSize + statusHead + len(CutMessage(s.Message)) + min(len(s.Detail), MaxStatusDetail)
+}
+
 // ParseStatus reads a status body. Detail is a copy.
 func ParseStatus(f *Frame) (s Status, err error) {
 	b := f.Body
@@ -144,6 +150,3 @@ func ParsePing(f *Frame) (uint64, error) {
 	}
 	return binary.LittleEndian.Uint64(f.Body), nil
 }
-
-// StatusSize is the most that [AppendStatus] appends for s.
-func StatusSize(s Status) int { return HeaderSize + statusHead + len(s.Message) + len(s.Detail) }

@@ -1,0 +1,53 @@
+// Package core carries the traffic between the nodes of one clustered service.
+//
+// Every node makes a [Manager], which knows its own address and all its peers.
+// Between any two nodes there is exactly one logical two-way connection, with
+// no client and no server: over it either side calls the handlers of the other.
+// A call is a single request, bytes to bytes, in the shape of a function call.
+//
+// # Lifecycle
+//
+// [NewManager] checks the configuration, [Manager.Handle] registers handlers,
+// [Manager.Start] binds and begins to connect, and [Manager.Connection] gives
+// the durable handle to a peer. Links come and go beneath it: whatever breaks
+// is dialled again, and calls can be made whenever [Connection.State] says
+// connected. [Manager.Shutdown] finishes the calls in progress first,
+// [Manager.Close] does not.
+//
+// The transport is chosen in [Config]: websocket between processes, inmem in a
+// test. Nothing else changes with it.
+//
+// # What a call promises
+//
+// A call returns exactly once, with the answer to its own request or with an
+// error, and at the latest when its context ends, its [WithTimeout] is over or
+// the connection is lost, even if the peer has stopped reading. Cancellation and
+// deadlines travel to the handler. A handler runs at most once per call;
+// nothing is repeated behind the caller's back.
+//
+// An error says whether the handler may have run: see [Outcome]. A
+// *[RemoteError] is the handler's own answer; every other failure is a
+// *[CallError]. The sentinels, such as [ErrDisconnected], are found with
+// errors.Is.
+//
+// # Ownership
+//
+// There is no buffer to give back. A request is the handler's until it returns.
+// What is passed to Request may be used again when it has returned, and what it
+// returned belongs to the caller. The contexts of handlers are never reused.
+//
+// # Limits
+//
+// Every queue and table is bounded, by the fields of [Config]: message size,
+// calls in progress, handlers at once, bytes queued, bytes being put together.
+// What is over a limit fails, or is refused, at once and says so; callers wait
+// only for room in the queue towards a peer, each with its own context. A
+// message over 32 KiB is sent in parts between which small calls pass.
+//
+// # Compatibility
+//
+// Handlers have no versions: an incompatible change is a new handler beside the
+// old one, "storage.stat2". An incompatible change of the protocol itself is a
+// new request path or ALPN name beside the old one. PROTOCOL.md specifies the
+// bytes.
+package core
