@@ -13,11 +13,7 @@ import (
 // every frame of ours in it, and never waits for anything else: not for a user,
 // a handler (but those marked WithInline) or the writer.
 func (s *session) readLoop() {
-	defer close(s.readerDone)
-	defer s.m.removeSession(s)
-	// Only an inline handler that leaves its goroutine gets past the loop with
-	// the session alive.
-	defer s.end(errReaderGone, wire.CodeNone)
+	defer s.retire()
 	for !s.ending.Load() {
 		b, err := s.tc.ReadFrame(ownMaxFrame)
 		if err != nil {
@@ -40,6 +36,17 @@ func (s *session) readLoop() {
 			runtime.Gosched()
 		}
 	}
+}
+
+// retire is the end of the reader.
+func (s *session) retire() {
+	// Only an inline handler that leaves its goroutine gets here with the
+	// session alive.
+	s.end(errReaderGone, wire.CodeNone)
+	// Until the end is through Close has to know of the session.
+	<-s.over
+	s.m.removeSession(s)
+	close(s.readerDone)
 }
 
 // readFailure is the code that the other end is told where a read failed by its

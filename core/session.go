@@ -41,6 +41,7 @@ type session struct {
 
 	ending     atomic.Bool
 	done       chan struct{} // closed when the session has ended
+	over       chan struct{} // closed when end is through
 	inUserCode atomic.Bool   // the reader runs an inline handler
 	readerDone chan struct{}
 }
@@ -72,6 +73,7 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		maxOutput:  m.cfg.MaxOutput,
 		maxSend:    int(min(a.remote.MaxMsg, uint64(m.cfg.MaxMessage))),
 		done:       make(chan struct{}),
+		over:       make(chan struct{}),
 		readerDone: make(chan struct{}),
 	}
 	s.w.s, s.w.wake = s, make(chan struct{}, 1)
@@ -106,6 +108,7 @@ func (s *session) end(err error, code wire.Code) {
 	close(s.done)
 	s.peer.sessionEnded(s, err)
 	_ = s.tc.CloseWithError(uint32(code), err.Error())
+	close(s.over)
 }
 
 // linkError wraps what the transport reported.

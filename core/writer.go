@@ -112,8 +112,10 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 	case sl.sent.seq == 0:
 		sl.gone, unsent = true, true
 	case sl.sent.seq == w.small.seq:
-		wire.Pad(w.small.buf[sl.sent.offset:])
 		unsent = true
+		if !w.closed {
+			wire.Pad(w.small.buf[sl.sent.offset:])
+		}
 	}
 	if unsent || w.closed {
 		w.mu.Unlock()
@@ -285,7 +287,6 @@ func (w *writer) run() {
 			w.s.end(linkError("write", err), wire.CodeNone)
 		}
 	}
-	w.ctl, w.spare, w.parts, w.frames = batch{}, batch{}, nil, nil
 }
 
 // next waits until there is something to write and takes it. It returns false
@@ -309,8 +310,11 @@ func (w *writer) next() bool {
 		w.mu.Lock()
 	}
 	if w.closed || w.nothing() {
+		// Nothing is kept while the session idles. It is let go before another
+		// goroutine can start.
 		w.running = false
 		w.small.reset(0)
+		w.ctl, w.spare, w.parts, w.frames = batch{}, batch{}, nil, nil
 		return false
 	}
 	w.take()
