@@ -19,8 +19,8 @@ func getBuffer(n int) *buffer {
 		if n > size {
 			continue
 		}
-		if v := bufferPools[i].Get(); v != nil {
-			return v.(*buffer)
+		if b, ok := bufferPools[i].Get().(*buffer); ok {
+			return b
 		}
 		return &buffer{make([]byte, 0, size)}
 	}

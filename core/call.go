@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -100,7 +101,7 @@ func (s *session) await(ctx context.Context, sl *slot) {
 	case <-done:
 	}
 	if s.calls.claim(sl) {
-		err, code := contextEnd(ctx)
+		code, err := contextEnd(ctx)
 		s.abandon(sl, err, code)
 	}
 	// Whoever claimed the call is about to complete it; none of them waits for
@@ -108,16 +109,16 @@ func (s *session) await(ctx context.Context, sl *slot) {
 	<-sl.token
 }
 
-// contextEnd returns why ctx ended and the code that tells the peer.
-func contextEnd(ctx context.Context) (error, wire.Code) {
-	err, code := ctx.Err(), wire.CodeCanceled
+// contextEnd returns why ctx ended, and the code that tells the peer.
+func contextEnd(ctx context.Context) (code wire.Code, err error) {
+	code, err = wire.CodeCanceled, ctx.Err()
 	if err == context.DeadlineExceeded { //nolint:errorlint // Err returns one of two values.
 		code = wire.CodeDeadline
 	}
 	if cause := context.Cause(ctx); cause != nil && cause != err { //nolint:errorlint // Identity is meant.
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
-	return err, code
+	return code, err
 }
 
 // complete finishes a claimed call with an answer.
@@ -167,12 +168,12 @@ func (s *session) deliver(sl *slot, payload []byte, owned bool) {
 	case payload == nil:
 		sl.resp = sl.dst
 	case sl.dst == nil && (owned || len(payload) == 0):
-		sl.resp = payload[:len(payload):len(payload)]
+		sl.resp = slices.Clip(payload)
 		if !owned {
 			sl.resp = []byte{}
 		}
 	default:
-		sl.resp = append(sl.dst, payload...)
+		sl.resp = append(sl.dst, payload...) //nolint:gocritic // The answer is what the caller gets; dst stays as it was.
 	}
 	s.complete(sl, OutcomeMaybeRun, nil)
 }

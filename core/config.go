@@ -107,36 +107,36 @@ func configError(field, problem, remedy string) error {
 	return fmt.Errorf("gridmux: NewManager: Config.%s %s: %s", field, problem, remedy)
 }
 
-// normalize returns the configuration with names and defaults filled in, the
-// peers without the local node, or what is wrong with it.
-func (cfg Config) normalize() (Config, error) {
+// normalize fills in names and defaults and leaves the local node out of the
+// peers. It returns what is wrong with the configuration.
+func (cfg *Config) normalize() error {
 	if cfg.Transport == nil {
-		return cfg, configError("Transport", "is nil", "set it to websocket.New(...) or to a node of inmem.NewNetwork()")
+		return configError("Transport", "is nil", "set it to websocket.New(...) or to a node of inmem.NewNetwork()")
 	}
 	if cfg.Local.Addr == "" && cfg.Listen == "" {
-		return cfg, configError("Local.Addr", "is empty", "set it to the address that the other nodes dial, or set Listen")
+		return configError("Local.Addr", "is empty", "set it to the address that the other nodes dial, or set Listen")
 	}
 	if cfg.Local.Name == "" {
 		cfg.Local.Name = cfg.Local.Addr
 	}
 	if cfg.Local.Name == "" {
-		return cfg, configError("Local.Name", "is empty and there is no Local.Addr to stand in for it", "name the node")
+		return configError("Local.Name", "is empty and there is no Local.Addr to stand in for it", "name the node")
 	}
 	if cfg.Listen == "" {
 		cfg.Listen = cfg.Local.Addr
 	}
 	if err := checkName("Local.Name", cfg.Local.Name); err != nil {
-		return cfg, err
+		return err
 	}
 	if err := checkName("Cluster", cfg.Cluster); err != nil {
-		return cfg, err
+		return err
 	}
 	peers, err := cfg.remotePeers()
 	if err != nil {
-		return cfg, err
+		return err
 	}
 	cfg.Peers = peers
-	err = errors.Join(
+	return errors.Join(
 		limit("MaxMessage", &cfg.MaxMessage, defaultMaxMessage, limitMaxMessage),
 		limit("MaxCalls", &cfg.MaxCalls, defaultMaxCalls, limitMaxCalls),
 		limit("MaxHandlers", &cfg.MaxHandlers, defaultMaxHandlers, limitMaxCalls),
@@ -149,7 +149,6 @@ func (cfg Config) normalize() (Config, error) {
 		limit("KeepAliveTimeout", &cfg.KeepAliveTimeout, defaultKeepAlive, 24*time.Hour),
 		cfg.checkReassembly(),
 	)
-	return cfg, err
 }
 
 func (cfg *Config) checkReassembly() error {
@@ -191,7 +190,8 @@ func (cfg *Config) remotePeers() ([]Node, error) {
 			return nil, configError(field+".Addr", fmt.Sprintf("is empty for node %q", n.Name), "set the address that it is dialled at")
 		}
 		if j, ok := names[n.Name]; ok {
-			return nil, configError(field+".Name", fmt.Sprintf("%q is already the name of Peers[%d]", n.Name, j), "names identify nodes: make them unique")
+			return nil, configError(field+".Name", fmt.Sprintf("%q is already the name of Peers[%d]", n.Name, j),
+				"names identify nodes: make them unique")
 		}
 		if j, ok := addrs[n.Addr]; ok || n.Addr == cfg.Local.Addr {
 			owner := "Local"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,10 +94,10 @@ func (c *Connection) sessionEnded(s *session, err error) {
 	c.connect()
 }
 
-func (c *Connection) setState(to State, err error) {
+func (c *Connection) setState(to State) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setStateLocked(to, err)
+	c.setStateLocked(to, nil)
 }
 
 // setStateLocked changes the state, wakes those who wait and tells OnState.
@@ -114,11 +115,8 @@ func (c *Connection) setStateLocked(to State, err error) {
 	if c == c.m.local {
 		return
 	}
-	if err != nil {
-		c.m.log(c, to.String(), "error", err)
-	} else {
-		c.m.log(c, to.String())
-	}
+	c.m.cfg.Logger.Info("gridmux: peer changed state", "local", c.m.cfg.Local.Name, "peer", c.node.Name,
+		"state", to.String(), "error", err)
 	c.notify.add(change)
 }
 
@@ -133,6 +131,7 @@ func (c *Connection) whyDown() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch c.state {
+	case StateConnecting:
 	case StateIdle:
 		return fmt.Errorf("%w: call Manager.Start first", ErrNotStarted)
 	case StateClosed:
@@ -254,15 +253,15 @@ func (m *Manager) missingError(ctx context.Context, op string, missing []error) 
 	if m.local.State() == StateClosed {
 		return fmt.Errorf("gridmux: %s: %w", op, ErrClosed)
 	}
-	text := ""
+	var text strings.Builder
 	for _, c := range m.peers {
 		if c.State() != StateConnected {
-			text += fmt.Sprintf("; %q: %v", c.node.Name, c.whyDown())
+			fmt.Fprintf(&text, "; %q: %v", c.node.Name, c.whyDown())
 		}
 	}
 	err := ctx.Err()
 	if err == nil {
 		err = errors.Join(missing...)
 	}
-	return fmt.Errorf("gridmux: %s: %w%s", op, err, text)
+	return fmt.Errorf("gridmux: %s: %w%s", op, err, text.String())
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -99,9 +100,7 @@ func (c *hashCache) hash(k handlerKey) uint64 {
 	}
 	next := map[handlerKey]uint64{k: h}
 	if old != nil {
-		for k, v := range *old {
-			next[k] = v
-		}
+		maps.Copy(next, *old)
 	}
 	c.m.Store(&next)
 	return h

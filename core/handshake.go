@@ -133,7 +133,8 @@ func refuseDialler(tc transport.Conn, err error, proved bool) {
 func (m *Manager) checkLink(tc transport.Conn, claimed string) error {
 	info := tc.Info()
 	if !m.cfg.AllowInsecure && !info.Local && !info.MutualTLS() {
-		return reject(wire.CodeRejected, "the link proves nothing about who is at the other end: use mutual TLS or set Config.AllowInsecure")
+		return reject(wire.CodeRejected,
+			"the link proves nothing about who is at the other end: use mutual TLS or set Config.AllowInsecure")
 	}
 	if info.PeerName != "" && info.PeerName != claimed {
 		return reject(wire.CodeName, "the link proved the name %q, not %q", info.PeerName, claimed)
@@ -145,7 +146,8 @@ func (m *Manager) checkLink(tc transport.Conn, claimed string) error {
 func (m *Manager) checkHello(h *wire.Hello) error {
 	switch {
 	case h.Cluster != m.cfg.Cluster:
-		return reject(wire.CodeCluster, "cluster %q met cluster %q: set Config.Cluster alike, or keep the two apart", h.Cluster, m.cfg.Cluster)
+		return reject(wire.CodeCluster, "cluster %q met cluster %q: set Config.Cluster alike, or keep the two apart",
+			h.Cluster, m.cfg.Cluster)
 	case h.To != m.cfg.Local.Name:
 		return reject(wire.CodeName, "node %q was meant, this is %q: check Config.Peers of %q", h.To, m.cfg.Local.Name, h.From)
 	}

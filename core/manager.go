@@ -57,8 +57,7 @@ type Manager struct {
 // NewManager checks the configuration and makes a Manager. It does no I/O and
 // starts no goroutine. Its errors name the field and the remedy.
 func NewManager(cfg Config) (*Manager, error) {
-	cfg, err := cfg.normalize()
-	if err != nil {
+	if err := cfg.normalize(); err != nil {
 		return nil, err
 	}
 	if cfg.Logger == nil {
@@ -136,9 +135,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.listener = ln
 	m.mu.Unlock()
-	m.local.setState(StateConnected, nil)
+	m.local.setState(StateConnected)
 	for _, c := range m.peers {
-		c.setState(StateConnecting, nil)
+		c.setState(StateConnecting)
 		c.connect()
 	}
 	m.spawn(func() { m.acceptLoop(ln) })
@@ -267,11 +266,6 @@ func (m *Manager) takeSlab() *contextSlab {
 }
 
 func (m *Manager) putSlab(s *contextSlab) { m.slab.Store(s) }
-
-// log writes one line about a peer.
-func (m *Manager) log(c *Connection, msg string, args ...any) {
-	m.cfg.Logger.Info("gridmux: "+msg, append([]any{"local", m.cfg.Local.Name, "peer", c.node.Name}, args...)...)
-}
 
 // logPanic reports a handler that did not return.
 func (m *Manager) logPanic(c *inCall, v any, stack []byte) {

@@ -116,7 +116,8 @@ func (s *session) dispatch(f *wire.Frame) error {
 		st, err := wire.ParseStatus(f)
 		if err == nil {
 			s.goaway.Store(true)
-			s.m.log(s.peer, "peer is shutting down", "reason", st.Message)
+			s.m.cfg.Logger.Info("gridmux: peer is shutting down", "local", s.m.cfg.Local.Name, "peer", s.peer.node.Name,
+				"reason", st.Message)
 		}
 		return err
 	case wire.TypePadding:

@@ -115,7 +115,7 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 		return notSent(fmt.Errorf("the route has %d bytes: use at most %d", len(key.route), maxRoute))
 	}
 	if ctx.Err() != nil {
-		err, _ := contextEnd(ctx)
+		_, err := contextEnd(ctx)
 		return notSent(err)
 	}
 	if c == nil || c.unknown || !c.m.made() {
@@ -164,7 +164,7 @@ func (c *Connection) whyNoSession(ctx context.Context, wait bool, deadline int64
 	down := c.whyDown()
 	switch {
 	case ctx.Err() != nil:
-		err, _ := contextEnd(ctx)
+		_, err := contextEnd(ctx)
 		return fmt.Errorf("%w: %w", err, down)
 	case wait && deadline != 0 && c.m.now() >= deadline && !errors.Is(down, ErrClosed):
 		return fmt.Errorf("%w: %w", errTimeout, down)

@@ -332,8 +332,7 @@ func (c *inCall) run(inline bool) {
 	case err != nil:
 		c.s.w.answer(wire.TypeError, c.id, failure(err, ended))
 	case len(result) > c.s.maxSend:
-		c.s.w.answer(wire.TypeError, c.id, wire.Status{Code: wire.CodeResponseTooLarge,
-			Message: fmt.Sprintf("response of %d bytes, limit %d; raise Config.MaxMessage on both nodes", len(result), c.s.maxSend)})
+		c.s.w.answer(wire.TypeError, c.id, tooLargeStatus(len(result), c.s.maxSend))
 	case len(result) > maxSmall:
 		c.respondLarge(result)
 		return
@@ -371,6 +370,13 @@ func (c *inCall) respondLarge(result []byte) {
 		b.drop()
 	}
 	c.s.w.appendLarge(b)
+}
+
+func tooLargeStatus(n, limit int) wire.Status {
+	return wire.Status{
+		Code:    wire.CodeResponseTooLarge,
+		Message: fmt.Sprintf("response of %d bytes, limit %d; raise Config.MaxMessage on both nodes", n, limit),
+	}
 }
 
 // errPanic stands for a handler that did not return.

@@ -84,9 +84,9 @@ func (m *Manager) Close() error {
 	if ln != nil {
 		err = ln.Close()
 	}
-	m.local.setState(StateClosed, nil)
+	m.local.setState(StateClosed)
 	for _, c := range m.peers {
-		c.setState(StateClosed, nil)
+		c.setState(StateClosed)
 	}
 	m.endSessions()
 	m.pool.close()

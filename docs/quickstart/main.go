@@ -30,7 +30,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		err = m.Handle("greet", func(ctx context.Context, req []byte) ([]byte, error) {
+		err = m.Handle("greet", func(_ context.Context, req []byte) ([]byte, error) {
 			return fmt.Appendf(nil, "hello %s, I am %s", req, local.Name), nil
 		})
 		if err != nil {

@@ -24,7 +24,7 @@ func TestPartitionHeals(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer m.Close()
+			t.Cleanup(func() { _ = m.Close() })
 			if err := m.Handle("ping", func(context.Context, []byte) ([]byte, error) {
 				return []byte("pong"), nil
 			}); err != nil {
