@@ -71,7 +71,7 @@ func TestDocumentTypes(t *testing.T) {
 			continue
 		}
 		var want Flags
-		for _, name := range strings.Fields(row[2]) {
+		for name := range strings.FieldsSeq(row[2]) {
 			f, ok := flags[name]
 			if !ok {
 				t.Errorf("%v: unknown flag %s", ty, name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -41,6 +42,22 @@ func TestNextBorrows(t *testing.T) {
 	_ = append(f.Body, "overwritten"...)
 	if f, _, err = Next(rest); err != nil || string(f.Body) != "two" {
 		t.Errorf("second frame is %q, %v after the first was appended to", f.Body, err)
+	}
+}
+
+// TestMetadataBorrows: nor can metadata grow into the payload.
+func TestMetadataBorrows(t *testing.T) {
+	f, _, err := Next(raw(TypeResponse, FlagMetadata, 0, 0, 2, u16(4), []byte("metapayload")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := ParseResponse(&f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = append(r.Metadata, "overwritten"...)
+	if string(r.Metadata) != "meta" || string(r.Payload) != "payload" {
+		t.Errorf("metadata %q, payload %q after the metadata was appended to", r.Metadata, r.Payload)
 	}
 }
 
@@ -82,7 +99,7 @@ func TestPad(t *testing.T) {
 func TestPeekType(t *testing.T) {
 	for _, vectors := range [][]vector{requestVectors(), responseVectors(), statusVectors(), controlVectors(), handshakeVectors()} {
 		for _, v := range vectors {
-			ty, n := PeekType(append(v.data[:len(v.data):len(v.data)], "more"...))
+			ty, n := PeekType(append(slices.Clip(v.data), "more"...))
 			if byte(ty) != v.data[4] || n != len(v.data) {
 				t.Errorf("%s: PeekType = %v, %d, want %v, %d", v.name, ty, n, Type(v.data[4]), len(v.data))
 			}

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"math"
 	"reflect"
 	"testing"
 	"unicode/utf8"
@@ -217,7 +218,7 @@ func FuzzHello(f *testing.F) {
 			return
 		}
 		if h.From == "" || h.To == "" || max(len(h.From), len(h.To), len(h.Cluster)) > MaxName ||
-			len(h.Proof) > maxProof || len(h.Codecs) > maxCompressors || h.MaxFrame < MinMaxFrame {
+			len(h.Proof) > maxProof || len(h.Codecs) > maxCompressors || h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 {
 			t.Fatalf("HELLO %+v", h)
 		}
 		checkReappend(t, &fr, h)

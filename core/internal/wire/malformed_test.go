@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,10 +46,10 @@ func TestMalformedHeader(t *testing.T) {
 	}
 	runChecks(t, []check{
 		{"W1", "empty batch", nil, ""},
-		{"W1", "two frames", append(ping[:len(ping):len(ping)], ping...), ""},
+		{"W1", "two frames", slices.Concat(ping, ping), ""},
 		{"W1", "frame cut in its header", ping[:HeaderSize-1], "a header has 16"},
 		{"W1", "frame cut in its body", ping[:len(ping)-1], "body of 8 bytes announced, 7 are left"},
-		{"W1", "bytes after the last frame", append(ping[:len(ping):len(ping)], 0), "1 bytes left"},
+		{"W1", "bytes after the last frame", append(slices.Clip(ping), 0), "1 bytes left"},
 		{"W10", "length one too large", oversize(9), "body of 9 bytes announced, 8 are left"},
 		{"W10", "length of 31 bits", oversize(1<<31 - 1), "body of 2147483647 bytes announced"},
 		{"W10", "length negative as an int32", oversize(1 << 31), "body of 2147483648 bytes announced"},
@@ -107,29 +109,29 @@ func TestMalformedCall(t *testing.T) {
 		{"W13", "HIGH with LOW", request(FlagHigh | FlagLow), "two priorities"},
 		{"W21", "empty body", response(0), ""},
 	}
-	for name, make := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response} {
+	for name, frame := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response} {
 		half := u64(2)
 		checks = append(checks,
-			check{"W13", name + " NIL", make(FlagNil), ""},
-			check{"W13", name + " NIL with a payload", make(FlagNil, x), "nil payload of 1 bytes"},
-			check{"W13", name + " NIL with FRAGMENTED", make(FlagNil|FlagFragmented, half, half, x), "nil payload"},
-			check{"W22", name + " first part", make(FlagFragmented, half, half, x), ""},
-			check{"W22", name + " without sizes", make(FlagFragmented), "without the size"},
-			check{"W22", name + " with half of its sizes", make(FlagFragmented, half, half[:7]), "without the size"},
-			check{"W22", name + " first part of no byte", make(FlagFragmented, half, half), "first part of 0 bytes of a message of 2"},
-			check{"W22", name + " first part of all bytes", make(FlagFragmented, half, half, x, x), "first part of 2 bytes of a message of 2"},
-			check{"W22", name + " first part of more bytes", make(FlagFragmented, half, half, x, x, x), "first part of 3 bytes of a message of 2"},
-			check{"W22", name + " message of no byte", make(FlagFragmented, u64(0), u64(0)), "first part of 0 bytes of a message of 0"},
-			check{"W22", name + " largest size", make(FlagFragmented, u64(1<<64-1), u64(1<<64-1), x), ""},
-			check{"W22", name + " sizes that differ", make(FlagFragmented, half, u64(3), x), "is 3 once decoded by no codec"},
-			check{"W22", name + " metadata", make(FlagMetadata, u16(1), x), ""},
-			check{"W22", name + " empty metadata", make(FlagMetadata, u16(0)), ""},
-			check{"W22", name + " metadata without a length", make(FlagMetadata), "without the size of its metadata"},
-			check{"W22", name + " metadata with half a length", make(FlagMetadata, x), "without the size of its metadata"},
-			check{"W22", name + " metadata cut", make(FlagMetadata, u16(2), x), "2 bytes of metadata announced, 1 are left"},
-			check{"W22", name + " largest metadata", make(FlagMetadata, u16(maxMetadata), bytesOf(maxMetadata)), ""},
-			check{"W22", name + " metadata over the limit", make(FlagMetadata, u16(maxMetadata+1), bytesOf(maxMetadata+1)), "4097 bytes of metadata"},
-			check{"W22", name + " first part that is metadata only", make(FlagFragmented|FlagMetadata, half, half, u16(1), x), "first part of 0 bytes"},
+			check{"W13", name + " NIL", frame(FlagNil), ""},
+			check{"W13", name + " NIL with a payload", frame(FlagNil, x), "nil payload of 1 bytes"},
+			check{"W13", name + " NIL with FRAGMENTED", frame(FlagNil|FlagFragmented, half, half, x), "nil payload"},
+			check{"W22", name + " first part", frame(FlagFragmented, half, half, x), ""},
+			check{"W22", name + " without sizes", frame(FlagFragmented), "without the size"},
+			check{"W22", name + " with half of its sizes", frame(FlagFragmented, half, half[:7]), "without the size"},
+			check{"W22", name + " first part of no byte", frame(FlagFragmented, half, half), "first part of 0 bytes of a message of 2"},
+			check{"W22", name + " first part of all bytes", frame(FlagFragmented, half, half, x, x), "first part of 2 bytes of a message of 2"},
+			check{"W22", name + " first part of more bytes", frame(FlagFragmented, half, half, x, x, x), "first part of 3 bytes of a message of 2"},
+			check{"W22", name + " message of no byte", frame(FlagFragmented, u64(0), u64(0)), "first part of 0 bytes of a message of 0"},
+			check{"W22", name + " largest size", frame(FlagFragmented, u64(1<<64-1), u64(1<<64-1), x), ""},
+			check{"W22", name + " sizes that differ", frame(FlagFragmented, half, u64(3), x), "is 3 once decoded by no codec"},
+			check{"W22", name + " metadata", frame(FlagMetadata, u16(1), x), ""},
+			check{"W22", name + " empty metadata", frame(FlagMetadata, u16(0)), ""},
+			check{"W22", name + " metadata without a length", frame(FlagMetadata), "without the size of its metadata"},
+			check{"W22", name + " metadata with half a length", frame(FlagMetadata, x), "without the size of its metadata"},
+			check{"W22", name + " metadata cut", frame(FlagMetadata, u16(2), x), "2 bytes of metadata announced, 1 are left"},
+			check{"W22", name + " largest metadata", frame(FlagMetadata, u16(maxMetadata), bytesOf(maxMetadata)), ""},
+			check{"W22", name + " metadata over the limit", frame(FlagMetadata, u16(maxMetadata+1), bytesOf(maxMetadata+1)), "4097 bytes of metadata"},
+			check{"W22", name + " first part that is metadata only", frame(FlagFragmented|FlagMetadata, half, half, u16(1), x), "first part of 0 bytes"},
 		)
 	}
 	runChecks(t, checks)
@@ -175,7 +177,7 @@ func TestMalformedStatus(t *testing.T) {
 func TestChecksum(t *testing.T) {
 	batch := append(make([]byte, ChecksumSize), AppendPing(nil, TypePing, 7)...)
 	PutChecksum(batch)
-	if rest, ok := CheckBatch(batch); !ok || string(rest) != string(batch[ChecksumSize:]) {
+	if rest, ok := CheckBatch(batch); !ok || !bytes.Equal(rest, batch[ChecksumSize:]) {
 		t.Fatalf("CheckBatch = % x, %v for a good batch", rest, ok)
 	}
 	for i := range 8 * len(batch) {

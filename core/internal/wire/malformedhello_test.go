@@ -103,6 +103,8 @@ func TestMalformedHello(t *testing.T) {
 		{"W59", "smallest maxframe", set("maxframe", uint64(65536)), ""},
 		{"W59", "maxframe too small", set("maxframe", uint64(65535)), "frames of 65535 bytes"},
 		{"W59", "maxframe 0", set("maxframe", uint64(0)), "frames of 0 bytes"},
+		{"W59", "largest maxmsg", set("maxmsg", uint64(1<<63-1)), ""},
+		{"W59", "maxmsg too large", set("maxmsg", uint64(1<<63)), "messages of 9223372036854775808"},
 	}
 	for key := range required() {
 		checks = append(checks, check{"W52", "without " + key, set(key, nil), fmt.Sprintf("field %q is missing", key)})
@@ -115,7 +117,8 @@ func TestMalformedHello(t *testing.T) {
 			check{"W52", key + " that is a byte string", set(key, []byte("x")), key},
 		)
 	}
-	for key, bits := range map[string]int{"feat": 64, "maxframe": 32, "maxmsg": 64, "maxcalls": 32, "win": 64, "linkwin": 64, "alive": 32} {
+	// maxmsg: W59.
+	for key, bits := range map[string]int{"feat": 64, "maxframe": 32, "maxmsg": 63, "maxcalls": 32, "win": 64, "linkwin": 64, "alive": 32} {
 		checks = append(checks,
 			check{"W52", key + " largest", set(key, uint64(1)<<(bits-1)<<1-1), ""},
 			check{"W52", key + " in a wide signed form", set(key, msgp.Raw{0xd3, 0, 0, 0, 0, 0, 1, 0, 0}), ""},

@@ -108,7 +108,8 @@ func TestRoundTripStatus(t *testing.T) {
 			if ty != TypeError && ty != TypeRefused {
 				detail = nil
 			}
-			return f.Type == ty && f.ID == id && s.Code == code && s.Message == CutMessage(msg) && same(s.Detail, detail)
+			fits := HeaderSize+len(f.Body) <= StatusSize(Status{code, msg, detail})
+			return f.Type == ty && f.ID == id && s.Code == code && s.Message == CutMessage(msg) && same(s.Detail, detail) && fits
 		})
 	})
 	t.Run("W31 detail over the limit is left out", func(t *testing.T) {
@@ -118,6 +119,20 @@ func TestRoundTripStatus(t *testing.T) {
 			})
 			if s := v.(Status); len(s.Detail) != want || s.Code != 1001 || s.Message != "m" {
 				t.Errorf("detail of %d bytes: %d arrived, want %d", n, len(s.Detail), want)
+			}
+		}
+	})
+	t.Run("W31 size", func(t *testing.T) {
+		for _, s := range []Status{
+			{},
+			{Message: "m", Detail: []byte("d")},
+			{Message: strings.Repeat("\xff", 1000)},
+			{Message: strings.Repeat("\xff", 1<<20), Detail: make([]byte, 1<<20)},
+			{Message: strings.Repeat("m", 1<<20)},
+		} {
+			n, most := len(AppendStatus(nil, TypeError, 2, s)), HeaderSize+statusHead+MaxStatusMessage+MaxStatusDetail
+			if size := StatusSize(s); n > size || size > most {
+				t.Errorf("%d bytes appended, StatusSize = %d, at most %d", n, size, most)
 			}
 		}
 	})
@@ -180,7 +195,7 @@ func TestRoundTripControl(t *testing.T) {
 		property(t, func(h Hello) bool {
 			cut := func(s string, n int) string { return strings.ToValidUTF8(s[:min(n, len(s))], "") }
 			h.Cluster, h.From, h.To = cut(h.Cluster, 9), cut(h.From, 9)+"f", cut(h.To, 9)+"t"
-			h.MaxFrame = max(h.MaxFrame, MinMaxFrame)
+			h.MaxFrame, h.MaxMsg = max(h.MaxFrame, MinMaxFrame), h.MaxMsg>>1
 			h.Codecs = h.Codecs[:min(len(h.Codecs), maxCompressors)]
 			for i, c := range h.Codecs {
 				h.Codecs[i] = cut(c, maxCompressor)
@@ -225,7 +240,8 @@ func TestHandshakeSizes(t *testing.T) {
 // cannot be cut, behind a checksum, and for a message of 32 KiB in one frame.
 func TestMinMaxFrame(t *testing.T) {
 	status := AppendStatus(make([]byte, ChecksumSize), TypeError, 2, Status{
-		Message: strings.Repeat("m", MaxStatusMessage), Detail: make([]byte, MaxStatusDetail)})
+		Message: strings.Repeat("m", MaxStatusMessage), Detail: make([]byte, MaxStatusDetail),
+	})
 	request := raw(TypeRequest, FlagMetadata, 0, 0, 2, make([]byte, requestHead), u16(maxMetadata), bytesOf(maxMetadata), make([]byte, 32<<10))
 	if n := max(len(status), ChecksumSize+len(request)); n > MinMaxFrame {
 		t.Errorf("W59: a batch of %d bytes cannot be avoided, the limit may be %d", n, MinMaxFrame)

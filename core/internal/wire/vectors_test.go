@@ -139,7 +139,7 @@ func largestHello() *Hello {
 	name := strings.Repeat("n", MaxName)
 	h := &Hello{
 		Features: 1<<64 - 1, Cluster: name, From: name, To: name,
-		MaxFrame: 1<<32 - 1, MaxMsg: 1<<64 - 1, MaxCalls: 1<<32 - 1,
+		MaxFrame: 1<<32 - 1, MaxMsg: 1<<63 - 1, MaxCalls: 1<<32 - 1,
 		Window: 1<<64 - 1, LinkWin: 1<<64 - 1, KeepAlive: 1<<32 - 1, Proof: bytes.Repeat([]byte{0xff}, maxProof),
 	}
 	for range maxCompressors {
