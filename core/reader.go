@@ -13,36 +13,72 @@ import (
 // every frame of ours in it, and never waits for anything else: not for a user,
 // a handler (but those marked WithInline) or the writer.
 func (s *session) readLoop() {
-	defer s.retire()
-	for !s.ending.Load() {
-		b, err := s.tc.ReadFrame(ownMaxFrame)
-		if err != nil {
-			s.end(linkError("read", err), readFailure(err))
+	left := true
+	defer func() {
+		if left {
+			// An inline handler took the goroutine with it by runtime.Goexit.
+			s.inUserCode.Store(false)
+			go s.readLoop()
 			return
 		}
-		s.alive.received()
+		s.retire()
+	}()
+	s.readFrames()
+	left = false
+}
+
+// readFrames reads until the session ends. It begins with what is left of a
+// batch.
+func (s *session) readFrames() {
+	defer s.submit()
+	b, pending := s.in.rest, 0
+	for !s.ending.Load() {
+		if len(b) == 0 {
+			var err error
+			if b, err = s.nextBatch(); err != nil {
+				return
+			}
+		}
 		n, err := s.readBatch(b)
 		if err != nil {
-			code := wire.CodeProtocol
-			if errors.Is(err, errChecksum) {
-				code = wire.CodeCorrupt
-			}
-			s.end(err, code)
+			s.end(fmt.Errorf("protocol error: %w", err), wire.CodeProtocol)
 			return
 		}
-		if n > 1 {
-			// The callers and workers that the batch woke start at once instead
-			// of after the next read.
+		b = nil
+		if pending += n; s.ahead != nil && s.ahead.FrameBuffered() {
+			continue
+		}
+		s.submit()
+		if pending > 1 {
+			// The callers and workers that were woken start at once instead of
+			// after the next read.
 			runtime.Gosched()
 		}
+		pending = 0
 	}
+}
+
+// nextBatch returns the frames of the next transport frame, or ends the session.
+func (s *session) nextBatch() ([]byte, error) {
+	b, err := s.tc.ReadFrame(ownMaxFrame)
+	if err != nil {
+		s.end(linkError("read", err), readFailure(err))
+		return nil, err
+	}
+	s.alive.received()
+	if s.layout.checksum {
+		frames, ok := wire.CheckBatch(b)
+		if !ok {
+			s.end(errChecksum, wire.CodeCorrupt)
+			return nil, errChecksum
+		}
+		b = frames
+	}
+	return b, nil
 }
 
 // retire is the end of the reader.
 func (s *session) retire() {
-	// Only an inline handler that leaves its goroutine gets here with the
-	// session alive.
-	s.end(errReaderGone, wire.CodeNone)
 	// Until the end is through Close has to know of the session.
 	<-s.over
 	s.m.removeSession(s)
@@ -61,21 +97,18 @@ func readFailure(err error) wire.Code {
 // readBatch handles the frames of one transport frame and returns how many
 // there were.
 func (s *session) readBatch(b []byte) (n int, err error) {
-	if s.layout.checksum {
-		frames, ok := wire.CheckBatch(b)
-		if !ok {
-			return 0, errChecksum
+	defer func() {
+		if s.in.rest = b; len(b) == 0 {
+			s.in.rest = nil // the transport's memory is not kept
 		}
-		b = frames
-	}
-	defer s.submit()
+	}()
 	for len(b) > 0 {
 		var f wire.Frame
 		if f, b, err = wire.Next(b); err == nil {
 			err = s.dispatch(&f)
 		}
 		if err != nil {
-			return n, fmt.Errorf("protocol error: %w", err)
+			return n, err
 		}
 		n++
 	}

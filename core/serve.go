@@ -19,9 +19,10 @@ type inbound struct {
 	mu     sync.Mutex // guards chunks against cancel
 	chunks []*[cellsPerChunk]cell
 
-	jobs []*inCall // of the batch that is being read
+	rest []byte    // of a batch whose reading an inline handler left
+	jobs []*inCall // of the batches since the last submit
 	slab *contextSlab
-	now  int64 // the clock at this batch; 0: not read yet
+	now  int64 // the clock at the first of them; 0: not read yet
 }
 
 const cellsPerChunk = 32
@@ -51,6 +52,7 @@ type inCall struct {
 	buf  *buffer // holds req, if it is pooled
 	out  *buffer // holds the result of a HandleAppend
 	held int64   // reserved for req
+	left bool    // its place among the handlers is given back
 }
 
 var inCalls = sync.Pool{New: func() any { return new(inCall) }}
@@ -321,23 +323,18 @@ func (c *inCall) run(inline bool) {
 		c.release()
 		return
 	}
-	result, err := c.invoke()
-	var ended error
-	if err != nil {
-		ended = c.ctx.Err()
-	}
+	result, failed := c.invoke(inline)
 	c.ctx.finish()
+	if failed == nil && len(result) > c.s.maxSend {
+		failed = tooLargeStatus(len(result), c.s.maxSend)
+	}
 	switch {
 	case c.abandoned():
-	case err != nil:
-		c.s.w.answer(wire.TypeError, c.id, failure(err, ended))
-	case len(result) > c.s.maxSend:
-		c.s.w.answer(wire.TypeError, c.id, tooLargeStatus(len(result), c.s.maxSend))
-	case len(result) > maxSmall:
+	case failed == nil && len(result) > maxSmall:
 		c.respondLarge(result)
 		return
 	default:
-		c.respond(result, inline)
+		c.respond(result, failed, inline)
 	}
 	c.release()
 }
@@ -346,10 +343,11 @@ func (c *inCall) run(inline bool) {
 // gave up, or the session has ended.
 func (c *inCall) abandoned() bool { return c.cell.ctx.Load() != c.ctx || c.s.ending.Load() }
 
-// respond queues a result in one frame, waiting for room unless it is inline.
-func (c *inCall) respond(result []byte, inline bool) {
+// respond queues a result in one frame, or why there is none, waiting for room
+// unless it is inline.
+func (c *inCall) respond(result []byte, failed *wire.Status, inline bool) {
 	for {
-		wait := c.s.w.appendResponse(c.id, result, inline)
+		wait := c.s.w.appendAnswer(c, result, failed, inline)
 		if wait == nil {
 			return
 		}
@@ -372,22 +370,20 @@ func (c *inCall) respondLarge(result []byte) {
 	c.s.w.appendLarge(b)
 }
 
-func tooLargeStatus(n, limit int) wire.Status {
-	return wire.Status{
+func tooLargeStatus(n, limit int) *wire.Status {
+	return &wire.Status{
 		Code:    wire.CodeResponseTooLarge,
 		Message: fmt.Sprintf("response of %d bytes, limit %d; raise Config.MaxMessage on both nodes", n, limit),
 	}
 }
 
-// errPanic stands for a handler that did not return.
-var errPanic = errors.New("the handler panicked; the log of its node has the stack")
+// panicStatus is the answer of a handler that did not return.
+var panicStatus = wire.Status{Code: wire.CodePanic, Message: "the handler panicked; the log of its node has the stack"}
 
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.
 func failure(err, ended error) wire.Status {
 	switch {
-	case err == errPanic: //nolint:errorlint // It is made here and passed on as it is.
-		return wire.Status{Code: wire.CodePanic, Message: err.Error()}
 	case ended == nil || !errors.Is(err, ended):
 		return errorStatus(err)
 	case ended == context.DeadlineExceeded: //nolint:errorlint // A callContext's error is one of two values.
@@ -397,8 +393,9 @@ func failure(err, ended error) wire.Status {
 	}
 }
 
-// invoke calls the handler. A panic, or runtime.Goexit, ends this call alone.
-func (c *inCall) invoke() (result []byte, err error) {
+// invoke calls the handler, and the methods of the error that it returns. A
+// panic, or runtime.Goexit, ends this call alone.
+func (c *inCall) invoke(inline bool) (result []byte, failed *wire.Status) {
 	returned := false
 	defer func() {
 		if returned {
@@ -408,14 +405,15 @@ func (c *inCall) invoke() (result []byte, err error) {
 		c.s.m.logPanic(c, v, debug.Stack())
 		// Something may still use the buffers of a handler that did not return.
 		c.buf, c.out = nil, nil
-		result, err = nil, errPanic
+		result, failed = nil, &panicStatus
 		if v == nil {
 			// runtime.Goexit: deferred calls are all that still runs here.
 			c.ctx.finish()
-			c.s.w.answer(wire.TypeError, c.id, failure(errPanic, nil))
+			c.respond(nil, failed, inline)
 			c.release()
 		}
 	}()
+	var err error
 	if c.h.app != nil {
 		c.out = getBuffer(int(c.h.sizeHint.Load()))
 		result, err = c.h.app(c.ctx, c.req, c.out.b)
@@ -425,8 +423,21 @@ func (c *inCall) invoke() (result []byte, err error) {
 	} else {
 		result, err = c.h.fn(c.ctx, c.req)
 	}
+	if err != nil {
+		st := failure(err, c.ctx.Err())
+		failed = &st
+	}
 	returned = true
-	return result, err
+	return result, failed
+}
+
+// leave gives back the call's place among the handlers, before the answer can
+// reach the caller: who calls one after the other never finds a place taken.
+func (c *inCall) leave() {
+	if !c.left {
+		c.left = true
+		c.s.leaveOne(c.h)
+	}
 }
 
 // release gives back what the call holds. The call must not be used after it.
@@ -442,7 +453,7 @@ func (c *inCall) release() {
 	if c.held != 0 {
 		s.held.Add(-c.held)
 	}
-	s.leaveOne(c.h)
+	c.leave()
 	*c = inCall{}
 	inCalls.Put(c)
 	s.release()

@@ -18,8 +18,10 @@ type session struct {
 	m    *Manager
 	peer *Connection
 	tc   transport.Conn
-	side uint8 // 0: we dialled
-	born time.Time
+	// ahead is tc if it reads ahead, else nil.
+	ahead transport.BufferedConn
+	side  uint8 // 0: we dialled
+	born  time.Time
 
 	// Agreed in the handshake.
 	layout    layout
@@ -51,7 +53,6 @@ var (
 	errUnanswered  = errors.New("the peer does not answer pings")
 	errSuperseded  = errors.New("replaced by a newer connection of the same peer")
 	errChecksum    = errors.New("a checksum did not match: the link corrupts data")
-	errReaderGone  = errors.New("an inline handler called runtime.Goexit")
 	errManagerDone = errors.New("the local node was closed")
 )
 
@@ -76,6 +77,7 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		over:       make(chan struct{}),
 		readerDone: make(chan struct{}),
 	}
+	s.ahead, _ = tc.(transport.BufferedConn)
 	s.w.s, s.w.wake = s, make(chan struct{}, 1)
 	s.w.small.seq = 1
 	s.calls.limit = int(min(a.remote.MaxCalls, uint32(m.cfg.MaxCalls)))

@@ -111,6 +111,8 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 		unsent = sl.bulk.drop()
 	case sl.sent.seq == 0:
 		sl.gone, unsent = true, true
+	case sl.late.Load() == sl.generation:
+		unsent = true
 	case sl.sent.seq == w.small.seq:
 		unsent = true
 		if !w.closed {
@@ -126,19 +128,25 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 	return false
 }
 
-// appendResponse queues the result of a handler that fits into one frame. It
-// returns a channel to wait on if there is no room and force is not set.
-func (w *writer) appendResponse(id wire.CallID, payload []byte, force bool) (wait <-chan struct{}) {
+// appendAnswer queues the result of a handler that fits into one frame, or why
+// it failed. It returns a channel to wait on if there is no room and force is
+// not set.
+func (w *writer) appendAnswer(c *inCall, result []byte, failed *wire.Status, force bool) (wait <-chan struct{}) {
 	w.mu.Lock()
 	if w.unsent > w.s.maxOutput && !force && !w.closed {
 		wait = w.waitRoom()
 		w.mu.Unlock()
 		return wait
 	}
-	w.small.room(w.s.layout, wire.HeaderSize+len(payload))
-	at := len(w.small.buf)
-	w.small.buf = wire.AppendResponse(w.small.buf, id, payload)
-	w.unsent += len(w.small.buf) - at
+	c.leave()
+	if failed != nil {
+		w.appendStatus(wire.TypeError, c.id, *failed)
+	} else {
+		w.small.room(w.s.layout, wire.HeaderSize+len(result))
+		at := len(w.small.buf)
+		w.small.buf = wire.AppendResponse(w.small.buf, c.id, result)
+		w.unsent += len(w.small.buf) - at
+	}
 	w.kick(true)
 	return nil
 }
@@ -156,8 +164,8 @@ func (w *writer) appendLarge(b *bulkSend) {
 	w.kick(true)
 }
 
-// answer queues an ERROR, REFUSED or RESET, without ever waiting: the reader
-// sends these too. A peer that provokes them without reading them is cut off.
+// answer queues a REFUSED without ever waiting, since the reader sends it. A
+// peer that provokes them without reading them is cut off.
 func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
 	w.mu.Lock()
 	w.appendStatus(t, id, st)
@@ -342,9 +350,11 @@ func (w *writer) settle() {
 	}
 	w.spare.reset(keepBatch)
 	for i, b := range w.turns {
-		if w.closed || b.over() {
+		switch {
+		case b == nil:
+		case w.closed || b.over():
 			b.finish()
-		} else {
+		default:
 			w.large = append(w.large, b)
 		}
 		w.turns[i] = nil
@@ -395,14 +405,21 @@ func (w *writer) seal() {
 		now = w.s.m.now()
 	}
 	l := w.s.layout
-	w.frames = w.ctl.seal(l, now, w.frames[:0])
-	w.frames = w.spare.seal(l, now, w.frames)
+	calls := &w.s.calls
+	w.frames = w.ctl.seal(l, now, calls, w.frames[:0])
+	w.frames = w.spare.seal(l, now, calls, w.frames)
 	for i, b := range w.turns {
 		if i == len(w.parts) {
 			w.parts = append(w.parts, batch{})
 		}
 		w.parts[i].reset(keepBatch)
 		b.fragment(&w.parts[i], l, now)
-		w.frames = w.parts[i].seal(l, now, w.frames)
+		if b.over() {
+			// All of it is copied. What it held is free before the other side
+			// can know.
+			b.finish()
+			w.turns[i] = nil
+		}
+		w.frames = w.parts[i].seal(l, now, calls, w.frames)
 	}
 }

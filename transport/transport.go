@@ -27,7 +27,8 @@ type Transport interface {
 	Dial(ctx context.Context, to Peer) (Conn, error)
 
 	// Listen binds addr and returns at once; connections may arrive before the
-	// first Accept. ctx bounds Listen alone.
+	// first Accept. ctx bounds Listen alone; it fails if ctx has ended, and for
+	// an address that is in use.
 	Listen(ctx context.Context, addr string) (Listener, error)
 }
 
@@ -46,9 +47,9 @@ type Listener interface {
 	Addr() net.Addr
 
 	// Close stops listening, closes connections that nobody accepted yet, and
-	// makes every Accept return. Accepted connections live on. Close may be
-	// called any number of times, from any goroutine; it waits for the
-	// listener's own goroutines.
+	// makes every Accept return. Accepted connections live on, and the address
+	// is free again. Close may be called any number of times, from any
+	// goroutine; it waits for the listener's own goroutines.
 	Close() error
 
 	// Info tells what holds for every connection of this listener, before the
@@ -107,7 +108,8 @@ type Conn interface {
 	// scribble over the frames (headroom and payload) and over the elements of
 	// the outer slice during the call, and keeps neither after it.
 	//
-	// It blocks while the link takes no more. If any frame is longer than
+	// It blocks while the link takes no more; a link takes at least 16 KiB that
+	// nobody reads, and a bounded amount. Without frames it does nothing. If any frame is longer than
 	// Info().MaxFrame it returns an error matching [ErrFrameTooLarge] and has
 	// sent nothing of the batch; the connection stays usable. A nil error says
 	// that the transport took the frames, not that the peer got them.
@@ -126,8 +128,8 @@ type Conn interface {
 	// releasing the link failed.
 	//
 	// code 0 is an orderly end. Codes 1 to [MaxCode] are the user's. Codes
-	// above are the transport's own, see [CodeProtocol]. Reasons longer than
-	// [MaxReason] bytes are cut, at a character boundary.
+	// above are the transport's own, see [CodeProtocol]. The reason arrives as
+	// [CutReason] makes it.
 	CloseWithError(code uint32, reason string) error
 
 	// Info describes the connection. It is constant and cheap.

@@ -26,3 +26,15 @@ type LaneConn interface {
 	// connection has ended.
 	AcceptLane(ctx context.Context) (Conn, error)
 }
+
+// BufferedConn is implemented by a [Conn] that reads ahead, so that the core can
+// take in everything that one read of the link brought before it lets others
+// run. It is found by type assertion.
+type BufferedConn interface {
+	Conn
+
+	// FrameBuffered reports whether the next ReadFrame returns without waiting
+	// for the link, with a frame or an error. It may be called only by the
+	// goroutine that calls ReadFrame. False is always a right answer.
+	FrameBuffered() bool
+}

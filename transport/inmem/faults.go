@@ -1,0 +1,205 @@
+package inmem
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// SetLatency makes every frame arrive d after it was written, in both
+// directions between all nodes, except where [Network.SetPathLatency] says
+// otherwise. It concerns what is sent from now on; frames stay in order when d
+// falls. A dial takes a round trip. d below 0 counts as 0, which is how a
+// network begins.
+func (n *Network) SetLatency(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.latency = max(d, 0)
+	n.refreshLatency(n.live())
+}
+
+// SetPathLatency sets the latency of the direction from one node to another in
+// place of the network's, as [Network.SetLatency] does. d below 0 returns to
+// the network's.
+func (n *Network) SetPathLatency(from, to string, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := path{from, to}
+	s := n.paths[p]
+	s.latency, s.hasLatency = d, d >= 0
+	n.paths[p] = s
+	n.refreshLatency(n.between(from, to))
+}
+
+// Partition silences two nodes for each other. Nothing arrives any more in
+// either direction, on connections that exist, the news of their end included,
+// and nothing fails by itself: reads wait, writes wait once the buffer is full,
+// dials wait for their context. [Network.Heal] lets it all arrive, as TCP would
+// send again what was lost.
+func (n *Network) Partition(a, b string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.block(a, b)
+	n.block(b, a)
+}
+
+// PartitionOneWay is [Network.Partition] for what travels in the direction from
+// one node to another. Dials wait in both directions, since each needs an
+// answer.
+func (n *Network) PartitionOneWay(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.block(from, to)
+}
+
+func (n *Network) block(from, to string) {
+	p := path{from, to}
+	s := n.paths[p]
+	s.blocked = true
+	n.paths[p] = s
+	n.stall(from, to)
+}
+
+// Stall holds what the connections that exist now carry in the direction from
+// one node to another, as [Network.PartitionOneWay] does, but leaves dials and
+// the connections that they make alone: a link has gone dead while the network
+// is well. [Network.Heal] lets what was held arrive.
+func (n *Network) Stall(from, to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stall(from, to)
+}
+
+func (n *Network) stall(from, to string) {
+	for _, c := range n.between(from, to) {
+		for i := range c.ends {
+			if c.sends(i, from, to) {
+				c.links[i].hold()
+			}
+		}
+	}
+}
+
+// Heal ends every partition and stall between two nodes, in both directions.
+// What was held arrives at once, each connection in its order; what was sent
+// within the latency before arrives in its time. Dials go on. Latency stays,
+// and what has been cut or has crashed stays so.
+func (n *Network) Heal(a, b string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range []path{{a, b}, {b, a}} {
+		s := n.paths[p]
+		s.blocked = false
+		n.paths[p] = s
+	}
+	release(n.between(a, b))
+	n.announce()
+}
+
+// HealAll is [Network.Heal] for every two nodes.
+func (n *Network) HealAll() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for p, s := range n.paths {
+		s.blocked = false
+		n.paths[p] = s
+	}
+	release(n.live())
+	n.announce()
+}
+
+func release(cs []*connection) {
+	for _, c := range cs {
+		c.links[0].release()
+		c.links[1].release()
+	}
+}
+
+// Cut ends the connections between two nodes abruptly, at both ends at once,
+// even through a partition. Reads and writes fail, and frames that were not
+// read yet are lost. The listeners are untouched and new dials work.
+func (n *Network) Cut(a, b string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.between(a, b) {
+		for i := range c.ends {
+			c.links[i].drop()
+			c.ends[i].reset()
+		}
+	}
+}
+
+// Crash ends all connections and listeners of a node abruptly, and its dials
+// under way: at once on its own side, for its peers when the news arrives, so
+// after the latency, or the end of a partition. Frames that were not read yet
+// are lost on both sides. Accept fails. The node's transport can dial and
+// listen again directly, as a restarted process would.
+func (n *Network) Crash(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	t := n.node(name)
+	t.crashes++
+	for _, addr := range slices.Sorted(maps.Keys(n.listeners)) {
+		if l := n.listeners[addr]; l.node == t {
+			l.endLocked(errCrashed)
+		}
+	}
+	for _, c := range inOrder(t.conns) {
+		for i := range c.ends {
+			end, peer := &c.ends[i], &c.ends[1-i]
+			if end.node != t {
+				continue
+			}
+			end.reset()
+			end.out.drop()
+			end.out.carryCall(peer.reset)
+			end.leaveLocked()
+		}
+	}
+	n.announce()
+}
+
+// sends reports whether end i of the connection sends from one node to another.
+func (c *connection) sends(i int, from, to string) bool {
+	return c.ends[i].node.name == from && c.ends[1-i].node.name == to
+}
+
+// between returns the live connections between two nodes.
+func (n *Network) between(a, b string) []*connection {
+	cs := inOrder(n.node(a).conns)
+	return slices.DeleteFunc(cs, func(c *connection) bool {
+		return !c.sends(0, a, b) && !c.sends(0, b, a)
+	})
+}
+
+// live returns all live connections.
+func (n *Network) live() []*connection {
+	all := make(map[*connection]struct{})
+	for _, t := range n.nodes {
+		for c := range t.conns {
+			all[c] = struct{}{}
+		}
+	}
+	return inOrder(all)
+}
+
+// inOrder returns connections in the order in which they were made: a
+// simulation must not depend on the order of a map.
+func inOrder(set map[*connection]struct{}) []*connection {
+	cs := make([]*connection, 0, len(set))
+	for c := range set {
+		cs = append(cs, c)
+	}
+	slices.SortFunc(cs, func(a, b *connection) int { return cmp.Compare(a.age, b.age) })
+	return cs
+}
+
+// refreshLatency gives the links of cs their latency anew.
+func (n *Network) refreshLatency(cs []*connection) {
+	for _, c := range cs {
+		for i := range c.ends {
+			c.links[i].setLatency(n.latencyOf(c.ends[i].node.name, c.ends[1-i].node.name))
+		}
+	}
+}

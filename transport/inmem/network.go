@@ -1,0 +1,122 @@
+package inmem
+
+import (
+	"sync"
+	"time"
+)
+
+// DefaultBuffer is how much a sender may have under way in bytes, unless
+// [WithBuffer] says otherwise.
+const DefaultBuffer = 64 << 10
+
+// Network is a simulated network. Its methods may be called concurrently and at
+// any time. They name nodes as [Network.Node] does; a name that is new makes a
+// node.
+type Network struct {
+	buffer int
+
+	mu sync.Mutex // before every other lock; never held while waiting
+
+	// Guarded by mu.
+	nodes     map[string]*Transport
+	listeners map[string]*listener // by address
+	latency   time.Duration
+	paths     map[path]pathState
+	// connections counts those made so far.
+	connections uint64
+	// changed is closed when a dial that waits has something to look at. It
+	// is nil while none does.
+	changed chan struct{}
+}
+
+// A path is one direction between two nodes.
+type path struct{ from, to string }
+
+// pathState is what the network does to a path. The zero value is a path that
+// nobody has touched.
+type pathState struct {
+	latency    time.Duration
+	hasLatency bool // latency takes the place of the network's
+	blocked    bool
+}
+
+// Option changes a [Network] as it is made.
+type Option func(*Network)
+
+// WithBuffer sets how many bytes a sender may have under way in one direction
+// of a connection or lane: frames that the peer has not read yet, wherever they
+// are. A frame counts its length and 64 bytes more; a frame that is longer than
+// the buffer passes when nothing else is under way. It plays the part of the
+// socket buffers, so with latency it also bounds the throughput to one buffer
+// per latency. n less than 1 stands for [DefaultBuffer].
+func WithBuffer(n int) Option {
+	return func(net *Network) {
+		if n > 0 {
+			net.buffer = n
+		}
+	}
+}
+
+// NewNetwork makes a network without nodes, in which nothing takes time and
+// nothing is broken. It needs no closing.
+func NewNetwork(opts ...Option) *Network {
+	n := &Network{
+		buffer:    DefaultBuffer,
+		nodes:     make(map[string]*Transport),
+		listeners: make(map[string]*listener),
+		paths:     make(map[path]pathState),
+	}
+	for _, o := range opts {
+		o(n)
+	}
+	return n
+}
+
+// Node returns the transport of the node called name; the same name gives the
+// same transport. A node needs no preparation and can listen on any number of
+// addresses.
+func (n *Network) Node(name string) *Transport {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.node(name)
+}
+
+func (n *Network) node(name string) *Transport {
+	t := n.nodes[name]
+	if t == nil {
+		t = &Transport{net: n, name: name, conns: make(map[*connection]struct{})}
+		n.nodes[name] = t
+	}
+	return t
+}
+
+// latencyOf is the latency of a path. It is called with mu held.
+func (n *Network) latencyOf(from, to string) time.Duration {
+	if s := n.paths[path{from, to}]; s.hasLatency {
+		return s.latency
+	}
+	return n.latency
+}
+
+// open reports whether both directions between two nodes let dials through. It
+// is called with mu held.
+func (n *Network) open(a, b string) bool {
+	return !n.paths[path{a, b}].blocked && !n.paths[path{b, a}].blocked
+}
+
+// nextChange returns a channel that the next announce closes. It is called with
+// mu held.
+func (n *Network) nextChange() <-chan struct{} {
+	if n.changed == nil {
+		n.changed = make(chan struct{})
+	}
+	return n.changed
+}
+
+// announce wakes the dials that wait. It is called with mu held.
+func (n *Network) announce() {
+	if n.changed != nil {
+		close(n.changed)
+		n.changed = nil
+	}
+}

@@ -1,0 +1,150 @@
+package inmem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/gridmux/gridmux/transport"
+)
+
+var (
+	errClosed  = fmt.Errorf("inmem: connection closed: %w", net.ErrClosed)
+	errReset   = errors.New("inmem: connection reset")
+	errRefused = errors.New("connection refused: nobody listens there")
+	errCrashed = errors.New("inmem: node crashed")
+)
+
+// Addr is an address in a [Network], or the name of a node where that node has
+// none.
+type Addr string
+
+// Network returns "inmem".
+func (Addr) Network() string { return "inmem" }
+
+// String returns the address as it is dialled.
+func (a Addr) String() string { return string(a) }
+
+// Transport is one node of a [Network]. It implements [transport.Transport];
+// [Network.Node] makes it.
+type Transport struct {
+	net  *Network
+	name string
+
+	// Guarded by net.mu.
+	conns   map[*connection]struct{} // with an end here that lives
+	crashes int
+}
+
+// Dial connects to the node that listens on to.Addr, or on to.Name if that is
+// empty. It takes the latency of both directions, fails at the end of that time
+// if nobody listens, and waits while a partition lies between the nodes or the
+// listener has 128 connections that nobody accepted.
+func (t *Transport) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
+	c, err := t.dial(ctx, to)
+	if err != nil {
+		return nil, &transport.DialError{
+			Transport: "inmem", Peer: to, Phase: transport.PhaseDial, Err: err,
+		}
+	}
+	return c, nil
+}
+
+func (t *Transport) dial(ctx context.Context, to transport.Peer) (*conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	a := attempt{from: t, addr: to.Addr}
+	if a.addr == "" {
+		a.addr = to.Name
+	}
+	for {
+		c, changed, delay, err := a.step()
+		if c != nil || err != nil {
+			return c, err
+		}
+		var delayed <-chan time.Time
+		if delay > 0 {
+			delayed = time.After(delay)
+		}
+		select {
+		case <-changed:
+		case <-delayed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// An attempt is a dial between its steps.
+type attempt struct {
+	from      *Transport
+	addr      string
+	begun     bool
+	crashes   int  // of from, at the beginning
+	travelled bool // the latency has passed
+}
+
+// step ends the attempt, with a connection or an error, or says what to wait
+// for before the next step: a change of the network or a time.
+func (a *attempt) step() (c *conn, changed <-chan struct{}, delay time.Duration, err error) {
+	n := a.from.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !a.begun {
+		a.begun, a.crashes = true, a.from.crashes
+	} else if a.crashes != a.from.crashes {
+		return nil, nil, 0, errCrashed
+	}
+	l, far := n.listeners[a.addr], a.addr
+	if l != nil {
+		far = l.node.name
+	}
+	if !n.open(a.from.name, far) {
+		return nil, n.nextChange(), 0, nil
+	}
+	if d := n.latencyOf(a.from.name, far) + n.latencyOf(far, a.from.name); d > 0 && !a.travelled {
+		a.travelled = true
+		return nil, nil, d, nil
+	}
+	if l == nil {
+		return nil, nil, 0, errRefused
+	}
+	if l.pending == backlog {
+		return nil, n.nextChange(), 0, nil
+	}
+	l.pending++
+	c = n.connect(a.from, l)
+	l.queue.put(c.peer)
+	return c, nil, 0, nil
+}
+
+// Listen makes the node reachable under addr, which is any string; an empty one
+// stands for the node's name, with a number added if that is taken. It fails if
+// somebody in the network listens on addr already.
+func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	n := t.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if addr == "" {
+		addr = t.name
+		for i := 2; n.listeners[addr] != nil; i++ {
+			addr = fmt.Sprintf("%s#%d", t.name, i)
+		}
+	}
+	if l := n.listeners[addr]; l != nil {
+		return nil, fmt.Errorf("inmem: listen on %q: node %q listens there already", addr, l.node.name)
+	}
+	l := &listener{
+		node:  t,
+		addr:  Addr(addr),
+		queue: newQueue[*conn](),
+	}
+	n.listeners[addr] = l
+	return l, nil
+}
