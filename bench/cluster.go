@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gridmux/gridmux/core"
+)
+
+// cluster is some nodes over one transport, each connected to all others.
+type cluster struct {
+	config   func(*core.Config)
+	handlers func(*core.Manager) error
+
+	members []core.Node
+	sites   map[string]site
+	nodes   map[string]*core.Manager // those that run
+}
+
+// openCluster starts the named nodes and waits until they are connected. config
+// may change the configuration of each and handlers registers what it serves;
+// nil leaves either as it is.
+func openCluster(
+	ctx context.Context, k kind, names []string, config func(*core.Config), handlers func(*core.Manager) error,
+) (*cluster, error) {
+	c := &cluster{config: config, handlers: handlers, sites: map[string]site{}, nodes: map[string]*core.Manager{}}
+	if err := c.open(ctx, k.open(), names); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *cluster) open(ctx context.Context, n network, names []string) error {
+	for _, name := range names {
+		s, err := n.site(name)
+		if err != nil {
+			return err
+		}
+		c.sites[name] = s
+		c.members = append(c.members, core.Node{Name: name, Addr: s.addr()})
+	}
+	for _, name := range names {
+		if err := c.start(ctx, name); err != nil {
+			return err
+		}
+	}
+	return c.waitConnected(ctx)
+}
+
+// start starts a node, for the first time or again.
+func (c *cluster) start(ctx context.Context, name string) error {
+	t, err := c.sites[name].boot()
+	if err != nil {
+		return err
+	}
+	cfg := core.Config{
+		Cluster:       "bench",
+		Peers:         c.members,
+		Transport:     t,
+		AllowInsecure: true, // it never leaves this machine
+	}
+	for _, n := range c.members {
+		if n.Name == name {
+			cfg.Local = n
+		}
+	}
+	if c.config != nil {
+		c.config(&cfg)
+	}
+	m, err := core.NewManager(cfg)
+	if err != nil {
+		return err
+	}
+	if c.handlers != nil {
+		if err := c.handlers(m); err != nil {
+			return err
+		}
+	}
+	if err := m.Start(ctx); err != nil {
+		return err
+	}
+	c.nodes[name] = m
+	return nil
+}
+
+// kill ends a node without a word to the others.
+func (c *cluster) kill(name string) {
+	c.sites[name].kill()
+	_ = c.nodes[name].Close() // frees what a process that dies would take with it
+	delete(c.nodes, name)
+}
+
+// waitConnected waits until every node that runs is connected to all others.
+func (c *cluster) waitConnected(ctx context.Context) error {
+	for _, n := range c.members {
+		if m := c.nodes[n.Name]; m != nil {
+			if err := m.WaitConnected(ctx); err != nil {
+				return fmt.Errorf("node %s: %w", n.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (c *cluster) close() {
+	for _, m := range c.nodes {
+		_ = m.Close()
+	}
+	for _, s := range c.sites {
+		s.kill()
+	}
+}
+
+// connection returns the connection of the first node, which is the one that
+// calls, to another.
+func (c *cluster) connection(to string) *core.Connection {
+	return c.nodes[c.members[0].Name].Connection(to)
+}
+
+// errWrongAnswer is what a call fails with whose answer is not its request.
+var errWrongAnswer = errors.New("the answer is not the request that was sent")
+
+// serveEcho registers the handler that answers with what it gets.
+func serveEcho(m *core.Manager) error {
+	return m.HandleAppend(echoID, func(_ context.Context, req, dst []byte) ([]byte, error) {
+		return append(dst, req...), nil
+	})
+}
+
+const echoID = core.HandlerID("bench.echo")

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // as a shell reports a program that Ctrl-C ended
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first interrupt ends the run in order, a second one the process.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program: what it prints goes to the two writers and its result is
+// the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return program{known: kinds(), stdout: stdout, stderr: stderr}.run(ctx, args)
+}
+
+// program is a run of bench with the transports that it knows.
+type program struct {
+	known          []kind
+	stdout, stderr io.Writer
+}
+
+func (p program) run(ctx context.Context, args []string) int {
+	opts, err := parseFlags(p.known, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		usage(p.stdout, p.known)
+		return exitOK
+	case err != nil:
+		fmt.Fprintf(p.stderr, "bench: %v\n", err)
+		return exitUsage
+	}
+	var file *outputFile
+	if opts.json != "" {
+		if file, err = openOutput(opts.json); err != nil {
+			fmt.Fprintf(p.stderr, "bench: flag -json: %v: name a file that can be written\n", err)
+			return exitUsage
+		}
+		defer file.abandon()
+	}
+
+	rep := report{Schema: schema, Machine: thisMachine()}
+	fmt.Fprintf(p.stdout, "gridmux bench on %v\n", rep.Machine)
+	running := opts.kinds
+	if opts.demo {
+		running = p.demonstrate(ctx, running, &rep)
+	}
+	if ctx.Err() == nil {
+		p.measure(ctx, opts, running, &rep)
+	}
+	rep.render(p.stdout)
+	if ctx.Err() != nil {
+		fmt.Fprintln(p.stderr, "bench: interrupted")
+		return exitInterrupted
+	}
+	if file != nil {
+		if err := file.write(&rep); err != nil {
+			fmt.Fprintf(p.stderr, "bench: flag -json: %v\n", err)
+			return exitFailed
+		}
+		fmt.Fprintf(p.stdout, "\nAll windows are in %s.\n", opts.json)
+	}
+	if len(rep.Failures) > 0 {
+		return exitFailed
+	}
+	return exitOK
+}
+
+// demonstrate shows a cluster over each transport and returns those that
+// worked.
+func (p program) demonstrate(ctx context.Context, all []kind, rep *report) (working []kind) {
+	fmt.Fprintf(p.stdout, "\nFirst a cluster of three nodes, a, b and c, over each transport.\n")
+	for _, k := range all {
+		err := demonstrate(ctx, k, p.stdout)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			fmt.Fprintf(p.stdout, "FAILED: %v\n", err)
+			rep.fail(k.name, "showing a cluster", err)
+		default:
+			working = append(working, k)
+		}
+	}
+	return working
+}
+
+// measure fills in the report's cells.
+func (p program) measure(ctx context.Context, opts options, of []kind, rep *report) {
+	if len(of) == 0 {
+		return
+	}
+	m := newMeasurement(opts, of)
+	rep.describe(m)
+	fmt.Fprintf(p.stdout, "\n%s\n", rep.header())
+	m.progress = newProgress(p.stdout, p.stderr, m)
+	m.run(ctx, rep)
+	m.progress.finish()
+}

@@ -1,0 +1,345 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/gridmux/gridmux/transport"
+)
+
+// TestQuick runs the program as continuous integration would and holds that the
+// table has no hole.
+func TestQuick(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bench.json")
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"-quick", "-json", file}, &stdout, &stderr); code != exitOK {
+		t.Fatalf("exit code %d, want %d\n%s%s", code, exitOK, &stdout, &stderr)
+	}
+	out := stdout.String()
+	checkPlain(t, out)
+	if stderr.Len() > 0 {
+		t.Errorf("on stderr: %q, want nothing", &stderr)
+	}
+	for _, want := range []string{
+		"gridmux bench on ",
+		"inmem (memory of this process)\n", "websocket (TCP on the loopback interface)\n",
+		"a sees b go from connected to connecting",
+		"outcome: may have run (repeat with care)", "outcome: not sent (safe to repeat)",
+		"the cluster is whole again",
+		"echoes 512 B",
+		"round 1 of 3", "round 3 of 3",
+		"Reading: inmem answers ",
+		"All windows are in " + file,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q", want)
+		}
+	}
+	checkTable(t, out, []string{"inmem", "websocket"}, []string{"1 caller", "8 callers", "64 callers", "512 callers"})
+	if t.Failed() {
+		t.Logf("the output was:\n%s", out)
+	}
+
+	var rep report
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &rep)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rep.Schema != schema || rep.Rounds != minRounds || len(rep.Failures) > 0 || len(rep.Cells) != 8 {
+		t.Errorf("JSON: schema %q, %d rounds, failures %v and %d cells, want %q, %d, none and 8",
+			rep.Schema, rep.Rounds, rep.Failures, len(rep.Cells), schema, minRounds)
+	}
+	for _, c := range rep.Cells {
+		if len(c.Windows) != rep.Rounds || c.PerSecond <= 0 || c.Ratio <= 0 || c.P50 <= 0 || c.P99 < c.P50 || c.P999 < c.P99 {
+			t.Errorf("JSON: a cell without sense: %+v", c)
+		}
+	}
+}
+
+// checkPlain holds that an output is fit for a file: no control codes, and
+// nothing that only shows when a line is selected.
+func checkPlain(t *testing.T, out string) {
+	t.Helper()
+	if i := strings.IndexFunc(out, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }); i >= 0 {
+		t.Errorf("a control code in the output: %q", out[max(0, i-40):min(len(out), i+40)])
+	}
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSuffix(line, "\n"); strings.TrimRight(line, " ") != line {
+			t.Errorf("a line ends in spaces: %q", line)
+		}
+	}
+}
+
+// checkTable holds that the table has a block for each number of callers with
+// a line for each transport, and a value in each of its columns.
+func checkTable(t *testing.T, out string, transports, blocks []string) {
+	t.Helper()
+	_, rest, ok := strings.Cut(out, "───\n")
+	if !ok {
+		t.Error("no table")
+		return
+	}
+	tab, _, _ := strings.Cut(rest, "\n\n")
+	lines := strings.Split(tab, "\n")
+	if want := len(blocks) * (1 + len(transports)); len(lines) != want {
+		t.Errorf("the table has %d lines, want %d", len(lines), want)
+		return
+	}
+	columns := 0
+	for i, line := range lines {
+		fields := strings.Fields(line)
+		block, in := blocks[i/(1+len(transports))], i%(1+len(transports))
+		switch {
+		case in == 0:
+			if line != block {
+				t.Errorf("%q where the block of %s begins", line, block)
+			}
+		case fields[0] != transports[in-1]:
+			t.Errorf("%s: %q where the line of %s was to be", block, line, transports[in-1])
+		default:
+			if columns == 0 {
+				columns = len(fields)
+			}
+			if len(fields) != columns || columns < 7 {
+				t.Errorf("%s: %q has %d values, want %d, at least 7", block, line, len(fields), columns)
+			}
+		}
+	}
+}
+
+// broken is a transport that works as inmem does until something of it fails.
+func broken(listens bool, calls int64) kind {
+	return kind{"broken", "fails when it is told to", func() network {
+		n := &brokenNetwork{network: kinds()[0].open(), listens: listens}
+		n.frames.Store(calls)
+		return n
+	}}
+}
+
+var errBroken = errors.New("broken on purpose")
+
+type brokenNetwork struct {
+	network
+
+	listens bool
+	frames  atomic.Int64 // that can still be written
+}
+
+func (n *brokenNetwork) site(name string) (site, error) {
+	s, err := n.network.site(name)
+	return &brokenSite{s, n}, err
+}
+
+type brokenSite struct {
+	site
+
+	net *brokenNetwork
+}
+
+func (s *brokenSite) boot() (transport.Transport, error) {
+	t, err := s.site.boot()
+	return &brokenTransport{t, s.net}, err
+}
+
+type brokenTransport struct {
+	transport.Transport
+
+	net *brokenNetwork
+}
+
+func (t *brokenTransport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	if !t.net.listens {
+		return nil, errBroken
+	}
+	return t.Transport.Listen(ctx, addr)
+}
+
+func (t *brokenTransport) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
+	c, err := t.Transport.Dial(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return &brokenConn{c, t.net}, nil
+}
+
+type brokenConn struct {
+	transport.Conn
+
+	net *brokenNetwork
+}
+
+func (c *brokenConn) WriteFrames(frames [][]byte) error {
+	if c.net.frames.Add(-1) < 0 {
+		return errBroken
+	}
+	return c.Conn.WriteFrames(frames)
+}
+
+// TestFailures holds that a transport that fails, whenever it does, is left out
+// of the table, named with the reason, and makes the exit code say so.
+func TestFailures(t *testing.T) {
+	const never = 1 << 60
+	for _, test := range []struct {
+		name string
+		kind kind
+		args []string
+		want string // what was being done
+	}{
+		{"cluster", broken(false, never), nil, "showing a cluster"},
+		{"connect", broken(false, never), []string{"-no-demo"}, "connecting two nodes"},
+		{"call", broken(true, 500), []string{"-no-demo"}, "measuring 1 caller, round 1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			known := append(kinds(), test.kind)
+			args := append([]string{"-duration", "500ms", "-callers", "1,8"}, test.args...)
+
+			t.Run("beside others", func(t *testing.T) {
+				var stdout, stderr bytes.Buffer
+				if code := (program{known, &stdout, &stderr}).run(t.Context(), args); code != exitFailed {
+					t.Errorf("exit code %d, want %d", code, exitFailed)
+				}
+				out := stdout.String()
+				if want := "FAILED: broken, " + test.want + ": "; !strings.Contains(out, want) || !strings.Contains(out, errBroken.Error()) {
+					t.Errorf("the output lacks %q or %q", want, errBroken)
+				}
+				checkPlain(t, out)
+				checkTable(t, out, []string{"inmem", "websocket"}, []string{"1 caller", "8 callers"})
+				if t.Failed() {
+					t.Logf("the output was:\n%s", out)
+				}
+			})
+
+			t.Run("alone", func(t *testing.T) {
+				var stdout, stderr bytes.Buffer
+				args := append(args, "-transports", "broken")
+				if code := (program{known, &stdout, &stderr}).run(t.Context(), args); code != exitFailed {
+					t.Errorf("exit code %d, want %d", code, exitFailed)
+				}
+				out := stdout.String()
+				if strings.Contains(out, "───") || !strings.Contains(out, "There is no table") {
+					t.Errorf("want no table, and word of that, in:\n%s", out)
+				}
+			})
+		})
+	}
+}
+
+// TestInterrupt holds that an interrupt ends a run at once, and that the table
+// then has the rounds that were complete.
+func TestInterrupt(t *testing.T) {
+	for _, test := range []struct {
+		at    string
+		table bool
+	}{
+		{"all three are up", false},
+		{"round 1 of", false},
+		{"round 3 of", true},
+	} {
+		t.Run(test.at, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			stdout := &trigger{at: test.at, do: cancel}
+			var stderr bytes.Buffer
+			name := filepath.Join(t.TempDir(), "bench.json")
+			args := []string{"-duration", "600ms", "-callers", "1", "-json", name}
+			began := time.Now()
+			p := program{known: kinds(), stdout: stdout, stderr: &stderr}
+			if code := p.run(ctx, args); code != exitInterrupted {
+				t.Errorf("exit code %d, want %d", code, exitInterrupted)
+			}
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if got := stderr.String(); got != "bench: interrupted\n" {
+				t.Errorf("on stderr: %q", got)
+			}
+			if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("there is a JSON file, or another error than for none: %v", err)
+			}
+			out := stdout.String()
+			if strings.Contains(out, "FAILED") {
+				t.Errorf("an interrupt is no failure:\n%s", out)
+			}
+			if !test.table {
+				if strings.Contains(out, "───") {
+					t.Errorf("a table of nothing:\n%s", out)
+				}
+				return
+			}
+			checkTable(t, out, []string{"inmem", "websocket"}, []string{"1 caller"})
+			if !strings.Contains(out, "Interrupted after round 2 of 3") {
+				t.Errorf("the output does not say how many rounds there were:\n%s", out)
+			}
+		})
+	}
+}
+
+// trigger does something when a text is written.
+type trigger struct {
+	bytes.Buffer
+
+	at string
+	do func()
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if bytes.Contains(w.Bytes(), []byte(w.at)) {
+		w.do()
+	}
+	return n, err
+}
+
+// TestOneTransport holds that a transport without the reference is not compared
+// with it.
+func TestOneTransport(t *testing.T) {
+	var stdout bytes.Buffer
+	args := []string{"-no-demo", "-duration", "200ms", "-callers", "2", "-size", "0", "-transports", "inmem"}
+	if code := run(t.Context(), args, &stdout, io.Discard); code != exitOK {
+		t.Errorf("exit code %d, want %d", code, exitOK)
+	}
+	out := stdout.String()
+	if strings.Contains(out, "websocket") || !strings.Contains(out, "Reading: inmem answers up to ") {
+		t.Errorf("want inmem alone in:\n%s", out)
+	}
+	checkTable(t, out, []string{"inmem"}, []string{"2 callers"})
+}
+
+func TestPlan(t *testing.T) {
+	for _, test := range []struct {
+		total time.Duration
+		cells int
+		want  plan
+	}{
+		{30 * time.Second, 8, plan{5, 150 * time.Millisecond, 600 * time.Millisecond}},
+		{3 * time.Second, 8, plan{3, 25 * time.Millisecond, 100 * time.Millisecond}},
+		{time.Minute, 8, plan{11, 136200 * time.Microsecond, 544800 * time.Microsecond}},
+		{10 * time.Minute, 8, plan{15, time.Second, 4 * time.Second}},
+		{600 * time.Millisecond, 8, plan{3, 5 * time.Millisecond, 20 * time.Millisecond}},
+	} {
+		if got := newPlan(test.total, test.cells); got != test.want {
+			t.Errorf("%v for %d cells: %+v, want %+v", test.total, test.cells, got, test.want)
+		}
+	}
+}
+
+func TestKinds(t *testing.T) {
+	names := strings.Split(kindNames(kinds()), ",")
+	if !slices.Contains(names, reference) {
+		t.Errorf("the reference %q is not among %q", reference, names)
+	}
+}

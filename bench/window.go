@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// What the histograms tell apart: to 1 %, and no less than 32 ns. Three digits
+// would make those of many callers fall out of the processor's caches.
+const (
+	shortestLatency = 32 * time.Nanosecond
+	longestLatency  = time.Minute
+	latencyDigits   = 2
+)
+
+// phase is where a window is.
+type phase int32
+
+const (
+	warmingUp phase = iota
+	counting
+	ending
+)
+
+// sample is what one window measured.
+type sample struct {
+	Round   int           `json:"round"`
+	Calls   int64         `json:"calls"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+
+	P50  time.Duration `json:"p50_ns"`
+	P99  time.Duration `json:"p99_ns"`
+	P999 time.Duration `json:"p99_9_ns"`
+	Max  time.Duration `json:"max_ns"`
+
+	Allocs float64       `json:"allocs_per_request"`
+	CPU    time.Duration `json:"cpu_ns_per_request"` // 0 where the system does not tell
+}
+
+// PerSecond is the rate of the window.
+func (s *sample) PerSecond() float64 { return float64(s.Calls) / s.Elapsed.Seconds() }
+
+// bench runs windows. What it needs it allocates beforehand, so that it does
+// not count its own allocations.
+type bench struct {
+	workers []worker
+	total   *hdrhistogram.Histogram
+	mem     runtime.MemStats
+}
+
+// worker is the place of one caller.
+type worker struct{ latency *hdrhistogram.Histogram }
+
+func newBench(callers int) *bench {
+	b := &bench{workers: make([]worker, callers), total: newHistogram()}
+	for i := range b.workers {
+		b.workers[i].latency = newHistogram()
+	}
+	return b
+}
+
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(int64(shortestLatency), int64(longestLatency), latencyDigits)
+}
+
+// reading is what the process has used so far.
+type reading struct {
+	mallocs uint64
+	cpu     time.Duration
+	at      time.Time
+}
+
+func (b *bench) before() (r reading) {
+	runtime.ReadMemStats(&b.mem)
+	r.mallocs = b.mem.Mallocs
+	r.cpu, _ = processorTime()
+	r.at = time.Now()
+	return r
+}
+
+func (b *bench) after() (r reading) {
+	r.at = time.Now()
+	r.cpu, _ = processorTime()
+	runtime.ReadMemStats(&b.mem)
+	r.mallocs = b.mem.Mallocs
+	return r
+}
+
+// window lets the callers run and measures them for a while, after they have
+// run for warmUp uncounted. It ends early if ctx does, or if a call fails.
+func (b *bench) window(ctx context.Context, callers []func(context.Context) error, warmUp, length time.Duration) (sample, error) {
+	b.total.Reset()
+	for i := range callers {
+		b.workers[i].latency.Reset()
+	}
+	runtime.GC() // what the window before has left is not for this one to clean up
+	var now atomic.Int32
+	failed := make(chan error, 1)
+	var wg sync.WaitGroup
+	for i, call := range callers {
+		wg.Go(func() {
+			if err := b.workers[i].run(ctx, call, &now); err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		})
+	}
+	var first, last reading
+	err := pause(ctx, warmUp, failed)
+	if err == nil {
+		first = b.before()
+		now.Store(int32(counting))
+		err = pause(ctx, length, failed)
+	}
+	now.Store(int32(ending))
+	wg.Wait()
+	last = b.after()
+	if err == nil {
+		select {
+		case err = <-failed:
+		default:
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return sample{}, ctx.Err() // and what failed, failed because of that
+	case err != nil:
+		return sample{}, err
+	}
+	for i := range callers {
+		b.total.Merge(b.workers[i].latency)
+	}
+	return b.sample(first, last)
+}
+
+func (b *bench) sample(first, last reading) (sample, error) {
+	s := sample{Calls: b.total.TotalCount(), Elapsed: last.at.Sub(first.at)}
+	if s.Calls == 0 {
+		return sample{}, fmt.Errorf("no call began and ended in a window of %v", s.Elapsed.Round(time.Millisecond))
+	}
+	quantile := func(q float64) time.Duration { return time.Duration(b.total.ValueAtQuantile(q)) }
+	s.P50, s.P99, s.P999, s.Max = quantile(50), quantile(99), quantile(99.9), quantile(100)
+	s.Allocs = float64(last.mallocs-first.mallocs) / float64(s.Calls)
+	s.CPU = (last.cpu - first.cpu) / time.Duration(s.Calls)
+	return s, nil
+}
+
+// run calls until the window ends. It counts the calls that began while the
+// window did, and waits for the last one: leaving it out would leave out the
+// slow ones.
+func (w *worker) run(ctx context.Context, call func(context.Context) error, now *atomic.Int32) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	epoch := time.Now()
+	began := time.Since(epoch)
+	for {
+		at := phase(now.Load())
+		if at == ending {
+			return nil
+		}
+		if err := call(ctx); err != nil {
+			return err
+		}
+		ended := time.Since(epoch)
+		if at == counting {
+			// What is longer than the histogram would have timed out.
+			_ = w.latency.RecordValue(int64(ended - began))
+		}
+		began = ended
+	}
+}
+
+// pause waits. It returns early if ctx ends or something arrives on failed.
+func pause(ctx context.Context, d time.Duration, failed <-chan error) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
