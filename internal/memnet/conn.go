@@ -1,0 +1,278 @@
+package memnet
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+var (
+	errReset = errors.New("connection reset by peer")
+	errPipe  = errors.New("broken pipe")
+)
+
+// Conn is one end of a connection in memory. It is a net.Conn with CloseWrite;
+// all methods may be called concurrently.
+//
+// Close ends both directions: the other end reads what was written before, then
+// io.EOF, and its writes fail with "connection reset by peer". Reads and writes
+// after a local Close match net.ErrClosed.
+type Conn struct {
+	local, remote Addr
+	in, out       *half
+}
+
+// Pipe returns the two ends of a connection.
+func Pipe(opts ...Option) (*Conn, *Conn) {
+	return pipe("pipe:1", "pipe:2", newSettings(opts))
+}
+
+func pipe(a, b Addr, s settings) (*Conn, *Conn) {
+	ab, ba := newHalf(s.buffer), newHalf(s.buffer)
+	return &Conn{local: a, remote: b, in: ba, out: ab}, &Conn{local: b, remote: a, in: ab, out: ba}
+}
+
+// Read waits for bytes and returns those that are there.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.in.read(p)
+	return n, c.wrap("read", err)
+}
+
+// Write returns when all of p is in the buffer, or with the number of bytes
+// that got there and an error.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.out.write(p)
+	return n, c.wrap("write", err)
+}
+
+// Close ends both directions.
+func (c *Conn) Close() error {
+	first := c.out.closeWriter()
+	c.in.closeReader()
+	if !first {
+		return c.wrap("close", net.ErrClosed)
+	}
+	return nil
+}
+
+// CloseWrite ends the outgoing direction: the other end reads io.EOF once it
+// has read what was written before.
+func (c *Conn) CloseWrite() error {
+	c.out.finish()
+	return nil
+}
+
+// LocalAddr returns the address of this end.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr returns the address of the other end.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline sets both deadlines.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline also takes effect on a Read in progress, whose error then
+// matches os.ErrDeadlineExceeded.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.wrap("set", c.in.setDeadline(&c.in.reader, t))
+}
+
+// SetWriteDeadline also takes effect on a Write in progress, whose error then
+// matches os.ErrDeadlineExceeded.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return c.wrap("set", c.out.setDeadline(&c.out.writer, t))
+}
+
+// StallReads makes every Read on this end wait, as a process that is stopped
+// would, until it is called with false, a deadline passes or Close is called.
+func (c *Conn) StallReads(on bool) {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.in.stalled = on
+	c.in.cond.Broadcast()
+}
+
+// Buffered returns how many bytes this end has not read yet.
+func (c *Conn) Buffered() int {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.in.n
+}
+
+func (c *Conn) wrap(op string, err error) error {
+	// io.EOF is what callers of Read compare with.
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "mem", Source: c.local, Addr: c.remote, Err: err}
+}
+
+// half is one direction: a ring of bytes and what its two ends have done.
+type half struct {
+	mu   sync.Mutex
+	cond sync.Cond // of mu; broadcast at every change below
+
+	// Guarded by mu.
+	size           int
+	ring           []byte // nil until the first write
+	head, n        int
+	finished       bool // the writer ended the direction: EOF after the ring
+	stalled        bool
+	reader, writer end
+}
+
+// end is the state of one end of a half.
+type end struct {
+	closed  bool
+	expired bool
+	timer   *time.Timer
+}
+
+func newHalf(size int) *half {
+	h := &half{size: size}
+	h.cond.L = &h.mu
+	return h
+}
+
+func (h *half) read(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		switch {
+		case h.reader.closed:
+			return 0, net.ErrClosed
+		case h.reader.expired:
+			return 0, os.ErrDeadlineExceeded
+		case len(p) == 0:
+			return 0, nil
+		case h.n > 0 && !h.stalled:
+			return h.take(p), nil
+		case h.n == 0 && h.finished && !h.stalled:
+			return 0, io.EOF
+		}
+		h.cond.Wait()
+	}
+}
+
+func (h *half) take(p []byte) int {
+	done := 0
+	for done < len(p) && h.n > 0 {
+		k := copy(p[done:], h.ring[h.head:min(h.head+h.n, h.size)])
+		h.head = (h.head + k) % h.size
+		h.n -= k
+		done += k
+	}
+	h.cond.Broadcast()
+	return done
+}
+
+func (h *half) write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	done := 0
+	for {
+		switch {
+		case h.writer.closed:
+			return done, net.ErrClosed
+		case h.writer.expired:
+			return done, os.ErrDeadlineExceeded
+		case h.finished:
+			return done, errPipe
+		case h.reader.closed:
+			return done, errReset
+		case done == len(p):
+			return done, nil
+		case h.n < h.size:
+			done += h.put(p[done:])
+			continue
+		}
+		h.cond.Wait()
+	}
+}
+
+func (h *half) put(p []byte) int {
+	if h.ring == nil {
+		h.ring = make([]byte, h.size)
+	}
+	done := 0
+	for done < len(p) && h.n < h.size {
+		tail := (h.head + h.n) % h.size
+		k := copy(h.ring[tail:min(tail+h.size-h.n, h.size)], p[done:])
+		h.n += k
+		done += k
+	}
+	h.cond.Broadcast()
+	return done
+}
+
+func (h *half) finish() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.finished = true
+	h.cond.Broadcast()
+}
+
+// closeWriter reports whether this was the first call.
+func (h *half) closeWriter() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := !h.writer.closed
+	h.writer.closed, h.finished = true, true
+	h.writer.stop()
+	h.cond.Broadcast()
+	return first
+}
+
+func (h *half) closeReader() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reader.closed = true
+	h.reader.stop()
+	h.ring, h.n, h.head = nil, 0, 0
+	h.cond.Broadcast()
+}
+
+func (e *end) stop() {
+	if e.timer != nil {
+		e.timer.Stop()
+		e.timer = nil
+	}
+}
+
+// setDeadline sets the deadline of e, one of the ends of h.
+func (h *half) setDeadline(e *end, t time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e.closed {
+		return net.ErrClosed
+	}
+	e.stop()
+	e.expired = false
+	if t.IsZero() {
+		return nil
+	}
+	d := time.Until(t)
+	if d <= 0 {
+		e.expired = true
+		h.cond.Broadcast()
+		return nil
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		// A later deadline has replaced this one while it waited for mu.
+		if e.timer != timer {
+			return
+		}
+		e.expired = true
+		h.cond.Broadcast()
+	})
+	e.timer = timer
+	return nil
+}

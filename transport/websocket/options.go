@@ -1,0 +1,150 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/gridmux/gridmux/transport"
+)
+
+const (
+	// DefaultPath is the request path when [Options].Path is empty. Its version
+	// changes when the protocol of the core changes incompatibly.
+	DefaultPath = "/gridmux/v1"
+
+	// Subprotocol is the websocket sub-protocol that both ends insist on.
+	Subprotocol = "gridmux/1"
+)
+
+// handshakeTimeout bounds TLS and upgrade together, from connect or accept on.
+const handshakeTimeout = 5 * time.Second
+
+// Options sets a [Transport] up. The zero value dials and listens on plain TCP
+// at [DefaultPath].
+type Options struct {
+	// Path is the request path: where Dial asks for the upgrade and where an
+	// own listener answers. It begins with a slash. Empty: DefaultPath.
+	Path string
+
+	// TLS makes Dial use wss, and Listen too if it has a server certificate
+	// (Certificates, GetCertificate or GetConfigForClient); without one Listen
+	// is plaintext, as behind a proxy that ends TLS. The configuration is
+	// cloned for each use, with NextProtos http/1.1, so certificates are best
+	// rotated through its callbacks. Its ServerName is ignored, see the next
+	// option. A mounted transport uses it for Dial only. nil: plaintext.
+	TLS *tls.Config
+
+	// ServerName returns the name that the certificate of a dialled peer must
+	// be valid for. nil: the peer's Name, less a port if it has one.
+	ServerName func(transport.Peer) string
+
+	// DialContext connects to a peer's Addr; network is always "tcp". nil: a
+	// net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Header is added to the upgrade requests of Dial, as for a proxy that
+	// wants a token. It may set Host, but none of the headers that make up the
+	// upgrade.
+	Header http.Header
+
+	// Listen opens what the transport's Listen serves on, given its context and
+	// address; network is always "tcp". nil: a net.ListenConfig. What it returns
+	// must not speak TLS by itself if TLS has a certificate.
+	Listen func(ctx context.Context, network, addr string) (net.Listener, error)
+
+	// Listener is a listener that exists already, as one inherited from a
+	// supervisor. The transport serves on it in place of opening one, whatever
+	// the address, and closes it, so it lasts for one Listen.
+	Listener net.Listener
+
+	// Mounted says that the transport is a handler of a server that exists
+	// already: Listen opens no port but makes ServeHTTP accept.
+	Mounted bool
+
+	// CheckOrigin decides about an upgrade request with an Origin header, which
+	// is one that a web page made. nil: all are refused.
+	CheckOrigin func(*http.Request) bool
+
+	// ErrorLog receives what the server of an own listener has to say about
+	// clients that failed in the TLS or HTTP handshake, which strangers can
+	// cause at any rate. nil: discarded.
+	ErrorLog *log.Logger
+}
+
+// check returns what makes o unusable.
+func (o *Options) check() error {
+	if o.Path != "" && o.Path[0] != '/' || strings.ContainsAny(o.Path, "?#\r\n") {
+		return fmt.Errorf("websocket: invalid Options.Path %q: it must begin with a slash and have no query", o.Path)
+	}
+	if o.Mounted && (o.Listener != nil || o.Listen != nil) || o.Listener != nil && o.Listen != nil {
+		return errors.New("websocket: of Options.Mounted, Listener and Listen at most one may be set")
+	}
+	for key := range o.Header {
+		switch k := textproto.CanonicalMIMEHeaderKey(key); {
+		case k == "Upgrade", k == "Connection", strings.HasPrefix(k, "Sec-Websocket-"):
+			return fmt.Errorf("websocket: Options.Header must not set %s, which belongs to the upgrade", key)
+		}
+	}
+	return nil
+}
+
+func (o *Options) path() string {
+	if o.Path == "" {
+		return DefaultPath
+	}
+	return o.Path
+}
+
+// clientTLS returns the configuration to dial a peer with, nil for plaintext.
+func (o *Options) clientTLS(to transport.Peer) *tls.Config {
+	if o.TLS == nil {
+		return nil
+	}
+	c := o.TLS.Clone()
+	forceHTTP1(c)
+	if o.ServerName != nil {
+		c.ServerName = o.ServerName(to)
+		return c
+	}
+	c.ServerName = to.Name
+	if c.ServerName == "" {
+		c.ServerName = to.Addr
+	}
+	// A node that was given no name has its address for a name.
+	if host, _, err := net.SplitHostPort(c.ServerName); err == nil {
+		c.ServerName = host
+	}
+	return c
+}
+
+// serverTLS returns the configuration of an own listener, nil for plaintext.
+func (o *Options) serverTLS() *tls.Config {
+	if o.TLS == nil || len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil && o.TLS.GetConfigForClient == nil {
+		return nil
+	}
+	c := o.TLS.Clone()
+	forceHTTP1(c)
+	if choose := c.GetConfigForClient; choose != nil {
+		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if chosen != nil {
+				chosen = chosen.Clone()
+				forceHTTP1(chosen)
+			}
+			return chosen, err
+		}
+	}
+	return c
+}
+
+// forceHTTP1 keeps the ends from agreeing on h2, which users' configurations
+// commonly offer and on which no websocket can begin.
+func forceHTTP1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }

@@ -1,0 +1,5 @@
+//go:build !race && !griddebug
+
+package websocket
+
+func poison([]byte) {}
