@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
@@ -15,7 +16,7 @@ import (
 // wait for HELLO. If it fails the connection is closed.
 func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection) (a agreement, err error) {
 	err = m.handshake(ctx, tc, closeWithReason, func() error {
-		if err := m.checkLink(tc, c.node.Name); err != nil {
+		if err := m.checkLink(tc); err != nil {
 			return err
 		}
 		if err := m.sendInit(tc); err != nil {
@@ -69,8 +70,11 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn) (c *Connection
 		if err := m.checkHello(&remote); err != nil {
 			return err
 		}
-		if err := m.checkLink(tc, remote.From); err != nil {
+		if err := m.checkLink(tc); err != nil {
 			return err
+		}
+		if !provesName(tc.Info(), remote.From) {
+			return reject(wire.CodeName, "the link proved the name %q, not %q", tc.Info().PeerName, remote.From)
 		}
 		if c = m.byName[remote.From]; c == nil || c == m.local {
 			return reject(wire.CodeName, "node %q is not among the peers of %q", remote.From, m.cfg.Local.Name)
@@ -129,17 +133,30 @@ func refuseDialler(tc transport.Conn, err error, proved bool) {
 }
 
 // checkLink refuses a link that proves nothing, where the configuration does
-// not allow that, and one that proves another name than the claimed.
-func (m *Manager) checkLink(tc transport.Conn, claimed string) error {
-	info := tc.Info()
-	if !m.cfg.AllowInsecure && !info.Local && !info.MutualTLS() {
+// not allow that.
+func (m *Manager) checkLink(tc transport.Conn) error {
+	if info := tc.Info(); !m.cfg.AllowInsecure && !info.Local && !info.PeerVerified() {
 		return reject(wire.CodeRejected,
 			"the link proves nothing about who is at the other end: use mutual TLS or set Config.AllowInsecure")
 	}
-	if info.PeerName != "" && info.PeerName != claimed {
-		return reject(wire.CodeName, "the link proved the name %q, not %q", info.PeerName, claimed)
-	}
 	return nil
+}
+
+// provesName reports whether what an inbound link proved, if anything, is the
+// name that the peer claims. A certificate may be valid for several names. A
+// link that we dialled was held to the name by the transport.
+func provesName(info transport.Info, claimed string) bool {
+	if info.PeerName == "" || info.PeerName == claimed {
+		return true
+	}
+	if !info.PeerVerified() {
+		return false
+	}
+	host, _, err := net.SplitHostPort(claimed)
+	if err != nil {
+		host = claimed
+	}
+	return info.TLS.PeerCertificates[0].VerifyHostname(host) == nil
 }
 
 // checkHello refuses a peer that is not meant for us.

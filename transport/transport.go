@@ -81,7 +81,7 @@ type ListenerInfo struct {
 // all resources.
 type Conn interface {
 	// ReadFrame returns the next frame. The slice is borrowed: it is valid
-	// until the next ReadFrame or CloseWithError returns, and the caller may
+	// until ReadFrame or CloseWithError is called again, and the caller may
 	// write to it. An empty frame is returned as a slice of length 0, with a
 	// nil error.
 	//
@@ -124,7 +124,8 @@ type Conn interface {
 	// takes them at once, after the frames of every WriteFrames that returned;
 	// it never waits for the peer and returns within a second even when the
 	// link takes nothing. It may be called any number of times; the first call
-	// counts and its code and reason are the ones sent. It returns nil unless
+	// counts and its code and reason are the ones sent, unless the peer broke
+	// the protocol of the link: then it is told that. It returns nil unless
 	// releasing the link failed.
 	//
 	// code 0 is an orderly end. Codes 1 to [MaxCode] are the user's. Codes
@@ -162,6 +163,6 @@ type Info struct {
 	Local bool
 }
 
-// MutualTLS reports whether both ends of the connection presented a certificate
-// and ours verified the other's.
-func (i Info) MutualTLS() bool { return i.TLS != nil && len(i.TLS.VerifiedChains) > 0 }
+// PeerVerified reports whether the other end presented a certificate that was
+// verified. On the accepting side that is what makes TLS mutual.
+func (i Info) PeerVerified() bool { return i.TLS != nil && len(i.TLS.VerifiedChains) > 0 }

@@ -18,6 +18,7 @@ func fixtureOn(n *inmem.Network) transporttest.Fixture {
 		Listener: n.Node("b"),
 		Addr:     "b.example:7",
 		Silent:   transport.Peer{Name: "silent", Addr: "silent"},
+		Lanes:    true,
 		Cut:      func() { n.Cut("a", "b") },
 	}
 }

@@ -218,6 +218,7 @@ func brokenTransport(w wrapped) func() Fixture {
 			Listener: &b,
 			Addr:     "b",
 			Silent:   transport.Peer{Name: "silent", Addr: "silent"},
+			Lanes:    true,
 			Cut:      func() { n.Cut("a", "b") },
 		}
 	}

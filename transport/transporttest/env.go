@@ -27,6 +27,8 @@ const (
 	// largestFrame bounds the frames of the suite, whatever the transport can
 	// do: 1 MiB.
 	largestFrame = 1 << 20
+	// largestRefused bounds the frame over MaxFrame that the suite makes.
+	largestRefused = 1 << 28
 	// flood is more than any link holds by itself: a write of so many bytes
 	// cannot end unless somebody reads.
 	flood = 32 << 20

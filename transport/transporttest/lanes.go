@@ -8,8 +8,7 @@ import (
 	"github.com/gridmux/gridmux/transport"
 )
 
-// eachLaneWay is eachWay for connections with lanes. It skips the subtest if
-// the transport has none.
+// eachLaneWay is eachWay for connections with lanes.
 func (e *env) eachLaneWay(f func(near, far transport.LaneConn)) {
 	e.Helper()
 	e.eachWay(func(near, far transport.Conn) {
@@ -19,7 +18,7 @@ func (e *env) eachLaneWay(f func(near, far transport.LaneConn)) {
 			e.Fatalf("both ends of a connection have lanes, or none: %v and %v", ok, okFar)
 		}
 		if !ok {
-			e.Skip("the transport has no lanes")
+			e.Fatal("the connections of a fixture with Lanes implement transport.LaneConn")
 		}
 		f(a, b)
 	})

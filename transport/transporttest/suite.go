@@ -53,6 +53,9 @@ type Fixture struct {
 	// times.
 	Stray func(addr string)
 
+	// Lanes says that connections have lanes; see [transport.LaneConn].
+	Lanes bool
+
 	// Cut, if not nil, ends all connections between the two nodes abruptly, as
 	// a failure of the link would. It may return before they have noticed.
 	Cut func()
@@ -62,20 +65,29 @@ type Fixture struct {
 type Factory func(t *testing.T) Fixture
 
 // Run checks a transport over real links, such as sockets. It calls factory
-// once per subtest.
+// once per subtest, and once before to see what the fixture has: subtests that
+// need more are not run, and it logs which.
 func Run(t *testing.T, factory Factory) {
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { runCase(t, factory, c.run, false) })
-	}
+	runCases(t, abilities(factory(t)), func(t *testing.T, run func(*env)) { runCase(t, factory, run, false) })
 }
 
 // RunInBubble is [Run] for a simulated network: factory and subtest run inside
 // a bubble of testing/synctest.
 func RunInBubble(t *testing.T, factory Factory) {
+	var can ability
+	synctest.Test(t, func(t *testing.T) { can = abilities(factory(t)) })
+	runCases(t, can, func(t *testing.T, run func(*env)) {
+		synctest.Test(t, func(t *testing.T) { runCase(t, factory, run, true) })
+	})
+}
+
+func runCases(t *testing.T, can ability, runOne func(*testing.T, func(*env))) {
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { runCase(t, factory, c.run, true) })
-		})
+		if missing := c.needs &^ can; missing != 0 {
+			t.Logf("%s is not run: %v", c.name, missing)
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) { runOne(t, c.run) })
 	}
 }
 
@@ -85,67 +97,108 @@ func runCase(t *testing.T, factory Factory, run func(*env), bubble bool) {
 	run(&env{T: t, Fixture: factory(t), bubble: bubble})
 }
 
+// ability is what a subtest needs beyond a connection.
+type ability uint8
+
+const (
+	canBeSilent ability = 1 << iota
+	canStray
+	canCut
+	hasLanes
+)
+
+func (a ability) String() string {
+	switch {
+	case a&canBeSilent != 0:
+		return "the fixture has no Silent"
+	case a&canStray != 0:
+		return "the fixture has no Stray"
+	case a&canCut != 0:
+		return "the fixture has no Cut"
+	default:
+		return "the fixture has no Lanes"
+	}
+}
+
+// abilities tells what a fixture can do.
+func abilities(f Fixture) (can ability) {
+	if f.Silent.Addr != "" {
+		can |= canBeSilent
+	}
+	if f.Stray != nil {
+		can |= canStray
+	}
+	if f.Cut != nil {
+		can |= canCut
+	}
+	if f.Lanes {
+		can |= hasLanes
+	}
+	return can
+}
+
 var cases = []struct {
-	name string
-	run  func(*env)
+	name  string
+	run   func(*env)
+	needs ability
 }{
-	{"FrameOrder", testFrameOrder},
-	{"FrameSizes", testFrameSizes},
-	{"Batch", testBatch},
-	{"WriteTooLarge", testWriteTooLarge},
-	{"ReadLimit", testReadLimit},
-	{"ReadLimitBeforeAllocation", testReadLimitBeforeAllocation},
+	{"FrameOrder", testFrameOrder, 0},
+	{"FrameSizes", testFrameSizes, 0},
+	{"Batch", testBatch, 0},
+	{"WriteTooLarge", testWriteTooLarge, 0},
+	{"ReadLimit", testReadLimit, 0},
+	{"ReadLimitBeforeAllocation", testReadLimitBeforeAllocation, 0},
 
-	{"BorrowedFrameIsWritable", testBorrowedFrameIsWritable},
-	{"BorrowedFrameIsStable", testBorrowedFrameIsStable},
-	{"WrittenFramesAreNotKept", testWrittenFramesAreNotKept},
+	{"BorrowedFrameIsWritable", testBorrowedFrameIsWritable, 0},
+	{"BorrowedFrameIsStable", testBorrowedFrameIsStable, 0},
+	{"WrittenFramesAreNotKept", testWrittenFramesAreNotKept, 0},
 
-	{"FullDuplex", testFullDuplex},
-	{"VolumeBothWays", testVolumeBothWays},
-	{"ConnectionsAreIndependent", testConnectionsAreIndependent},
+	{"FullDuplex", testFullDuplex, 0},
+	{"VolumeBothWays", testVolumeBothWays, 0},
+	{"ConnectionsAreIndependent", testConnectionsAreIndependent, 0},
 
-	{"CloseUnblocksRead", testCloseUnblocksRead},
-	{"CloseUnblocksWrite", testCloseUnblocksWrite},
-	{"PeerCloseUnblocksRead", testPeerCloseUnblocksRead},
-	{"PeerCloseUnblocksWrite", testPeerCloseUnblocksWrite},
-	{"ErrorsAfterClose", testErrorsAfterClose},
-	{"ErrorsAfterPeerClose", testErrorsAfterPeerClose},
-	{"CloseDeliversFramesFirst", testCloseDeliversFramesFirst},
-	{"CloseCodes", testCloseCodes},
-	{"CloseReasons", testCloseReasons},
-	{"FirstCloseCounts", testFirstCloseCounts},
-	{"ConcurrentCloses", testConcurrentCloses},
-	{"CloseIsQuick", testCloseIsQuick},
-	{"BothClose", testBothClose},
-	{"AbruptEnd", testAbruptEnd},
+	{"CloseUnblocksRead", testCloseUnblocksRead, 0},
+	{"CloseUnblocksWrite", testCloseUnblocksWrite, 0},
+	{"PeerCloseUnblocksRead", testPeerCloseUnblocksRead, 0},
+	{"PeerCloseUnblocksWrite", testPeerCloseUnblocksWrite, 0},
+	{"ErrorsAfterClose", testErrorsAfterClose, 0},
+	{"ErrorsAfterPeerClose", testErrorsAfterPeerClose, 0},
+	{"CloseDeliversFramesFirst", testCloseDeliversFramesFirst, 0},
+	{"CloseCodes", testCloseCodes, 0},
+	{"CloseReasons", testCloseReasons, 0},
+	{"FirstCloseCounts", testFirstCloseCounts, 0},
+	{"ConcurrentCloses", testConcurrentCloses, 0},
+	{"CloseIsQuick", testCloseIsQuick, 0},
+	{"BothClose", testBothClose, 0},
+	{"AbruptEnd", testAbruptEnd, canCut},
 
-	{"Info", testInfo},
+	{"Info", testInfo, 0},
 
-	{"DialEndedContext", testDialEndedContext},
-	{"DialContextEndsDuring", testDialContextEndsDuring},
-	{"DialContextEndsAfter", testDialContextEndsAfter},
-	{"DialNobody", testDialNobody},
-	{"DialBeforeAccept", testDialBeforeAccept},
+	{"DialEndedContext", testDialEndedContext, 0},
+	{"DialContextEndsDuring", testDialContextEndsDuring, canBeSilent},
+	{"DialContextEndsAfter", testDialContextEndsAfter, 0},
+	{"DialNobody", testDialNobody, 0},
+	{"DialBeforeAccept", testDialBeforeAccept, 0},
 
-	{"ListenContextEndsAfter", testListenContextEndsAfter},
-	{"ListenTwice", testListenTwice},
-	{"ListenAgain", testListenAgain},
-	{"ListenerAddr", testListenerAddr},
-	{"AcceptContext", testAcceptContext},
-	{"AcceptContextRace", testAcceptContextRace},
-	{"AcceptAfterClose", testAcceptAfterClose},
-	{"AcceptIgnoresStrays", testAcceptIgnoresStrays},
-	{"ListenerCloseUnblocksAccept", testListenerCloseUnblocksAccept},
-	{"ListenerCloses", testListenerCloses},
-	{"AcceptedOutliveListener", testAcceptedOutliveListener},
-	{"UnacceptedAreClosed", testUnacceptedAreClosed},
-	{"ManyConnections", testManyConnections},
+	{"ListenContextEndsAfter", testListenContextEndsAfter, 0},
+	{"ListenTwice", testListenTwice, 0},
+	{"ListenAgain", testListenAgain, 0},
+	{"ListenerAddr", testListenerAddr, 0},
+	{"AcceptContext", testAcceptContext, 0},
+	{"AcceptContextRace", testAcceptContextRace, 0},
+	{"AcceptAfterClose", testAcceptAfterClose, 0},
+	{"AcceptIgnoresStrays", testAcceptIgnoresStrays, canStray},
+	{"ListenerCloseUnblocksAccept", testListenerCloseUnblocksAccept, 0},
+	{"ListenerCloses", testListenerCloses, 0},
+	{"AcceptedOutliveListener", testAcceptedOutliveListener, 0},
+	{"UnacceptedAreClosed", testUnacceptedAreClosed, 0},
+	{"ManyConnections", testManyConnections, 0},
 
-	{"LaneFrames", testLaneFrames},
-	{"LaneOrder", testLaneOrder},
-	{"LaneStall", testLaneStall},
-	{"LaneClose", testLaneClose},
-	{"LanesEndWithConnection", testLanesEndWithConnection},
-	{"LaneContext", testLaneContext},
-	{"LaneInfo", testLaneInfo},
+	{"LaneFrames", testLaneFrames, hasLanes},
+	{"LaneOrder", testLaneOrder, hasLanes},
+	{"LaneStall", testLaneStall, hasLanes},
+	{"LaneClose", testLaneClose, hasLanes},
+	{"LanesEndWithConnection", testLanesEndWithConnection, hasLanes},
+	{"LaneContext", testLaneContext, hasLanes},
+	{"LaneInfo", testLaneInfo, hasLanes},
 }

@@ -51,7 +51,7 @@ func TestMutualTLS(t *testing.T) {
 			peer string
 		}{{c, "server"}, {s, "client"}} {
 			info := end.conn.Info()
-			if info.PeerName != end.peer || info.TLS == nil || !info.Integrity || !info.MutualTLS() {
+			if info.PeerName != end.peer || info.TLS == nil || !info.Integrity || !info.PeerVerified() {
 				t.Errorf("Info: peer %q, TLS %v, integrity %v; want %q", info.PeerName, info.TLS != nil, info.Integrity, end.peer)
 			}
 			if info.TLS != nil && info.TLS.NegotiatedProtocol != "http/1.1" {
@@ -77,7 +77,7 @@ func TestServerTLSAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		exchange(t, c, s)
-		if l.Info().MutualTLS || s.Info().PeerName != "" || s.Info().MutualTLS() || !s.Info().Integrity {
+		if l.Info().MutualTLS || s.Info().PeerName != "" || s.Info().PeerVerified() || !s.Info().Integrity {
 			t.Errorf("listener %+v, connection peer %q", l.Info(), s.Info().PeerName)
 		}
 		if c.Info().PeerName != "server" {
@@ -291,7 +291,7 @@ func TestMountedOnAnHTTP2Server(t *testing.T) {
 	defer c.CloseWithError(0, "")
 	s := accept(t, l)
 	exchange(t, c, s)
-	if info := s.Info(); info.PeerName != "client" || !info.MutualTLS() || !info.Integrity {
+	if info := s.Info(); info.PeerName != "client" || !info.PeerVerified() || !info.Integrity {
 		t.Errorf("mounted: peer %q", info.PeerName)
 	}
 	if l.Info().MutualTLS {
