@@ -71,8 +71,9 @@ func (b *batch) reset(keep int) {
 }
 
 // seal turns deadlines into time-outs counted from now, pads requests that are
-// past theirs, fills in checksums, and appends the transport frames to frames.
-func (b *batch) seal(l layout, now int64, frames [][]byte) [][]byte {
+// past theirs and tells calls, fills in checksums, and appends the transport
+// frames to frames.
+func (b *batch) seal(l layout, now int64, calls *callTable, frames [][]byte) [][]byte {
 	for i, start := range b.starts {
 		end := len(b.buf)
 		if i+1 < len(b.starts) {
@@ -80,7 +81,7 @@ func (b *batch) seal(l layout, now int64, frames [][]byte) [][]byte {
 		}
 		f := b.buf[start:end:end]
 		if b.timed {
-			sealTimeouts(f[l.prefix():], now)
+			sealTimeouts(f[l.prefix():], now, calls)
 		}
 		if l.checksum {
 			wire.PutChecksum(f[l.headroom:])
@@ -92,22 +93,19 @@ func (b *batch) seal(l layout, now int64, frames [][]byte) [][]byte {
 
 // sealTimeouts walks the frames in b. Until now the time-out field of a request
 // holds its deadline in the manager's clock.
-func sealTimeouts(b []byte, now int64) {
+func sealTimeouts(b []byte, now int64, calls *callTable) {
 	for len(b) > 0 {
 		t, n := wire.PeekType(b)
 		if t == wire.TypeRequest {
-			if deadline := int64(wire.Timeout(b)); deadline != 0 {
-				sealTimeout(b, deadline-now)
+			switch deadline := int64(wire.Timeout(b)); {
+			case deadline == 0:
+			case deadline > now:
+				wire.SetTimeout(b, wire.Micros(time.Duration(deadline-now)))
+			default:
+				calls.tooLate(wire.PeekID(b))
+				wire.Pad(b)
 			}
 		}
 		b = b[n:]
 	}
-}
-
-func sealTimeout(b []byte, left int64) {
-	if left <= 0 {
-		wire.Pad(b)
-		return
-	}
-	wire.SetTimeout(b, wire.Micros(time.Duration(left)))
 }

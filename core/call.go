@@ -37,13 +37,9 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			r.deadline = at
 		}
 	}
-	sl, err := s.calls.get()
+	sl, err := s.calls.get(dst, timeout)
 	if err != nil {
 		return notSent(s.tableError(err))
-	}
-	sl.dst, sl.deadline = dst, timeout
-	if err := s.calls.open(sl); err != nil {
-		return notSent(err)
 	}
 	s.busy.Add(1)
 	if timeout != 0 {
@@ -188,7 +184,7 @@ func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
 	}
 	pending, twice := s.calls.setPartial(id, newAssembly(r.Size))
 	if !pending || twice {
-		s.held.Add(-int64(r.Size))
+		s.peer.held.Add(-int64(r.Size))
 	}
 	if twice {
 		return secondAnswer(id)
@@ -220,7 +216,7 @@ func (s *session) onResponsePart(id wire.CallID, part []byte) error {
 // freePartial gives back the reservation of a claimed call's response in parts.
 func (s *session) freePartial(sl *slot) {
 	if a := s.calls.takePartial(sl); a != nil {
-		s.held.Add(-int64(a.size))
+		s.peer.held.Add(-int64(a.size))
 	}
 }
 
@@ -230,8 +226,8 @@ func (s *session) reserve(size uint64) error {
 	if size > uint64(s.m.cfg.MaxMessage) {
 		return fmt.Errorf("%w: limit %d; raise Config.MaxMessage on both nodes", ErrMessageTooLarge, s.m.cfg.MaxMessage)
 	}
-	if s.held.Add(int64(size)) > int64(s.m.cfg.MaxReassembly) {
-		s.held.Add(-int64(size))
+	if s.peer.held.Add(int64(size)) > int64(s.m.cfg.MaxReassembly) {
+		s.peer.held.Add(-int64(size))
 		return fmt.Errorf("%w: Config.MaxReassembly (%d bytes) is in use", ErrOverloaded, s.m.cfg.MaxReassembly)
 	}
 	return nil

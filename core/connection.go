@@ -24,6 +24,11 @@ type Connection struct {
 	current atomic.Pointer[session]
 	notify  notifier
 
+	// What the peer takes of this node's means. A peer that reconnects finds
+	// taken what the handlers and messages of its earlier sessions still hold.
+	handlers atomic.Int32 // inbound calls whose handler has a place
+	held     atomic.Int64 // bytes of large messages reserved
+
 	mu       sync.Mutex
 	state    State
 	since    time.Time // of the state

@@ -72,7 +72,7 @@ func (c *callContext) Deadline() (time.Time, bool) {
 	if c.deadline == 0 {
 		return time.Time{}, false
 	}
-	return c.peer.m.epoch.Add(time.Duration(c.deadline)), true
+	return c.peer.m.timeOf(c.deadline), true
 }
 
 func (c *callContext) Value(key any) any {

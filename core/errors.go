@@ -68,7 +68,7 @@ func (o Outcome) String() string {
 // OutcomeOf returns the outcome that err, or an error that it wraps, reports.
 // For nil and for errors that are not from a call it is [OutcomeMaybeRun].
 func OutcomeOf(err error) Outcome {
-	if call, ok := errors.AsType[*CallError](err); ok {
+	if call, ok := errors.AsType[*CallError](err); ok && call != nil {
 		return call.Outcome
 	}
 	if _, ok := errors.AsType[*RemoteError](err); ok {
@@ -109,6 +109,9 @@ type RemoteError struct {
 }
 
 func (e *RemoteError) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
 	if e.Peer == "" {
 		return e.Message
 	}
@@ -122,7 +125,7 @@ func (e *RemoteError) Error() string {
 // Is reports whether target is a RemoteError with the same application code.
 func (e *RemoteError) Is(target error) bool {
 	t, ok := target.(*RemoteError)
-	return ok && e.Code >= CodeApplication && e.Code == t.Code
+	return ok && e != nil && t != nil && e.Code >= CodeApplication && e.Code == t.Code
 }
 
 // CallError is every other failure of a call: it never got an answer of its
@@ -135,10 +138,18 @@ type CallError struct {
 }
 
 func (e *CallError) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
 	return fmt.Sprintf("gridmux: %s on %s: %v: %v", e.Handler, e.Peer, e.Outcome, e.Err)
 }
 
-func (e *CallError) Unwrap() error { return e.Err }
+func (e *CallError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // refusals maps the reasons that a peer refuses a call with onto the errors
 // that callers compare with.

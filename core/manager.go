@@ -246,8 +246,12 @@ func (m *Manager) liveSessions() []*session {
 // now is the manager's clock: nanoseconds since it was made, monotonic, never 0.
 func (m *Manager) now() int64 { return int64(time.Since(m.epoch)) + 1 }
 
-// at converts a time to the manager's clock.
-func (m *Manager) at(t time.Time) int64 { return max(int64(t.Sub(m.epoch))+1, 1) }
+// at converts a time to the manager's clock. What is beyond the clock becomes
+// its end.
+func (m *Manager) at(t time.Time) int64 { return max(addClock(1, t.Sub(m.epoch)), 1) }
+
+// timeOf is the inverse of at.
+func (m *Manager) timeOf(clock int64) time.Time { return m.epoch.Add(time.Duration(clock - 1)) }
 
 // addClock returns now + d, or the end of the clock.
 func addClock(now int64, d time.Duration) int64 {

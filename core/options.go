@@ -106,7 +106,9 @@ func (inlineOption) applyHandler(h *handler) error {
 type waitOption struct{}
 
 // WaitForConnection makes a call wait for a connection, as long as its context
-// and time-out let it, where it would fail at once with [ErrDisconnected].
+// and time-out let it, where it would fail at once with [ErrDisconnected]. If
+// the connection is lost before anything of the call was sent, it waits for the
+// next one.
 func WaitForConnection() CallOption { return waitOption{} }
 
 func (waitOption) applyCall(s callSettings) callSettings {

@@ -79,6 +79,11 @@ func (s *session) nextBatch() ([]byte, error) {
 
 // retire is the end of the reader.
 func (s *session) retire() {
+	for _, chunk := range s.in.chunks {
+		for i := range chunk {
+			s.dropPartial(&chunk[i])
+		}
+	}
 	// Until the end is through Close has to know of the session.
 	<-s.over
 	s.m.removeSession(s)

@@ -121,20 +121,26 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 	if c == nil || c.unknown || !c.m.made() {
 		return notSent(c.whyDown())
 	}
-	if c.m.draining.Load() && callContextOf(ctx) == nil {
+	if c.m.draining.Load() && callContextOf(ctx) == nil && c.m.ctx.Err() == nil {
 		return notSent(fmt.Errorf("%w: the local node is shutting down", ErrDraining))
 	}
 	var deadline int64
 	if set.timeout > 0 {
 		deadline = addClock(c.m.now(), set.timeout)
 	}
-	s := c.current.Load()
-	if s == nil {
-		if s = c.findSession(ctx, set.wait, deadline); s == nil {
-			return notSent(c.whyNoSession(ctx, set.wait, deadline))
+	hash := c.m.hashes.hash(key)
+	for {
+		s := c.current.Load()
+		if s == nil {
+			if s = c.findSession(ctx, set.wait, deadline); s == nil {
+				return notSent(c.whyNoSession(ctx, set.wait, deadline))
+			}
+		}
+		res := s.roundTrip(ctx, hash, req, dst, deadline)
+		if !set.wait || res.outcome != OutcomeNotSent || !errors.Is(res.err, ErrDisconnected) {
+			return res
 		}
 	}
-	return s.roundTrip(ctx, c.m.hashes.hash(key), req, dst, deadline)
 }
 
 // findSession returns a session where there is none at first sight: the

@@ -173,7 +173,7 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 // dropPartial forgets a request in parts.
 func (s *session) dropPartial(c *cell) {
 	if c.partial != nil {
-		s.held.Add(-int64(c.partial.size))
+		s.peer.held.Add(-int64(c.partial.size))
 		c.partial = nil
 	}
 }
@@ -184,7 +184,7 @@ func (s *session) dropPartial(c *cell) {
 func (s *session) accept(id wire.CallID, c *cell, h *handler, timeout uint64, payload []byte, owned bool) {
 	if err := s.admitOne(h); err != nil {
 		if owned {
-			s.held.Add(-int64(len(payload)))
+			s.peer.held.Add(-int64(len(payload)))
 		}
 		s.refuse(id, err)
 		return
@@ -212,13 +212,13 @@ func (s *session) accept(id wire.CallID, c *cell, h *handler, timeout uint64, pa
 
 // admitOne takes a place for one more handler, in every limit that counts it.
 func (s *session) admitOne(h *handler) error {
-	if n := s.handlers.Add(1); int(n) > s.m.cfg.MaxHandlers {
-		s.handlers.Add(-1)
+	if n := s.peer.handlers.Add(1); int(n) > s.m.cfg.MaxHandlers {
+		s.peer.handlers.Add(-1)
 		return fmt.Errorf("%w: %d handlers run for this peer", ErrOverloaded, n-1)
 	}
 	if n := s.m.handlersRunning.Add(1); int(n) > s.m.cfg.MaxHandlersTotal {
 		s.m.handlersRunning.Add(-1)
-		s.handlers.Add(-1)
+		s.peer.handlers.Add(-1)
 		return fmt.Errorf("%w: %d handlers run on the node", ErrOverloaded, n-1)
 	}
 	if n := h.running.Add(1); h.limit > 0 && n > h.limit {
@@ -231,7 +231,7 @@ func (s *session) admitOne(h *handler) error {
 func (s *session) leaveOne(h *handler) {
 	h.running.Add(-1)
 	s.m.handlersRunning.Add(-1)
-	s.handlers.Add(-1)
+	s.peer.handlers.Add(-1)
 }
 
 func (s *session) newContext(h *handler, timeout uint64) *callContext {
@@ -451,7 +451,7 @@ func (c *inCall) release() {
 		c.out.put()
 	}
 	if c.held != 0 {
-		s.held.Add(-c.held)
+		s.peer.held.Add(-c.held)
 	}
 	c.leave()
 	*c = inCall{}

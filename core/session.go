@@ -34,10 +34,8 @@ type session struct {
 	alive keepAlive
 
 	// busy counts the calls in progress, both ways.
-	busy     atomic.Int32
-	handlers atomic.Int32 // inbound calls whose handler has a place
-	held     atomic.Int64 // bytes of large messages reserved by the peer
-	goaway   atomic.Bool  // the peer takes no new calls
+	busy   atomic.Int32
+	goaway atomic.Bool // the peer takes no new calls
 
 	in inbound // of the reader
 
@@ -101,6 +99,7 @@ func (s *session) end(err error, code wire.Code) {
 	// From here on nothing more is taken for writing, so what is still queued
 	// counts as not sent.
 	s.w.close()
+	s.peer.sessionEnded(s, err)
 	lost := fmt.Errorf("%w: %w", ErrDisconnected, err)
 	for _, sl := range s.calls.end(lost) {
 		s.abandon(sl, lost, wire.CodeNone)
@@ -108,7 +107,6 @@ func (s *session) end(err error, code wire.Code) {
 	s.timer.stop()
 	s.in.cancel()
 	close(s.done)
-	s.peer.sessionEnded(s, err)
 	_ = s.tc.CloseWithError(uint32(code), err.Error())
 	close(s.over)
 }

@@ -3,6 +3,7 @@ package core
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -37,6 +38,10 @@ type slot struct {
 	sent outPosition
 	bulk *bulkSend // set for a request over maxSmall, once it is queued
 	gone bool      // the call ended before its request was queued
+
+	// late is the generation of the call whose request the writer left out,
+	// because its time was over before it could be written.
+	late atomic.Uint32
 }
 
 func (sl *slot) id(side uint8) wire.CallID {
@@ -52,36 +57,28 @@ type callTable struct {
 	ended error   // set when the session is over
 }
 
-// get returns a slot for a new call, not pending yet.
-func (t *callTable) get() (*slot, error) {
+// get opens a new call: it returns a slot, pending under a new generation.
+func (t *callTable) get(dst []byte, deadline int64) (*slot, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended != nil {
 		return nil, t.ended
 	}
-	if n := len(t.free); n > 0 {
-		sl := t.free[n-1]
+	var sl *slot
+	switch n := len(t.free); {
+	case n > 0:
+		sl = t.free[n-1]
 		t.free = t.free[:n-1]
-		return sl, nil
-	}
-	if len(t.slots) >= t.limit {
+	case len(t.slots) < t.limit:
+		sl = &slot{index: uint32(len(t.slots)), token: make(chan struct{}, 1)}
+		t.slots = append(t.slots, sl)
+	default:
 		return nil, ErrOverloaded
 	}
-	sl := &slot{index: uint32(len(t.slots)), token: make(chan struct{}, 1)}
-	t.slots = append(t.slots, sl)
-	return sl, nil
-}
-
-// open makes the slot pending under a new generation.
-func (t *callTable) open(sl *slot) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended != nil {
-		return t.ended
-	}
+	sl.dst, sl.deadline = dst, deadline
 	sl.generation++
 	sl.pending = true
-	return nil
+	return sl, nil
 }
 
 // put takes a slot back whose call is over. A slot whose generations are used
@@ -158,6 +155,15 @@ func (t *callTable) setPartial(id wire.CallID, a *assembly) (ok, twice bool) {
 	}
 	sl.partial = a
 	return true, false
+}
+
+// tooLate notes that the request of a call was not written.
+func (t *callTable) tooLate(id wire.CallID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sl := t.lookup(id); sl != nil {
+		sl.late.Store(sl.generation)
+	}
 }
 
 // partialOf returns the response in parts of a pending call.

@@ -20,6 +20,7 @@ const (
 	requestHead  = 16 // handler, time-out
 	sizeBlock    = 16 // size, decoded size
 	timeoutAt    = HeaderSize + 8
+	idAt         = 8
 	maxMetadata  = 4 << 10
 	metadataHead = 2
 )
@@ -173,6 +174,9 @@ func Duration(micros uint64) time.Duration {
 	}
 	return time.Duration(micros) * time.Microsecond
 }
+
+// PeekID returns the call id of the frame at the beginning of b.
+func PeekID(b []byte) CallID { return CallID(binary.LittleEndian.Uint64(b[idAt:])) }
 
 // PeekType returns the type and the whole length of the frame at the beginning
 // of b, which this package appended.
