@@ -2,9 +2,9 @@
 // that carries the traffic between the nodes of one clustered service.
 //
 // Every node creates a Manager that knows its own address and all its peers.
-// Between any two nodes there is one two-way connection; over it run single
-// requests and streams, of bytes or of MessagePack types, with cancellation,
-// deadlines, back-pressure and reconnection.
+// Between any two nodes there is one two-way connection, over which either
+// calls the handlers of the other, with cancellation, deadlines, limits and
+// reconnection.
 //
 // Begin with [github.com/gridmux/gridmux/core], which holds the Manager and
 // everything that a handler or a caller meets. Choose what the frames travel
