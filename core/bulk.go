@@ -68,8 +68,10 @@ func (s *bulkSend) drop() (unsent bool) {
 	return s.off == 0
 }
 
-// finish is called once, when the writer is done with the message.
+// finish is called once, when the writer is done with the message. It lets go
+// of the memory: contexts, which users keep, lead to their results.
 func (s *bulkSend) finish() {
+	s.drop()
 	if s.release != nil {
 		s.release()
 	}

@@ -37,11 +37,18 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			r.deadline = at
 		}
 	}
+	s.busy.Add(1)
+	// Only now: Shutdown looks at busy after it has begun to drain, so one of
+	// the two sees the other.
+	if err := s.m.refuseCall(ctx); err != nil {
+		s.release()
+		return notSent(err)
+	}
 	sl, err := s.calls.get(dst, timeout)
 	if err != nil {
+		s.release()
 		return notSent(s.tableError(err))
 	}
-	s.busy.Add(1)
 	if timeout != 0 {
 		s.watch(timeout)
 	}
@@ -144,10 +151,13 @@ func (s *session) onResponse(f *wire.Frame) error {
 		return s.beginResponse(f.ID, &r)
 	}
 	sl, incomplete := s.calls.takeWhole(f.ID)
-	if incomplete {
+	switch {
+	case incomplete:
 		return secondAnswer(f.ID)
-	}
-	if sl != nil {
+	case sl == nil:
+	case len(r.Payload) > s.m.cfg.MaxMessage:
+		s.declineResponse(sl, uint64(len(r.Payload)), s.tooLarge())
+	default:
 		s.deliver(sl, r.Payload, false)
 	}
 	return nil
@@ -176,20 +186,27 @@ func (s *session) deliver(sl *slot, payload []byte, owned bool) {
 
 // beginResponse reserves memory for a response in parts.
 func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
+	switch a, pending := s.calls.partialOf(id); {
+	case !pending:
+		return nil
+	case a != nil:
+		return secondAnswer(id)
+	}
 	if err := s.reserve(r.Size); err != nil {
 		if sl := s.calls.take(id); sl != nil {
-			s.abandon(sl, fmt.Errorf("response of %d bytes: %w", r.Size, err), wire.CodeCanceled)
+			s.declineResponse(sl, r.Size, err)
 		}
 		return nil
 	}
-	pending, twice := s.calls.setPartial(id, newAssembly(r.Size))
-	if !pending || twice {
+	if !s.calls.setPartial(id, newAssembly(r.Size)) {
 		s.peer.held.Add(-int64(r.Size))
 	}
-	if twice {
-		return secondAnswer(id)
-	}
 	return s.onResponsePart(id, r.Payload)
+}
+
+// declineResponse ends a claimed call whose response is over a limit (W29).
+func (s *session) declineResponse(sl *slot, size uint64, err error) {
+	s.abandon(sl, fmt.Errorf("response of %d bytes: %w", size, err), wire.CodeCanceled)
 }
 
 // onResponsePart adds a part to a response and completes its call with the last
@@ -220,11 +237,16 @@ func (s *session) freePartial(sl *slot) {
 	}
 }
 
+// tooLarge is why a message that arrives is not taken.
+func (s *session) tooLarge() error {
+	return fmt.Errorf("%w: limit %d; raise Config.MaxMessage on both nodes", ErrMessageTooLarge, s.m.cfg.MaxMessage)
+}
+
 // reserve takes room for a message in parts of size bytes, which the peer
 // announced.
 func (s *session) reserve(size uint64) error {
 	if size > uint64(s.m.cfg.MaxMessage) {
-		return fmt.Errorf("%w: limit %d; raise Config.MaxMessage on both nodes", ErrMessageTooLarge, s.m.cfg.MaxMessage)
+		return s.tooLarge()
 	}
 	if s.peer.held.Add(int64(size)) > int64(s.m.cfg.MaxReassembly) {
 		s.peer.held.Add(-int64(size))

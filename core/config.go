@@ -45,7 +45,8 @@ type Config struct {
 	// for are dropped in pairs; the last one always arrives.
 	OnState func(StateChange)
 	// Logger gets one line per change of a peer's state, never one per attempt,
-	// and the stacks of handlers that panic. Nil: nothing is logged.
+	// the stacks of handlers that panic, and at most one line a minute about
+	// inbound connections that were refused. Nil: nothing is logged.
 	Logger *slog.Logger
 
 	// MaxMessage is the largest request or response in bytes, in either

@@ -222,8 +222,12 @@ func (m *Manager) waitFor(ctx context.Context, op string, n int) error {
 	if ctx == nil {
 		return fmt.Errorf("gridmux: %s: %w", op, errNilContext)
 	}
-	if m.local.State() == StateIdle {
+	switch m.local.State() {
+	case StateIdle:
 		return fmt.Errorf("gridmux: %s: %w: call Manager.Start first", op, ErrNotStarted)
+	case StateClosed:
+		return fmt.Errorf("gridmux: %s: %w", op, ErrClosed)
+	case StateConnecting, StateConnected:
 	}
 	if n < 0 {
 		n = len(m.peers)

@@ -131,7 +131,7 @@ func (m *Manager) acceptLoop(ln transport.Listener) {
 		select {
 		case slots <- struct{}{}:
 		default:
-			_ = tc.CloseWithError(uint32(wire.CodeRejected), "too many connections at once")
+			_ = tc.CloseWithError(uint32(wire.CodeRejected), "") // a stranger learns no reason (W57)
 			continue
 		}
 		ok := m.spawn(func() {
@@ -139,7 +139,7 @@ func (m *Manager) acceptLoop(ln transport.Listener) {
 			m.acceptOne(tc)
 		})
 		if !ok {
-			_ = tc.CloseWithError(uint32(wire.CodeShutdown), errManagerDone.Error())
+			_ = tc.CloseWithError(uint32(wire.CodeRejected), "")
 		}
 	}
 }
@@ -150,13 +150,32 @@ func (m *Manager) acceptOne(tc transport.Conn) {
 	defer cancel()
 	c, a, err := m.welcome(ctx, tc)
 	if err != nil {
-		m.cfg.Logger.Warn("gridmux: inbound connection refused", "local", m.cfg.Local.Name,
-			"from", tc.Info().RemoteAddr.String(), "error", err)
+		m.logRefusal(tc, err)
 		return
 	}
 	if !c.attach(newSession(m, c, tc, a)) {
 		_ = tc.CloseWithError(uint32(wire.CodeShutdown), errManagerDone.Error())
 	}
+}
+
+// refusalInterval is how often a refused inbound connection is logged. Whoever
+// reaches the port can cause them at any rate.
+const refusalInterval = time.Minute
+
+// logRefusal writes a line about an inbound connection that came to nothing,
+// unless it did so just before.
+func (m *Manager) logRefusal(tc transport.Conn, err error) {
+	m.mu.Lock()
+	if !m.refusalLogged.IsZero() && time.Since(m.refusalLogged) < refusalInterval {
+		m.refusalsMissed++
+		m.mu.Unlock()
+		return
+	}
+	missed := m.refusalsMissed
+	m.refusalLogged, m.refusalsMissed = time.Now(), 0
+	m.mu.Unlock()
+	m.cfg.Logger.Warn("gridmux: inbound connection refused", "local", m.cfg.Local.Name,
+		"from", tc.Info().RemoteAddr.String(), "error", err, "others_since_the_last_such_line", missed)
 }
 
 // rejection is why a connection does not come about, as it is told to the other

@@ -1,8 +1,8 @@
 package core_test
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"

@@ -110,7 +110,11 @@ func reasonFor(err error) (wire.Code, string) {
 	if r, ok := errors.AsType[*rejection](err); ok {
 		return r.code, r.text
 	}
-	return wire.CodeProtocol, err.Error()
+	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, transport.ErrFrameTooLarge) {
+		return wire.CodeProtocol, err.Error()
+	}
+	// The link has failed, or the other side has refused us.
+	return wire.CodeNone, err.Error()
 }
 
 // closeWithReason is how a dialler refuses an acceptor.
@@ -143,10 +147,11 @@ func (m *Manager) checkLink(tc transport.Conn) error {
 }
 
 // provesName reports whether what an inbound link proved, if anything, is the
-// name that the peer claims. A certificate may be valid for several names. A
-// link that we dialled was held to the name by the transport.
+// name that the peer claims. A certificate may be valid for several names, and
+// one without any proves nothing about who claims one. A link that we dialled
+// was held to the name by the transport.
 func provesName(info transport.Info, claimed string) bool {
-	if info.PeerName == "" || info.PeerName == claimed {
+	if info.PeerName == claimed || info.PeerName == "" && !info.PeerVerified() {
 		return true
 	}
 	if !info.PeerVerified() {

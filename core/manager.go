@@ -52,6 +52,9 @@ type Manager struct {
 	listener transport.Listener
 	sessions map[*session]struct{}
 	finish   chan struct{} // closed when Close is through
+
+	refusalLogged  time.Time // when logRefusal wrote its last line
+	refusalsMissed int       // refusals since then
 }
 
 // NewManager checks the configuration and makes a Manager. It does no I/O and

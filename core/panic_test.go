@@ -17,6 +17,8 @@ import (
 
 // logBook is a logger that remembers.
 type logBook struct {
+	refused chan struct{} // told of every line about a refused connection, if not nil
+
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
@@ -24,6 +26,12 @@ type logBook struct {
 func (b *logBook) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.refused != nil && bytes.Contains(p, []byte("inbound connection refused")) {
+		select {
+		case b.refused <- struct{}{}:
+		default:
+		}
+	}
 	return b.buf.Write(p)
 }
 
@@ -32,6 +40,8 @@ func (b *logBook) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+func (b *logBook) lines() int { return strings.Count(b.String(), "\n") }
 
 func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 

@@ -152,8 +152,7 @@ func (s *session) dispatch(f *wire.Frame) error {
 		return err
 	case wire.TypeGoaway:
 		st, err := wire.ParseStatus(f)
-		if err == nil {
-			s.goaway.Store(true)
+		if err == nil && !s.goaway.Swap(true) {
 			s.m.cfg.Logger.Info("gridmux: peer is shutting down", "local", s.m.cfg.Local.Name, "peer", s.peer.node.Name,
 				"reason", st.Message)
 		}

@@ -121,8 +121,8 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 	if c == nil || c.unknown || !c.m.made() {
 		return notSent(c.whyDown())
 	}
-	if c.m.draining.Load() && callContextOf(ctx) == nil && c.m.ctx.Err() == nil {
-		return notSent(fmt.Errorf("%w: the local node is shutting down", ErrDraining))
+	if err := c.m.refuseCall(ctx); err != nil {
+		return notSent(err)
 	}
 	var deadline int64
 	if set.timeout > 0 {

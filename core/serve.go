@@ -89,7 +89,9 @@ func (s *session) onRequest(f *wire.Frame) error {
 		return fmt.Errorf("%w: REQUEST with call id %v, generation %d was used already", wire.ErrMalformed, f.ID, c.generation)
 	}
 	c.generation = f.ID.Generation()
-	s.dropPartial(c)
+	// A caller that has the answer, or sent RESET, leaves nothing to end here.
+	// With any other the end of the session would no longer find the call.
+	s.giveUp(c)
 	h, err := s.admit(f, &r)
 	if err != nil {
 		s.refuse(f.ID, err)
@@ -279,14 +281,22 @@ func (s *session) onReset(f *wire.Frame) error {
 	if c == nil || c.generation != f.ID.Generation() {
 		return nil
 	}
+	s.giveUp(c)
+	return nil
+}
+
+// giveUp ends the call of a cell, if there is one.
+func (s *session) giveUp(c *cell) {
 	s.dropPartial(c)
+	if c.ctx.Load() == nil {
+		return
+	}
 	if ctx := c.ctx.Swap(nil); ctx != nil {
 		ctx.end(context.Canceled)
 		if b := ctx.response.Load(); b != nil {
 			b.drop()
 		}
 	}
-	return nil
 }
 
 // cancel ends the contexts of all calls in progress.

@@ -44,6 +44,21 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	return m.Close()
 }
 
+var errDrainingHere = fmt.Errorf("%w: the local node is shutting down", ErrDraining)
+
+// refuseCall returns why a call is not made: the node drains, or did, and the
+// caller is no handler, which could not finish otherwise.
+func (m *Manager) refuseCall(ctx context.Context) error {
+	switch {
+	case !m.draining.Load() || callContextOf(ctx) != nil:
+		return nil
+	case m.ctx.Err() != nil:
+		return ErrClosed
+	default:
+		return errDrainingHere
+	}
+}
+
 // signalDrained makes Shutdown look again.
 func (m *Manager) signalDrained() {
 	select {

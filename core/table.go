@@ -143,18 +143,15 @@ func (t *callTable) lookup(id wire.CallID) *slot {
 
 // setPartial attaches the memory of a response in parts to a pending call. It
 // reports whether the call is still pending.
-func (t *callTable) setPartial(id wire.CallID, a *assembly) (ok, twice bool) {
+func (t *callTable) setPartial(id wire.CallID, a *assembly) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	sl := t.lookup(id)
 	if sl == nil {
-		return false, false
-	}
-	if sl.partial != nil {
-		return true, true
+		return false
 	}
 	sl.partial = a
-	return true, false
+	return true
 }
 
 // tooLate notes that the request of a call was not written.

@@ -13,7 +13,9 @@ import (
 // falls. A dial takes a round trip. d below 0 counts as 0, which is how a
 // network begins.
 func (n *Network) SetLatency(d time.Duration) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	n.latency = max(d, 0)
 	n.refreshLatency(n.live())
@@ -23,7 +25,9 @@ func (n *Network) SetLatency(d time.Duration) {
 // place of the network's, as [Network.SetLatency] does. d below 0 returns to
 // the network's.
 func (n *Network) SetPathLatency(from, to string, d time.Duration) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	p := path{from, to}
 	s := n.paths[p]
@@ -38,7 +42,9 @@ func (n *Network) SetPathLatency(from, to string, d time.Duration) {
 // dials wait for their context. [Network.Heal] lets it all arrive, as TCP would
 // send again what was lost.
 func (n *Network) Partition(a, b string) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	n.block(a, b)
 	n.block(b, a)
@@ -48,7 +54,9 @@ func (n *Network) Partition(a, b string) {
 // one node to another. Dials wait in both directions, since each needs an
 // answer.
 func (n *Network) PartitionOneWay(from, to string) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	n.block(from, to)
 }
@@ -66,7 +74,9 @@ func (n *Network) block(from, to string) {
 // the connections that they make alone: a link has gone dead while the network
 // is well. [Network.Heal] lets what was held arrive.
 func (n *Network) Stall(from, to string) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	n.stall(from, to)
 }
@@ -86,7 +96,9 @@ func (n *Network) stall(from, to string) {
 // within the latency before arrives in its time. Dials go on. Latency stays,
 // and what has been cut or has crashed stays so.
 func (n *Network) Heal(a, b string) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	for _, p := range []path{{a, b}, {b, a}} {
 		s := n.paths[p]
@@ -99,7 +111,9 @@ func (n *Network) Heal(a, b string) {
 
 // HealAll is [Network.Heal] for every two nodes.
 func (n *Network) HealAll() {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	for p, s := range n.paths {
 		s.blocked = false
@@ -120,7 +134,9 @@ func release(cs []*connection) {
 // even through a partition. Reads and writes fail, and frames that were not
 // read yet are lost. The listeners are untouched and new dials work.
 func (n *Network) Cut(a, b string) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	for _, c := range n.between(a, b) {
 		for i := range c.ends {
@@ -136,7 +152,9 @@ func (n *Network) Cut(a, b string) {
 // are lost on both sides. Accept fails. The node's transport can dial and
 // listen again directly, as a restarted process would.
 func (n *Network) Crash(name string) {
-	n.mu.Lock()
+	if !n.lock() {
+		return
+	}
 	defer n.mu.Unlock()
 	t := n.node(name)
 	t.crashes++

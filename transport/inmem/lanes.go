@@ -54,6 +54,9 @@ func (c *conn) lockedLaneSet() *laneSet {
 // OpenLane waits while 256 lanes that this end opened have not been closed by
 // both ends.
 func (c *conn) OpenLane(ctx context.Context) (transport.Conn, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	set := c.lockedLaneSet()
 	select {
 	case set.slots <- struct{}{}:

@@ -9,9 +9,9 @@ import (
 // [WithBuffer] says otherwise.
 const DefaultBuffer = 64 << 10
 
-// Network is a simulated network. Its methods may be called concurrently and at
-// any time. They name nodes as [Network.Node] does; a name that is new makes a
-// node.
+// Network is a simulated network; the zero value is one that [NewNetwork] made
+// without options. Its methods may be called concurrently and at any time. They
+// name nodes as [Network.Node] does; a name that is new makes a node.
 type Network struct {
 	buffer int
 
@@ -51,7 +51,7 @@ type Option func(*Network)
 // per latency. n less than 1 stands for [DefaultBuffer].
 func WithBuffer(n int) Option {
 	return func(net *Network) {
-		if n > 0 {
+		if net != nil && n > 0 {
 			net.buffer = n
 		}
 	}
@@ -60,23 +60,40 @@ func WithBuffer(n int) Option {
 // NewNetwork makes a network without nodes, in which nothing takes time and
 // nothing is broken. It needs no closing.
 func NewNetwork(opts ...Option) *Network {
-	n := &Network{
-		buffer:    DefaultBuffer,
-		nodes:     make(map[string]*Transport),
-		listeners: make(map[string]*listener),
-		paths:     make(map[path]pathState),
-	}
+	n := new(Network)
 	for _, o := range opts {
-		o(n)
+		if o != nil {
+			o(n)
+		}
 	}
 	return n
+}
+
+// lock locks mu and prepares a Network that is used for the first time. It
+// reports false, and does nothing, if there is no Network at all.
+func (n *Network) lock() bool {
+	if n == nil {
+		return false
+	}
+	n.mu.Lock()
+	if n.nodes == nil {
+		n.nodes = make(map[string]*Transport)
+		n.listeners = make(map[string]*listener)
+		n.paths = make(map[path]pathState)
+		if n.buffer == 0 {
+			n.buffer = DefaultBuffer
+		}
+	}
+	return true
 }
 
 // Node returns the transport of the node called name; the same name gives the
 // same transport. A node needs no preparation and can listen on any number of
 // addresses.
 func (n *Network) Node(name string) *Transport {
-	n.mu.Lock()
+	if !n.lock() {
+		return nil
+	}
 	defer n.mu.Unlock()
 	return n.node(name)
 }

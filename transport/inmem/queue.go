@@ -52,6 +52,9 @@ func (q *queue[T]) end(err error) []T {
 // error to waiting.
 func (q *queue[T]) take(ctx context.Context) (T, error) {
 	var none T
+	if ctx == nil {
+		return none, errNilContext
+	}
 	for {
 		q.mu.Lock()
 		if q.err != nil {

@@ -15,6 +15,9 @@ var (
 	errReset   = errors.New("inmem: connection reset")
 	errRefused = errors.New("connection refused: nobody listens there")
 	errCrashed = errors.New("inmem: node crashed")
+
+	errNoNetwork  = errors.New("inmem: the node is in no network: get it from Network.Node")
+	errNilContext = errors.New("inmem: the context is nil: pass context.Background() for none")
 )
 
 // Addr is an address in a [Network], or the name of a node where that node has
@@ -52,8 +55,19 @@ func (t *Transport) Dial(ctx context.Context, to transport.Peer) (transport.Conn
 	return c, nil
 }
 
+// check returns what keeps Dial and Listen from working.
+func (t *Transport) check(ctx context.Context) error {
+	switch {
+	case t == nil || t.net == nil:
+		return errNoNetwork
+	case ctx == nil:
+		return errNilContext
+	}
+	return ctx.Err()
+}
+
 func (t *Transport) dial(ctx context.Context, to transport.Peer) (*conn, error) {
-	if err := ctx.Err(); err != nil {
+	if err := t.check(ctx); err != nil {
 		return nil, err
 	}
 	a := attempt{from: t, addr: to.Addr}
@@ -125,7 +139,7 @@ func (a *attempt) step() (c *conn, changed <-chan struct{}, delay time.Duration,
 // stands for the node's name, with a number added if that is taken. It fails if
 // somebody in the network listens on addr already.
 func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
-	if err := ctx.Err(); err != nil {
+	if err := t.check(ctx); err != nil {
 		return nil, err
 	}
 	n := t.net

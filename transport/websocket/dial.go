@@ -46,7 +46,7 @@ func (t *Transport) Dial(ctx context.Context, to transport.Peer) (transport.Conn
 }
 
 func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase string, err error) {
-	if err := t.opts.check(); err != nil {
+	if err := t.check(ctx); err != nil {
 		return nil, transport.PhaseDial, err
 	}
 	dial := t.opts.DialContext

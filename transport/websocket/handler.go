@@ -17,6 +17,9 @@ import (
 // for Accept; the body of every refusal says what was wrong. It returns when the
 // connection is upgraded.
 func (t *Transport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if w == nil || r == nil {
+		return
+	}
 	l := t.mountedListener()
 	if l == nil {
 		refuse(w, http.StatusServiceUnavailable, "this node is not listening: not started, or closed")

@@ -31,7 +31,7 @@ var errListenerUsed = errors.New("websocket: Options.Listener was used by an ear
 // with Options.Mounted it opens nothing: both ignore addr, except that a mounted
 // listener gives it back as its Addr.
 func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
-	if err := t.opts.check(); err != nil {
+	if err := t.check(ctx); err != nil {
 		return nil, err
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -110,6 +110,9 @@ type listener struct {
 
 // Accept returns the next upgraded connection.
 func (l *listener) Accept(ctx context.Context) (transport.Conn, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	select {
 	case <-l.done:
 		return nil, l.acceptError()

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"sync"
@@ -34,7 +35,22 @@ func New(o Options) *Transport {
 	return &Transport{opts: o}
 }
 
-var errMountedTwice = errors.New("websocket: a mounted transport has one listener at a time, and it is open")
+var (
+	errMountedTwice = errors.New("websocket: a mounted transport has one listener at a time, and it is open")
+	errNilTransport = errors.New("websocket: the transport is nil: make it with New")
+	errNilContext   = errors.New("websocket: the context is nil: pass context.Background() for none")
+)
+
+// check returns what keeps Dial and Listen from working.
+func (t *Transport) check(ctx context.Context) error {
+	switch {
+	case t == nil:
+		return errNilTransport
+	case ctx == nil:
+		return errNilContext
+	}
+	return t.opts.check()
+}
 
 // mount makes ServeHTTP feed l.
 func (t *Transport) mount(l *listener) error {
@@ -57,6 +73,9 @@ func (t *Transport) unmount(l *listener) {
 }
 
 func (t *Transport) mountedListener() *listener {
+	if t == nil {
+		return nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.mounted

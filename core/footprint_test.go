@@ -1,0 +1,118 @@
+//go:build !race
+
+package core_test
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/coretest"
+)
+
+// footprint is what a process holds.
+type footprint struct{ bytes, goroutines int }
+
+// measure counts what is alive: a second collection empties what the first has
+// left in pools.
+func measure() footprint {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return footprint{int(m.HeapAlloc + m.StackInuse), runtime.NumGoroutine()}
+}
+
+func (f footprint) less(g footprint) footprint {
+	return footprint{f.bytes - g.bytes, f.goroutines - g.goroutines}
+}
+
+// per returns the share of one of n in KiB and goroutines.
+func (f footprint) per(n int) (kib, goroutines float64) {
+	return float64(f.bytes) / float64(n) / 1024, float64(f.goroutines) / float64(n)
+}
+
+// comingToRest is how long a node has to let go of what it does not need:
+// workers take up to two rounds of five seconds.
+const comingToRest = 12 * time.Second
+
+// TestFootprint holds an idle pair, both ends of one connection together, to
+// what it may cost. Nodes are fully meshed, and what as many nodes without
+// peers cost is taken off.
+func TestFootprint(t *testing.T) {
+	const nodes, pairs = 10, 10 * 9 / 2
+	for _, test := range []struct {
+		link  string
+		kib   float64
+		burst bool
+	}{
+		// More than half of it is the stacks of the two readers.
+		{"inmem", 28, false},
+		{"websocket-tcp", 32, true},
+	} {
+		for _, l := range links {
+			if l.name != test.link {
+				continue
+			}
+			t.Run(l.name, func(t *testing.T) {
+				leftGoroutines() // of earlier tests end first
+				before := measure()
+				lonely := l.cluster(t, nodes, coretest.Unstarted(), configure(func(cfg *core.Config) { cfg.Peers = nil }))
+				for i := range nodes {
+					lonely.Start(i)
+				}
+				alone := measure()
+				// Writers end when a tick has passed without traffic.
+				mesh := l.cluster(t, nodes, configure(func(cfg *core.Config) {
+					cfg.KeepAlive, cfg.KeepAliveTimeout = 50*time.Millisecond, time.Second
+				}))
+				call := func(size int) {
+					for i := range nodes {
+						for j := range nodes {
+							if i != j {
+								mustCall(t, mesh.Conn(i, j), "echo.append", make([]byte, size))
+							}
+						}
+					}
+				}
+				defer runtime.KeepAlive(lonely)
+				idle := func() (kib, goroutines float64) {
+					return measure().less(alone).less(alone.less(before)).per(pairs)
+				}
+				comesToRest := func(when string) {
+					kib, goroutines := 0.0, 0.0
+					for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+						kib, goroutines = idle()
+						if kib <= test.kib && goroutines <= 4 || time.Since(began) > comingToRest {
+							break
+						}
+					}
+					t.Logf("%s an idle pair costs %.1f KiB and %.2f goroutines", when, kib, goroutines)
+					if kib > test.kib || goroutines > 4 {
+						t.Errorf("%s an idle pair costs %.1f KiB and %.2f goroutines, want at most %v KiB and 4",
+							when, kib, goroutines, test.kib)
+					}
+				}
+				call(512)
+				comesToRest("after one call each way")
+
+				if !test.burst {
+					return
+				}
+				var burst sync.WaitGroup
+				for range 20 {
+					burst.Go(func() {
+						call(20_000)
+						call(50_000)
+					})
+				}
+				burst.Wait()
+				kib, goroutines := idle()
+				t.Logf("right after a burst it costs %.1f KiB and %.2f goroutines", kib, goroutines)
+				comesToRest("some time after a burst")
+			})
+		}
+	}
+}
