@@ -32,6 +32,7 @@ type outPosition struct {
 type batch struct {
 	buf    []byte
 	starts []int // where each transport frame begins
+	bytes  int   // of frames, without what belongs to the link
 	seq    uint64
 	timed  bool // some request has a deadline in its time-out field
 }
@@ -67,7 +68,7 @@ func (b *batch) reset(keep int) {
 	if cap(b.buf) > keep {
 		b.buf = nil
 	}
-	b.buf, b.starts, b.timed = b.buf[:0], b.starts[:0], false
+	b.buf, b.starts, b.bytes, b.timed = b.buf[:0], b.starts[:0], 0, false
 }
 
 // seal turns deadlines into time-outs counted from now, pads requests that are

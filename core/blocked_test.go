@@ -23,8 +23,8 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		output  int // Config.MaxOutput
 	}{
 		{"small", 100, 0},
-		{"4 KiB", 4 << 10, 0},
-		{"4 KiB, callers wait for room", 4 << 10, 8 << 10},
+		{"8 KiB", 8 << 10, 0},
+		{"8 KiB, callers wait for room", 8 << 10, 8 << 10},
 		{"large", 100_000, 0},
 		{"large, callers wait for room", 100_000, 1},
 	} {

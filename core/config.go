@@ -53,8 +53,9 @@ type Config struct {
 	// direction. Default 16 MiB, at most 1 GiB.
 	MaxMessage int
 	// MaxCalls bounds the calls that this node has in progress towards one peer
-	// and those that a peer has towards it. A call beyond it fails with
-	// [ErrOverloaded] and [OutcomeNotSent]. Default 262 144.
+	// and those that a peer has towards it; of the two nodes' values the lower
+	// holds. A call beyond it fails with [ErrOverloaded] and [OutcomeNotSent].
+	// Default 262 144.
 	MaxCalls int
 	// MaxHandlers bounds the handlers that run at once for one peer, counted
 	// until the handler returned and its result is queued. A request over it
@@ -65,7 +66,8 @@ type Config struct {
 	MaxHandlersTotal int
 	// MaxOutput is the number of bytes queued for one peer above which callers
 	// wait, each with its own context. Messages over 32 KiB do not count: they
-	// are sent from the memory that they are in. Default 8 MiB.
+	// are sent in parts from the memory that they are in. A peer that does not
+	// read can so hold up to MaxHandlers results. Default 8 MiB.
 	MaxOutput int
 	// MaxReassembly bounds the bytes of messages over 32 KiB that one peer may
 	// have under way towards this node, reserved by their announced size until
@@ -84,7 +86,8 @@ type Config struct {
 	KeepAlive time.Duration
 	// KeepAliveTimeout is the time that a pinged peer has to send anything
 	// before the connection is given up. A silent peer is noticed after at most
-	// 2*KeepAlive + KeepAliveTimeout. Default 5 s.
+	// 2*KeepAlive + KeepAliveTimeout, later only as long as the link still takes
+	// what was queued before the ping. Default 5 s.
 	KeepAliveTimeout time.Duration
 }
 

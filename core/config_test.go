@@ -226,12 +226,13 @@ func TestBadRegistrations(t *testing.T) {
 	mentions(t, "nil function by HandleAppend", m.HandleAppend("x", nil), `Handle "x"`, "nil", "appends to dst")
 	both("empty id", "", nil, "0 bytes", "use 1 to 255")
 	both("long id", HandlerID(strings.Repeat("x", 256)), nil, "256 bytes", "use 1 to 255")
+	both("zero byte", "a\x00b", nil, "zero byte", "use text")
 	both("nil option", "x", []HandlerOption{nil}, "option is nil", "leave it out")
 	both("no time-out", "x", []HandlerOption{WithTimeout(0)}, "WithTimeout(0s)", "positive", "leave the option out")
 	both("negative time-out", "x", []HandlerOption{WithTimeout(-1)}, "WithTimeout(-1ns)", "positive")
 	both("no concurrency", "x", []HandlerOption{WithConcurrency(0)}, "WithConcurrency(0)", "use 1 to", "leave the option out")
 	both("negative concurrency", "x", []HandlerOption{WithConcurrency(-5)}, "WithConcurrency(-5)", "use 1 to")
-	both("huge concurrency", "x", []HandlerOption{WithConcurrency(1 << 40)}, "WithConcurrency(", "use 1 to")
+	both("huge concurrency", "x", []HandlerOption{WithConcurrency(1 << 30)}, "WithConcurrency(", "use 1 to")
 	both("long route", "x", []HandlerOption{WithRoute(strings.Repeat("x", 256))}, "WithRoute", "256 bytes", "at most 255")
 	if n := len(m.handlers.byHash); n != 0 {
 		t.Errorf("%d handlers that were refused are registered all the same", n)
@@ -243,7 +244,7 @@ func TestBadRegistrations(t *testing.T) {
 		m.HandleAppend("x", app, WithRoute("r")),
 		m.Handle("x", fn, WithRoute("R"), WithInline(), WithTimeout(1), WithConcurrency(1)),
 		m.Handle(HandlerID(longest), fn, WithRoute(longest), WithConcurrency(limitMaxCalls)),
-		m.Handle("\x00\xff", fn),
+		m.Handle("\x01\xff", fn),
 	} {
 		if err != nil {
 			t.Errorf("a sound registration was refused: %v", err)

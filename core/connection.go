@@ -42,7 +42,7 @@ type Connection struct {
 var errNilContext = errors.New("the context is nil: pass context.Background() for none")
 
 func newConnection(m *Manager, n Node) *Connection {
-	return &Connection{m: m, node: n, since: m.epoch, notify: notifier{fn: m.cfg.OnState}}
+	return &Connection{m: m, node: n, since: m.epoch, notify: notifier{fn: m.tellState}}
 }
 
 // Peer returns the name of the node at the other end.
@@ -70,6 +70,14 @@ func (c *Connection) attach(s *session) bool {
 		return false
 	}
 	c.mu.Lock()
+	if c.state == StateClosed || s.ending.Load() {
+		// Close, or the link, was faster. The session must not become current;
+		// its reader sees that it is over.
+		c.mu.Unlock()
+		s.end(errManagerDone, wire.CodeShutdown)
+		s.start()
+		return false
+	}
 	old := c.current.Swap(s)
 	c.attempts, c.lastErr = 0, nil
 	c.setStateLocked(StateConnected, nil)
@@ -120,8 +128,6 @@ func (c *Connection) setStateLocked(to State, err error) {
 	if c == c.m.local {
 		return
 	}
-	c.m.cfg.Logger.Info("gridmux: peer changed state", "local", c.m.cfg.Local.Name, "peer", c.node.Name,
-		"state", to.String(), "error", err)
 	c.notify.add(change)
 }
 

@@ -36,7 +36,7 @@ func (f footprint) per(n int) (kib, goroutines float64) {
 
 // comingToRest is how long a node has to let go of what it does not need:
 // workers take up to two rounds of five seconds.
-const comingToRest = 12 * time.Second
+const comingToRest = 20 * time.Second
 
 // TestFootprint holds an idle pair, both ends of one connection together, to
 // what it may cost. Nodes are fully meshed, and what as many nodes without
@@ -49,7 +49,7 @@ func TestFootprint(t *testing.T) {
 		burst bool
 	}{
 		// More than half of it is the stacks of the two readers.
-		{"inmem", 28, false},
+		{"inmem", 32, false},
 		{"websocket-tcp", 32, true},
 	} {
 		for _, l := range links {
@@ -57,7 +57,6 @@ func TestFootprint(t *testing.T) {
 				continue
 			}
 			t.Run(l.name, func(t *testing.T) {
-				leftGoroutines() // of earlier tests end first
 				before := measure()
 				lonely := l.cluster(t, nodes, coretest.Unstarted(), configure(func(cfg *core.Config) { cfg.Peers = nil }))
 				for i := range nodes {
@@ -66,13 +65,16 @@ func TestFootprint(t *testing.T) {
 				alone := measure()
 				// Writers end when a tick has passed without traffic.
 				mesh := l.cluster(t, nodes, configure(func(cfg *core.Config) {
-					cfg.KeepAlive, cfg.KeepAliveTimeout = 50*time.Millisecond, time.Second
+					cfg.KeepAlive, cfg.KeepAliveTimeout = 50*time.Millisecond, 2*time.Second
 				}))
-				call := func(size int) {
+				callAll := func(size int) {
 					for i := range nodes {
 						for j := range nodes {
-							if i != j {
-								mustCall(t, mesh.Conn(i, j), "echo.append", make([]byte, size))
+							if i == j {
+								continue
+							}
+							if _, err := mesh.Conn(i, j).Request(t.Context(), "echo.append", make([]byte, size)); err != nil {
+								t.Errorf("a call of %d bytes failed: %v", size, err)
 							}
 						}
 					}
@@ -81,37 +83,27 @@ func TestFootprint(t *testing.T) {
 				idle := func() (kib, goroutines float64) {
 					return measure().less(alone).less(alone.less(before)).per(pairs)
 				}
-				comesToRest := func(when string) {
-					kib, goroutines := 0.0, 0.0
-					for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-						kib, goroutines = idle()
-						if kib <= test.kib && goroutines <= 4 || time.Since(began) > comingToRest {
-							break
-						}
+				callAll(512)
+				if test.burst {
+					var burst sync.WaitGroup
+					for range 20 {
+						burst.Go(func() {
+							callAll(20_000)
+							callAll(50_000)
+						})
 					}
-					t.Logf("%s an idle pair costs %.1f KiB and %.2f goroutines", when, kib, goroutines)
-					if kib > test.kib || goroutines > 4 {
-						t.Errorf("%s an idle pair costs %.1f KiB and %.2f goroutines, want at most %v KiB and 4",
-							when, kib, goroutines, test.kib)
-					}
+					burst.Wait()
 				}
-				call(512)
-				comesToRest("after one call each way")
-
-				if !test.burst {
-					return
-				}
-				var burst sync.WaitGroup
-				for range 20 {
-					burst.Go(func() {
-						call(20_000)
-						call(50_000)
-					})
-				}
-				burst.Wait()
 				kib, goroutines := idle()
-				t.Logf("right after a burst it costs %.1f KiB and %.2f goroutines", kib, goroutines)
-				comesToRest("some time after a burst")
+				t.Logf("right after its calls a pair costs %.1f KiB and %.2f goroutines", kib, goroutines)
+				for began := time.Now(); kib > test.kib || goroutines > 4; kib, goroutines = idle() {
+					if time.Since(began) > comingToRest {
+						t.Errorf("an idle pair costs %.1f KiB and %.2f goroutines, want at most %v KiB and 4", kib, goroutines, test.kib)
+						break
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				t.Logf("when it idles a pair costs %.1f KiB and %.2f goroutines", kib, goroutines)
 			})
 		}
 	}

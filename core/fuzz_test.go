@@ -85,10 +85,10 @@ func readArbitrary(t *testing.T, in []byte) {
 	s := newSession(m, peer, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
 	m.addSession(s)
 	peer.current.Store(s)
-	calls := make(chan result)
+	calls := make(chan result, 3)
 	const outgoing = 3
 	for i := range outgoing {
-		go func() { calls <- s.roundTrip(context.Background(), 1, make([]byte, i*40_000), nil, 0) }()
+		go func() { calls <- s.roundTrip(context.Background(), 1, make([]byte, i*20_000), nil, 0) }()
 	}
 	for s.busy.Load() < outgoing {
 		runtime.Gosched()

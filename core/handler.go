@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,15 +16,15 @@ import (
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
-// HandlerID names a handler, such as "storage.stat": 1 to 255 bytes, compared
-// byte by byte. An incompatible change of a handler is a new id beside the old
+// HandlerID names a handler, such as "storage.stat": 1 to 255 bytes, none of them
+// zero, compared byte by byte. An incompatible change of a handler is a new id beside the old
 // one ("storage.stat2"); there are no versions.
 type HandlerID string
 
 // HandlerFunc serves a single request. req belongs to the handler until it
-// returns; the result may be req or a part of it, and must not be changed by
-// anybody afterwards, since it is read until it has been sent. Nil and empty
-// slices are told apart in both directions.
+// returns; the result may be req or a part of it, and is copied before the
+// handler's place is given back (see WithConcurrency). Nil and empty slices are
+// told apart in both directions.
 //
 // ctx ends when the caller gives up, its deadline passes or the connection is
 // lost, and at the latest when the handler has returned; [PeerFromContext]
@@ -76,6 +77,11 @@ func (k handlerKey) String() string {
 	return fmt.Sprintf("%q on route %q", string(k.id), k.route)
 }
 
+// errZeroByte: a zero byte ends the id where it is hashed with its route.
+var errZeroByte = errors.New("the handler id contains a zero byte: use text")
+
+func hasZero(id HandlerID) bool { return strings.IndexByte(string(id), 0) >= 0 }
+
 // hashCache remembers the hashes of the handlers that are called. It is bounded
 // since routes may be made from data.
 type hashCache struct {
@@ -92,12 +98,12 @@ func (c *hashCache) hash(k handlerKey) uint64 {
 		}
 	}
 	h := k.hash()
+	if m := c.m.Load(); m != nil && len(*m) >= maxCachedHashes {
+		return h
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.m.Load()
-	if old != nil && len(*old) >= maxCachedHashes {
-		return h
-	}
 	next := map[handlerKey]uint64{k: h}
 	if old != nil {
 		maps.Copy(next, *old)
@@ -136,6 +142,9 @@ func (m *Manager) register(h *handler, opts []HandlerOption) error {
 	}
 	if n := len(h.id); n == 0 || n > maxHandlerID {
 		return handleError(h.id, fmt.Errorf("the id has %d bytes: use 1 to %d", n, maxHandlerID))
+	}
+	if hasZero(h.id) {
+		return handleError(h.id, errZeroByte)
 	}
 	for _, o := range opts {
 		if o == nil {

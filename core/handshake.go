@@ -93,14 +93,15 @@ func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(
 		_ = tc.CloseWithError(uint32(wire.CodeTimeout), "the handshake was not finished in time")
 	})
 	err := half()
+	if err != nil && ctx.Err() == nil {
+		// Still bounded by ctx: the other side may take nothing.
+		refuse(tc, err)
+	}
 	if !stop() && ctx.Err() != nil {
 		if m.ctx.Err() != nil {
 			return ErrClosed
 		}
 		return fmt.Errorf("handshake not finished within %v: %w", m.cfg.ConnectTimeout, ctx.Err())
-	}
-	if err != nil {
-		refuse(tc, err)
 	}
 	return err
 }

@@ -22,6 +22,7 @@ type keepAlive struct {
 	timer  *time.Timer
 	seen   uint64
 	pinged bool
+	writes uint64 // of the writer, when the ping was last looked at
 	over   bool
 }
 
@@ -45,6 +46,15 @@ func (k *keepAlive) stop() {
 	}
 }
 
+// pingUnderWay reports whether the ping still waits to be written, behind what
+// the link takes: the peer cannot answer it yet. keepAlive.mu is held.
+func (s *session) pingUnderWay() bool {
+	waits, writes := s.w.pingWaits()
+	progress := writes != s.alive.writes
+	s.alive.writes = writes
+	return waits && progress
+}
+
 func (s *session) tick() {
 	s.w.idle()
 	k := &s.alive
@@ -59,7 +69,10 @@ func (s *session) tick() {
 		k.timer.Reset(s.m.cfg.KeepAlive)
 	case !k.pinged:
 		k.pinged = true
+		_, k.writes = s.w.pingWaits()
 		s.w.ping(uint64(s.m.now()))
+		k.timer.Reset(s.m.cfg.KeepAliveTimeout)
+	case s.pingUnderWay():
 		k.timer.Reset(s.m.cfg.KeepAliveTimeout)
 	default:
 		// Ended from a goroutine of its own since end stops this timer.

@@ -149,6 +149,7 @@ func (m memoryNetwork) stall(from, to string) { m.n.Stall(from, to) }
 type socketNetwork struct {
 	t      testing.TB
 	memory *memnet.Network // nil: TCP on the loopback device
+	opts   []memnet.Option
 	tls    bool
 
 	mu    sync.Mutex
@@ -174,7 +175,7 @@ func (s *socketNetwork) node(_ int, name string) (transport.Transport, string) {
 	addr := s.addrs[name]
 	if s.memory != nil {
 		addr = name + ":80"
-		ln, err := s.memory.Listen(addr)
+		ln, err := s.memory.Listen(addr, s.opts...)
 		if err != nil {
 			s.t.Fatalf("listening for %s failed: %v", name, err)
 		}

@@ -251,7 +251,7 @@ func (m *Manager) now() int64 { return int64(time.Since(m.epoch)) + 1 }
 
 // at converts a time to the manager's clock. What is beyond the clock becomes
 // its end.
-func (m *Manager) at(t time.Time) int64 { return max(addClock(1, t.Sub(m.epoch)), 1) }
+func (m *Manager) at(t time.Time) int64 { return max(addClock(m.now(), time.Until(t)), 1) }
 
 // timeOf is the inverse of at.
 func (m *Manager) timeOf(clock int64) time.Time { return m.epoch.Add(time.Duration(clock - 1)) }
@@ -273,6 +273,15 @@ func (m *Manager) takeSlab() *contextSlab {
 }
 
 func (m *Manager) putSlab(s *contextSlab) { m.slab.Store(s) }
+
+// tellState tells the logger and the user of a change of a peer's state.
+func (m *Manager) tellState(c StateChange) {
+	m.cfg.Logger.Info("gridmux: peer changed state", "local", m.cfg.Local.Name, "peer", c.Peer,
+		"state", c.To.String(), "error", c.Err)
+	if m.cfg.OnState != nil {
+		m.cfg.OnState(c)
+	}
+}
 
 // logPanic reports a handler that did not return.
 func (m *Manager) logPanic(c *inCall, v any, stack []byte) {

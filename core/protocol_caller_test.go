@@ -201,6 +201,17 @@ func TestProtocolOrder(t *testing.T) {
 				t.Errorf("W28: the answer to %v has %d bytes, want the %d of the request", id, len(got[id]), len(message))
 			}
 		}
+		// Small answers, as many as one batch can ask for.
+		var batch []byte
+		small := 0
+		for slot := uint32(10); len(batch) < int(p.hello.MaxFrame)-2000; slot++ {
+			batch = append(batch, p.request(slot, 1, "echo.inline", make([]byte, 1000))...)
+			small++
+		}
+		p.send(batch)
+		if n := p.drain(wire.TypeResponse); n != small {
+			t.Fatalf("W26: %d answers to %d calls", n, small)
+		}
 		if p.longest > wire.MinMaxFrame {
 			t.Errorf("W2: the subject sent a batch of %d bytes, %d were announced", p.longest, wire.MinMaxFrame)
 		}

@@ -25,9 +25,9 @@ func rawInit(lowest, highest uint8) []byte {
 	return wire.AppendInit(nil, &wire.Init{MinVersion: lowest, MaxVersion: highest, Nonce: [wire.NonceSize]byte{1, 2, 3}})
 }
 
-// rawHash is the rule of W25, written down once more.
-func rawHash(id, route string) uint64 {
-	sum := sha256.Sum256([]byte(id + "\x00" + route))
+// rawHash is the rule of W25, written down once more, for no route.
+func rawHash(id string) uint64 {
+	sum := sha256.Sum256([]byte(id + "\x00"))
 	return binary.LittleEndian.Uint64(sum[:8])
 }
 
@@ -126,12 +126,12 @@ func (p *rawPeer) id(slot, generation uint32) wire.CallID {
 }
 
 func (p *rawPeer) request(slot, generation uint32, handler string, payload []byte) []byte {
-	return wire.AppendRequest(nil, p.id(slot, generation), rawHash(handler, ""), 0, 0, payload)
+	return wire.AppendRequest(nil, p.id(slot, generation), rawHash(handler), 0, 0, payload)
 }
 
 // requestStart begins a request of size bytes.
 func (p *rawPeer) requestStart(slot, generation uint32, handler string, size uint64, part []byte) []byte {
-	return wire.AppendRequestStart(nil, p.id(slot, generation), rawHash(handler, ""), 0, 0, size, part)
+	return wire.AppendRequestStart(nil, p.id(slot, generation), rawHash(handler), 0, 0, size, part)
 }
 
 func (p *rawPeer) part(slot, generation uint32, part []byte) []byte {

@@ -186,7 +186,7 @@ func TestProtocolInstances(t *testing.T) {
 				t.Error("W51: a nonce was used twice")
 			}
 			instances = append(instances, a.hello.Instance)
-			hashes := []uint64{rawHash("echo", ""), rawHash("echo.append", ""), rawHash("echo.inline", "")}
+			hashes := []uint64{rawHash("echo"), rawHash("echo.append"), rawHash("echo.inline")}
 			slices.Sort(hashes)
 			var entries []byte
 			for _, h := range hashes {

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"bytes"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ var outOfPlace = []struct {
 	{"a type that may be ignored elsewhere", rawFrame(wire.Frame{Type: 0x80})},
 	{"PING", wire.AppendPing(nil, wire.TypePing, 1)},
 	{"GOAWAY", rawStatus(wire.TypeGoaway, 0, 30)},
-	{"REQUEST", wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), rawHash("echo", ""), 0, 0, nil)},
+	{"REQUEST", wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), rawHash("echo"), 0, 0, nil)},
 	{"a reserved type", rawFrame(wire.Frame{Type: 0x07})},
 	{"16 KiB and one byte", rawFrame(wire.Frame{Type: wire.TypeInit, Body: make([]byte, wire.MaxHandshakeFrame+1-wire.HeaderSize)})},
 }
@@ -93,9 +94,7 @@ func TestProtocolStranger(t *testing.T) {
 		for _, f := range outOfPlace {
 			first[f.name] = f.bytes
 		}
-		for name, b := range badInits {
-			first[name] = b
-		}
+		maps.Copy(first, badInits)
 		for name, b := range first {
 			p := r.dial()
 			p.write(b)
@@ -219,7 +218,8 @@ func TestProtocolHelloOfTomorrow(t *testing.T) {
 		} {
 			p := r.dial()
 			// An INIT may be longer, up to what a batch may be (W50).
-			body := append(rawInit(1, 1)[wire.HeaderSize:], make([]byte, wire.MaxHandshakeFrame-len(rawInit(1, 1)))...)
+			body := make([]byte, wire.MaxHandshakeFrame-wire.HeaderSize)
+			copy(body, rawInit(1, 1)[wire.HeaderSize:])
 			p.write(rawFrame(wire.Frame{Type: wire.TypeInit, Body: body}))
 			p.takeInit()
 			p.write(hello(p))

@@ -221,12 +221,12 @@ func (p *rawPeer) allow(n int) {
 }
 
 // deafHandshake shakes hands and reads nothing after it, until allow.
-func (p *rawPeer) deafHandshake(changes ...func(h *wire.Hello)) {
+func (p *rawPeer) deafHandshake() {
 	p.t.Helper()
 	synctest.Wait()
 	// The reader is in its first read already, which brings INIT.
 	p.allow(1)
-	p.handshake(changes...)
+	p.handshake()
 }
 
 // write sends bytes as one batch, exactly as they are.

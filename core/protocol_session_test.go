@@ -37,7 +37,7 @@ func TestProtocolErrors(t *testing.T) {
 		"W13 HIGH with LOW":     func(p *rawPeer) []byte { b := p.request(0, 1, "echo", nil); b[5] |= 0x18; return b },
 		"W13 NIL with payload":  func(p *rawPeer) []byte { b := p.request(0, 1, "echo", []byte{1}); b[5] = 1; return b },
 		"W13 RESPONSE HIGH": func(p *rawPeer) []byte {
-			return rawFrame(wire.Frame{Type: wire.TypeResponse, Flags: 8, ID: p.theirs(0, 1)})
+			return rawFrame(wire.Frame{Type: wire.TypeResponse, Flags: 8, ID: p.theirs(0)})
 		},
 		"W13 FRAGMENT with NIL": func(p *rawPeer) []byte {
 			return rawFrame(wire.Frame{Type: wire.TypeFragment, Flags: 1, ID: p.id(0, 1), Body: body})
@@ -45,7 +45,7 @@ func TestProtocolErrors(t *testing.T) {
 		"W13 PING with a flag":    raw(wire.Frame{Type: wire.TypePing, Flags: 1, Body: make([]byte, 8)}),
 		"W13 NIL with FRAGMENTED": func(p *rawPeer) []byte { b := p.requestStart(0, 1, "echo", 9, []byte{1}); b[5] |= 1; return b },
 		"W31 ERROR: NIL, detail": func(p *rawPeer) []byte {
-			return rawFrame(wire.Frame{Type: wire.TypeError, Flags: 1, ID: p.theirs(0, 1), Body: make([]byte, 7)})
+			return rawFrame(wire.Frame{Type: wire.TypeError, Flags: 1, ID: p.theirs(0), Body: make([]byte, 7)})
 		},
 		"W31 RESET with a detail": func(p *rawPeer) []byte {
 			return rawFrame(wire.Frame{Type: wire.TypeReset, ID: p.id(0, 1), Body: make([]byte, 7)})
@@ -58,13 +58,13 @@ func TestProtocolErrors(t *testing.T) {
 			return rawFrame(wire.Frame{Type: wire.TypeFragment, Dict: 1, ID: p.id(0, 1), Body: body})
 		},
 		"W15 a codec in RESPONSE": func(p *rawPeer) []byte {
-			return rawFrame(wire.Frame{Type: wire.TypeResponse, Codec: 1, ID: p.theirs(0, 1)})
+			return rawFrame(wire.Frame{Type: wire.TypeResponse, Codec: 1, ID: p.theirs(0)})
 		},
 		"W15 a dictionary in RESPONSE": func(p *rawPeer) []byte {
-			return rawFrame(wire.Frame{Type: wire.TypeResponse, Dict: 1, ID: p.theirs(0, 1)})
+			return rawFrame(wire.Frame{Type: wire.TypeResponse, Dict: 1, ID: p.theirs(0)})
 		},
 		"W15 a codec in a large RESPONSE": func(p *rawPeer) []byte {
-			b := wire.AppendResponseStart(nil, p.theirs(0, 1), 9, []byte{1})
+			b := wire.AppendResponseStart(nil, p.theirs(0), 9, []byte{1})
 			b[6] = 1
 			return b
 		},
@@ -85,8 +85,8 @@ func TestProtocolErrors(t *testing.T) {
 			return append(p.requestStart(0, 1, "echo", 3, []byte{1}), p.part(0, 1, make([]byte, 3))...)
 		},
 		// W17
-		"W17 the side of the receiver": func(p *rawPeer) []byte { return wire.AppendRequest(nil, p.theirs(0, 1), 0, 0, 0, nil) },
-		"W17 the id 0":                 func(*rawPeer) []byte { return wire.AppendRequest(nil, 0, rawHash("echo", ""), 0, 0, nil) },
+		"W17 the side of the receiver": func(p *rawPeer) []byte { return wire.AppendRequest(nil, p.theirs(0), 0, 0, 0, nil) },
+		"W17 the id 0":                 func(*rawPeer) []byte { return wire.AppendRequest(nil, 0, rawHash("echo"), 0, 0, nil) },
 		"W17 generation 0":             func(p *rawPeer) []byte { return p.request(5, 0, "echo", nil) },
 		"W17 a generation twice":       func(p *rawPeer) []byte { p.once(3, 9); return p.request(3, 9, "echo", nil) },
 		"W17 a lower generation":       func(p *rawPeer) []byte { p.once(3, math.MaxUint32); return p.request(3, 1<<31, "echo", nil) },
@@ -99,7 +99,7 @@ func TestProtocolErrors(t *testing.T) {
 		"W19 RESPONSE to the caller's own": func(p *rawPeer) []byte { return wire.AppendResponse(nil, p.id(0, 1), nil) },
 		"W19 ERROR to the caller's own":    func(p *rawPeer) []byte { return rawStatus(wire.TypeError, p.id(0, 1), 0) },
 		"W19 REFUSED to the caller's own":  func(p *rawPeer) []byte { return rawStatus(wire.TypeRefused, p.id(0, 1), 11) },
-		"W19 RESET of the callee":          func(p *rawPeer) []byte { return rawStatus(wire.TypeReset, p.theirs(0, 1), 2) },
+		"W19 RESET of the callee":          func(p *rawPeer) []byte { return rawStatus(wire.TypeReset, p.theirs(0), 2) },
 	}
 	for _, dials := range []bool{false, true} {
 		name := map[bool]string{false: "W4 by the dialler", true: "W4 by the acceptor"}[dials]
@@ -143,8 +143,8 @@ func (p *rawPeer) drain(typ wire.Type) (n int) {
 }
 
 // theirs names a call that the subject makes, or may make.
-func (p *rawPeer) theirs(slot, generation uint32) wire.CallID {
-	return wire.MakeCallID(generation, slot, 1-p.side)
+func (p *rawPeer) theirs(slot uint32) wire.CallID {
+	return wire.MakeCallID(1, slot, 1-p.side)
 }
 
 // once makes a call that is answered.
@@ -207,14 +207,14 @@ func TestProtocolNoErrors(t *testing.T) {
 			"a part beyond":      p.part(math.MaxUint32>>1, 7, []byte("abc")),
 			"RESET of nothing":   rawStatus(wire.TypeReset, p.id(7, 7), 2),
 			"RESET beyond":       rawStatus(wire.TypeReset, p.id(math.MaxUint32>>1, 7), 99999),
-			"RESPONSE":           wire.AppendResponse(nil, p.theirs(0, 1), []byte("abc")),
-			"RESPONSE beyond":    wire.AppendResponse(nil, p.theirs(math.MaxUint32>>1, 1), []byte("abc")),
-			"a large RESPONSE":   wire.AppendResponseStart(nil, p.theirs(0, 1), 1000, []byte("abc")),
-			"an endless one":     wire.AppendResponseStart(nil, p.theirs(0, 1), math.MaxUint64, []byte("abc")),
-			"a part of answers":  wire.AppendFragment(nil, p.theirs(0, 1), []byte("abc")),
-			"ERROR":              rawStatus(wire.TypeError, p.theirs(0, 1), 1000),
-			"REFUSED":            rawStatus(wire.TypeRefused, p.theirs(0, 1), 11),
-			"ERROR in slot 2^31": rawStatus(wire.TypeError, p.theirs(math.MaxUint32>>1, 1), 1000),
+			"RESPONSE":           wire.AppendResponse(nil, p.theirs(0), []byte("abc")),
+			"RESPONSE beyond":    wire.AppendResponse(nil, p.theirs(math.MaxUint32>>1), []byte("abc")),
+			"a large RESPONSE":   wire.AppendResponseStart(nil, p.theirs(0), 1000, []byte("abc")),
+			"an endless one":     wire.AppendResponseStart(nil, p.theirs(0), math.MaxUint64, []byte("abc")),
+			"a part of answers":  wire.AppendFragment(nil, p.theirs(0), []byte("abc")),
+			"ERROR":              rawStatus(wire.TypeError, p.theirs(0), 1000),
+			"REFUSED":            rawStatus(wire.TypeRefused, p.theirs(0), 11),
+			"ERROR in slot 2^31": rawStatus(wire.TypeError, p.theirs(math.MaxUint32>>1), 1000),
 		}
 		for typ, name := range map[wire.Type]string{0x00: "PADDING", 0x80: "type 0x80", 0xff: "type 0xff", 0xa0: "type 0xa0"} {
 			odd.Type = typ

@@ -80,7 +80,7 @@ func (s *session) nextBatch() ([]byte, error) {
 // retire is the end of the reader.
 func (s *session) retire() {
 	for _, chunk := range s.in.chunks {
-		for i := range chunk {
+		for i := range chunk.cells() {
 			s.dropPartial(&chunk[i])
 		}
 	}
@@ -151,10 +151,9 @@ func (s *session) dispatch(f *wire.Frame) error {
 		_, err := wire.ParsePing(f)
 		return err
 	case wire.TypeGoaway:
-		st, err := wire.ParseStatus(f)
-		if err == nil && !s.goaway.Swap(true) {
-			s.m.cfg.Logger.Info("gridmux: peer is shutting down", "local", s.m.cfg.Local.Name, "peer", s.peer.node.Name,
-				"reason", st.Message)
+		_, err := wire.ParseStatus(f)
+		if err == nil {
+			s.goaway.Store(true)
 		}
 		return err
 	case wire.TypePadding:

@@ -111,6 +111,8 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 		return notSent(errNilContext)
 	case len(key.id) == 0 || len(key.id) > maxHandlerID:
 		return notSent(fmt.Errorf("the handler id has %d bytes: use 1 to %d", len(key.id), maxHandlerID))
+	case hasZero(key.id):
+		return notSent(errZeroByte)
 	case len(key.route) > maxRoute:
 		return notSent(fmt.Errorf("the route has %d bytes: use at most %d", len(key.route), maxRoute))
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,9 +16,9 @@ import (
 // inbound holds the calls that the peer makes in a session. The reader owns it;
 // the calls' contexts are reached from elsewhere through their cells.
 type inbound struct {
-	// chunks grow with the peer's slot numbers, so that a cell never moves.
+	// chunks are made as the peer uses slots, so that a cell never moves.
 	mu     sync.Mutex // guards chunks against cancel
-	chunks []*[cellsPerChunk]cell
+	chunks []*cellChunk
 
 	rest []byte    // of a batch whose reading an inline handler left
 	jobs []*inCall // of the batches since the last submit
@@ -32,6 +33,17 @@ type cell struct {
 	generation uint32       // the last one seen; of the reader
 	partial    *partRequest // a request in parts; of the reader
 	ctx        atomic.Pointer[callContext]
+}
+
+// cellChunk holds the cells of neighbouring slots. A nil chunk is one of which
+// no slot was used.
+type cellChunk [cellsPerChunk]cell
+
+func (c *cellChunk) cells() []cell {
+	if c == nil {
+		return nil
+	}
+	return c[:]
 }
 
 // partRequest is a request of which parts are missing.
@@ -57,19 +69,32 @@ type inCall struct {
 
 var inCalls = sync.Pool{New: func() any { return new(inCall) }}
 
-// cellOf returns the cell of a slot, or nil if it is beyond what we announced.
+// cellOf returns the cell of a slot, or nil if no call was opened in it or near
+// it.
 func (s *session) cellOf(slot uint32) *cell {
+	i := slot / cellsPerChunk
+	if int64(i) >= int64(len(s.in.chunks)) || s.in.chunks[i] == nil {
+		return nil
+	}
+	return &s.in.chunks[i][slot%cellsPerChunk]
+}
+
+// openCell returns the cell of a slot for a call to be opened in it, or nil if
+// the slot is beyond what we announced.
+func (s *session) openCell(slot uint32) *cell {
 	if int64(slot) >= int64(s.m.cfg.MaxCalls) {
 		return nil
 	}
-	i := int(slot / cellsPerChunk)
-	if i >= len(s.in.chunks) {
-		s.in.mu.Lock()
-		for i >= len(s.in.chunks) {
-			s.in.chunks = append(s.in.chunks, new([cellsPerChunk]cell))
-		}
-		s.in.mu.Unlock()
+	if c := s.cellOf(slot); c != nil {
+		return c
 	}
+	i := int(slot / cellsPerChunk)
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	if grow := i + 1 - len(s.in.chunks); grow > 0 {
+		s.in.chunks = append(s.in.chunks, make([]*cellChunk, grow)...)
+	}
+	s.in.chunks[i] = new(cellChunk)
 	return &s.in.chunks[i][slot%cellsPerChunk]
 }
 
@@ -79,7 +104,7 @@ func (s *session) onRequest(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	c := s.cellOf(f.ID.Slot())
+	c := s.openCell(f.ID.Slot())
 	switch {
 	case f.ID.Side() == s.side:
 		return wrongSide(f)
@@ -109,6 +134,15 @@ func (s *session) onRequest(f *wire.Frame) error {
 		s.refuse(f.ID, fmt.Errorf("%w: %d bytes, limit %d", ErrMessageTooLarge, len(r.Payload), s.m.cfg.MaxMessage))
 		return nil
 	}
+	if len(r.Payload) > maxSmall {
+		// We would have cut it. It counts all the same.
+		if err := s.reserve(uint64(len(r.Payload))); err != nil {
+			s.refuse(f.ID, err)
+			return nil
+		}
+		s.accept(f.ID, c, h, r.Timeout, slices.Clone(r.Payload), true)
+		return nil
+	}
 	s.accept(f.ID, c, h, r.Timeout, r.Payload, false)
 	return nil
 }
@@ -116,7 +150,9 @@ func (s *session) onRequest(f *wire.Frame) error {
 // admit finds the handler of a request, or why there is none.
 func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 	switch h := s.m.handlers.byHash[r.Handler]; {
-	case s.m.draining.Load():
+	// What comes from this node itself is from a handler that still runs: others
+	// were refused where they called.
+	case s.m.draining.Load() && s.peer != s.m.local:
 		return nil, fmt.Errorf("%w: the node is shutting down", ErrDraining)
 	case f.Codec != 0 || f.Dict != 0:
 		return nil, errUnsupported
@@ -201,7 +237,7 @@ func (s *session) accept(id wire.CallID, c *cell, h *handler, timeout uint64, pa
 	switch {
 	case owned:
 		call.held = int64(len(payload))
-	case h.inline && len(payload) <= maxSmall && !s.w.full():
+	case h.inline && !s.w.full():
 		s.runInline(call)
 		return
 	case payload != nil:
@@ -288,14 +324,10 @@ func (s *session) onReset(f *wire.Frame) error {
 // giveUp ends the call of a cell, if there is one.
 func (s *session) giveUp(c *cell) {
 	s.dropPartial(c)
-	if c.ctx.Load() == nil {
-		return
-	}
-	if ctx := c.ctx.Swap(nil); ctx != nil {
+	// Nobody but the reader puts another context there.
+	if ctx := c.ctx.Load(); ctx != nil && c.ctx.CompareAndSwap(ctx, nil) {
 		ctx.end(context.Canceled)
-		if b := ctx.response.Load(); b != nil {
-			b.drop()
-		}
+		s.w.giveUp(ctx.response.Load())
 	}
 }
 
@@ -305,7 +337,7 @@ func (in *inbound) cancel() {
 	chunks := in.chunks
 	in.mu.Unlock()
 	for _, chunk := range chunks {
-		for i := range chunk {
+		for i := range chunk.cells() {
 			if ctx := chunk[i].ctx.Load(); ctx != nil {
 				ctx.end(context.Canceled)
 			}
@@ -341,6 +373,10 @@ func (c *inCall) run(inline bool) {
 	switch {
 	case c.abandoned():
 	case failed == nil && len(result) > maxSmall:
+		if c.h.app == nil {
+			// It may be the handler's own memory, to be used again.
+			result = slices.Clone(result)
+		}
 		c.respondLarge(result)
 		return
 	default:
@@ -358,7 +394,7 @@ func (c *inCall) abandoned() bool { return c.cell.ctx.Load() != c.ctx || c.s.end
 func (c *inCall) respond(result []byte, failed *wire.Status, inline bool) {
 	for {
 		wait := c.s.w.appendAnswer(c, result, failed, inline)
-		if wait == nil {
+		if wait == nil || c.abandoned() {
 			return
 		}
 		select {

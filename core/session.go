@@ -109,6 +109,9 @@ func (s *session) end(err error, code wire.Code) {
 	close(s.done)
 	_ = s.tc.CloseWithError(uint32(code), err.Error())
 	close(s.over)
+	if s.m.draining.Load() {
+		s.m.signalDrained()
+	}
 }
 
 // linkError wraps what the transport reported.

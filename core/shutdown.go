@@ -29,7 +29,10 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		_ = ln.Close()
 	}
 	for _, s := range m.liveSessions() {
-		s.w.goaway(wire.Status{Code: wire.CodeShutdown, Message: "the node is shutting down"})
+		// Handlers that run may still call their own node.
+		if s.peer != m.local {
+			s.w.goaway(wire.Status{Code: wire.CodeShutdown, Message: "the node is shutting down"})
+		}
 	}
 	for !m.quiet() {
 		select {
@@ -120,6 +123,7 @@ func (m *Manager) endSessions() {
 	for _, s := range m.liveSessions() {
 		wg.Go(func() {
 			s.end(errManagerDone, wire.CodeShutdown)
+			<-s.over
 			// A reader inside an inline handler may be the one that called
 			// Close.
 			if !s.inUserCode.Load() {

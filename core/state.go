@@ -46,7 +46,9 @@ type StateChange struct {
 // maxStateQueue bounds the changes that wait for a slow OnState.
 const maxStateQueue = 64
 
-// notifier hands the changes of one peer to Config.OnState, in order.
+// notifier hands the changes of one peer to Config.Logger and Config.OnState, in
+// order, from a goroutine of its own: both are the user's code and may do as
+// they like.
 type notifier struct {
 	fn      func(StateChange)
 	mu      sync.Mutex
@@ -55,9 +57,6 @@ type notifier struct {
 }
 
 func (n *notifier) add(c StateChange) {
-	if n.fn == nil {
-		return
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.queue) >= maxStateQueue && n.queue[len(n.queue)-2].From == c.From {
@@ -75,11 +74,20 @@ func (n *notifier) add(c StateChange) {
 // run calls the user's function until the queue is empty. Nobody waits for it,
 // because it is user code.
 func (n *notifier) run() {
+	returned := false
+	defer func() {
+		if !returned {
+			// runtime.Goexit, as by a test that failed: the changes to come
+			// must not suffer.
+			go n.run()
+		}
+	}()
 	for {
 		n.mu.Lock()
 		if len(n.queue) == 0 {
 			n.running = false
 			n.mu.Unlock()
+			returned = true
 			return
 		}
 		c := n.queue[0]

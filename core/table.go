@@ -158,7 +158,8 @@ func (t *callTable) setPartial(id wire.CallID, a *assembly) bool {
 func (t *callTable) tooLate(id wire.CallID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if sl := t.lookup(id); sl != nil {
+	// Whether or not it is pending: who gives it up right now asks too.
+	if sl := t.slots[id.Slot()]; sl.generation == id.Generation() {
 		sl.late.Store(sl.generation)
 	}
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -21,10 +22,12 @@ type writer struct {
 
 	mu      sync.Mutex
 	control controlFrames
-	small   batch
+	later   []batch     // small frames for the next writes, oldest first
+	small   batch       // the one after those, which is appended to
+	fresh   batch       // recycled memory for the one after that
 	large   []*bulkSend // the ring, oldest turn first
 	unsent  int         // bytes of small frames that the link has not taken
-	taken   int         // those of them that are being written
+	writes  uint64      // that are over
 	room    chan struct{}
 	running bool
 	parked  bool // the goroutine waits for wake
@@ -34,8 +37,8 @@ type writer struct {
 
 	// Of the goroutine alone.
 	ctl    batch
-	spare  batch
-	parts  []batch // one per fragment of a write
+	spare  batch   // the small frames of the write
+	parts  []batch // one per fragment of it
 	turns  []*bulkSend
 	frames [][]byte
 }
@@ -50,10 +53,16 @@ type controlFrames struct {
 
 const (
 	// keepBatch is the capacity that a batch keeps between writes.
-	keepBatch = 1 << 20
+	keepBatch = 2 * writeSize
+	// writeSize is how many bytes of small frames go out in one write, about.
+	// Control frames go first in each, so it bounds what a ping waits behind.
+	writeSize = 256 << 10
 	// fragmentsPerWrite is how many fragments go out in one write when no small
-	// frame waits; beside small frames it is one.
+	// frame waits. Beside small frames it is one, and one more for every
+	// smallPerFragment bytes of them: that is the guaranteed share of large
+	// messages, about a third.
 	fragmentsPerWrite = 4
+	smallPerFragment  = 64 << 10
 )
 
 // appendRequest queues a request of up to maxSmall bytes. It returns a channel
@@ -73,12 +82,12 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (wait <-chan
 		sl.bulk = &bulkSend{id: sl.id(side), request: true, handler: r.handler, deadline: r.deadline, data: r.payload}
 		w.large = append(w.large, sl.bulk)
 	} else {
-		w.small.room(w.s.layout, wire.RequestOverhead+len(r.payload))
+		w.open(wire.RequestOverhead + len(r.payload))
 		at := len(w.small.buf)
 		sl.sent = outPosition{w.small.seq, at}
 		w.small.buf = wire.AppendRequest(w.small.buf, sl.id(side), r.handler, uint64(r.deadline), 0, r.payload)
 		w.small.timed = w.small.timed || r.deadline != 0
-		w.unsent += len(w.small.buf) - at
+		w.appended(at)
 	}
 	w.kick(true)
 	return nil, true
@@ -90,8 +99,62 @@ func (w *writer) dropLarge(sl *slot) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if sl.bulk != nil {
-		sl.bulk.drop()
+		w.discard(sl.bulk)
 	}
+}
+
+// open makes room for a small frame of n bytes. w.mu is held.
+func (w *writer) open(n int) {
+	if len(w.small.buf) > writeSize {
+		w.later = append(w.later, w.small)
+		w.fresh.seq = w.small.seq + 1
+		w.small, w.fresh = w.fresh, batch{}
+	}
+	w.small.room(w.s.layout, n)
+}
+
+// appended accounts for what was appended to w.small from offset at on. w.mu is
+// held.
+func (w *writer) appended(at int) {
+	n := len(w.small.buf) - at
+	w.small.bytes += n
+	w.unsent += n
+}
+
+// waiting returns the batch that has the sequence number, if the writer has not
+// taken it yet. w.mu is held.
+func (w *writer) waiting(seq uint64) *batch {
+	switch behind := w.small.seq - seq; {
+	case behind == 0:
+		return &w.small
+	case behind <= uint64(len(w.later)):
+		return &w.later[len(w.later)-int(behind)]
+	default:
+		return nil
+	}
+}
+
+// discard ends the sending of a large message. Unless its turn is under way the
+// writer is done with it, so that what is given up takes no place in the ring.
+// It reports whether nothing of it was taken for sending. w.mu is held.
+func (w *writer) discard(b *bulkSend) (unsent bool) {
+	unsent = b.drop()
+	if i := slices.Index(w.large, b); i >= 0 {
+		w.large = slices.Delete(w.large, i, i+1)
+		b.finish()
+	}
+	return unsent
+}
+
+// giveUp ends the sending of a large result that nobody waits for, if b is one,
+// and lets those look again who wait for room with answers of that kind.
+func (w *writer) giveUp(b *bulkSend) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if b != nil {
+		w.discard(b)
+	}
+	w.signalRoom()
 }
 
 // outRequest is a request on its way to the writer.
@@ -106,17 +169,17 @@ type outRequest struct {
 // with the code follows it.
 func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 	w.mu.Lock()
-	switch {
+	switch b := w.waiting(sl.sent.seq); {
 	case sl.bulk != nil:
-		unsent = sl.bulk.drop()
+		unsent = w.discard(sl.bulk)
 	case sl.sent.seq == 0:
 		sl.gone, unsent = true, true
 	case sl.late.Load() == sl.generation:
 		unsent = true
-	case sl.sent.seq == w.small.seq:
+	case b != nil:
 		unsent = true
 		if !w.closed {
-			wire.Pad(w.small.buf[sl.sent.offset:])
+			wire.Pad(b.buf[sl.sent.offset:])
 		}
 	}
 	if unsent || w.closed {
@@ -138,15 +201,15 @@ func (w *writer) appendAnswer(c *inCall, result []byte, failed *wire.Status, for
 		w.mu.Unlock()
 		return wait
 	}
-	c.leave()
 	if failed != nil {
 		w.appendStatus(wire.TypeError, c.id, *failed)
 	} else {
-		w.small.room(w.s.layout, wire.HeaderSize+len(result))
+		w.open(wire.HeaderSize + len(result))
 		at := len(w.small.buf)
 		w.small.buf = wire.AppendResponse(w.small.buf, c.id, result)
-		w.unsent += len(w.small.buf) - at
+		w.appended(at)
 	}
+	c.leave()
 	w.kick(true)
 	return nil
 }
@@ -155,7 +218,7 @@ func (w *writer) appendAnswer(c *inCall, result []byte, failed *wire.Status, for
 // its last part has been copied or the session ends.
 func (w *writer) appendLarge(b *bulkSend) {
 	w.mu.Lock()
-	if w.closed {
+	if w.closed || b.over() {
 		w.mu.Unlock()
 		b.finish()
 		return
@@ -169,7 +232,7 @@ func (w *writer) appendLarge(b *bulkSend) {
 func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
 	w.mu.Lock()
 	w.appendStatus(t, id, st)
-	overflow := w.unsent > 2*w.s.maxOutput+maxSmall
+	overflow := int64(w.unsent) > 2*int64(w.s.maxOutput)+maxSmall
 	w.kick(true)
 	if overflow {
 		w.s.end(errOverflow, wire.CodeOverflow)
@@ -177,10 +240,10 @@ func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
 }
 
 func (w *writer) appendStatus(t wire.Type, id wire.CallID, st wire.Status) {
-	w.small.room(w.s.layout, wire.StatusSize(st))
+	w.open(wire.StatusSize(st))
 	at := len(w.small.buf)
 	w.small.buf = wire.AppendStatus(w.small.buf, t, id, st)
-	w.unsent += len(w.small.buf) - at
+	w.appended(at)
 }
 
 // full reports whether output is over its limit.
@@ -200,6 +263,13 @@ func (w *writer) ping(value uint64) {
 	w.mu.Lock()
 	w.control.ping, w.control.pingValue = true, value
 	w.kick(false)
+}
+
+// pingWaits reports whether a ping is queued, and how many writes are over.
+func (w *writer) pingWaits() (waits bool, writes uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.control.ping, w.writes
 }
 
 func (w *writer) goaway(st wire.Status) {
@@ -322,7 +392,7 @@ func (w *writer) next() bool {
 		// goroutine can start.
 		w.running = false
 		w.small.reset(0)
-		w.ctl, w.spare, w.parts, w.frames = batch{}, batch{}, nil, nil
+		w.ctl, w.spare, w.fresh, w.parts, w.frames = batch{}, batch{}, batch{}, nil, nil
 		return false
 	}
 	w.take()
@@ -338,13 +408,13 @@ func (w *writer) yield() {
 }
 
 func (w *writer) nothing() bool {
-	return w.small.empty() && len(w.large) == 0 && w.control == controlFrames{}
+	return w.small.empty() && len(w.later) == 0 && len(w.large) == 0 && w.control == controlFrames{}
 }
 
 // settle accounts for the write that is over. w.mu is held.
 func (w *writer) settle() {
-	w.unsent -= w.taken
-	w.taken = 0
+	w.unsent -= w.spare.bytes
+	w.writes++
 	if w.unsent <= w.s.maxOutput/2 {
 		w.signalRoom()
 	}
@@ -364,20 +434,21 @@ func (w *writer) settle() {
 
 // take takes what the next write consists of. w.mu is held.
 func (w *writer) take() {
-	seq := w.small.seq
-	w.small, w.spare = w.spare, w.small
-	w.small.seq = seq + 1
-	w.taken = w.unsent
+	if len(w.later) > 0 {
+		w.fresh, w.spare = w.spare, w.later[0]
+		w.later = slices.Delete(w.later, 0, 1)
+	} else {
+		w.spare.seq = w.small.seq + 1
+		w.small, w.spare = w.spare, w.small
+	}
 	w.takeControl()
 	n := fragmentsPerWrite
 	if !w.spare.empty() {
-		n = 1
+		n = 1 + len(w.spare.buf)/smallPerFragment
 	}
 	n = min(n, len(w.large))
 	w.turns = append(w.turns, w.large[:n]...)
-	rest := copy(w.large, w.large[n:])
-	clear(w.large[rest:])
-	w.large = w.large[:rest]
+	w.large = slices.Delete(w.large, 0, n)
 }
 
 func (w *writer) takeControl() {

@@ -42,6 +42,9 @@ type CloseError struct {
 }
 
 func (e *CloseError) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
 	if e.Reason == "" {
 		return fmt.Sprintf("closed by the peer with code %d", e.Code)
 	}
@@ -65,10 +68,18 @@ type DialError struct {
 }
 
 func (e *DialError) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
 	return fmt.Sprintf("%s to %s (%s): %s: %v", e.Transport, e.Peer.Name, e.Peer.Addr, e.Phase, e.Err)
 }
 
-func (e *DialError) Unwrap() error { return e.Err }
+func (e *DialError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
 
 // CutReason returns reason cut to at most [MaxReason] bytes at a character
 // boundary, with invalid UTF-8 replaced.

@@ -81,8 +81,8 @@ type ListenerInfo struct {
 // all resources.
 type Conn interface {
 	// ReadFrame returns the next frame. The slice is borrowed: it is valid
-	// until ReadFrame or CloseWithError is called again, and the caller may
-	// write to it. An empty frame is returned as a slice of length 0, with a
+	// until ReadFrame is called again, whatever else happens to the connection,
+	// and the caller may write to it. An empty frame is returned as a slice of length 0, with a
 	// nil error.
 	//
 	// A frame longer than limit bytes gives an error matching

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"slices"
@@ -98,8 +99,12 @@ type bareEnd struct {
 
 func (b *bareEnd) read(t *testing.T) ws.Frame {
 	t.Helper()
-	f, err := ws.ReadFrame(b.nc)
-	if err != nil {
+	h, err := ws.ReadHeader(b.nc)
+	if err != nil || h.Length > 1<<20 {
+		t.Fatalf("reading as the other end failed: a frame of %d bytes, %v", h.Length, err)
+	}
+	f := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
+	if _, err := io.ReadFull(b.nc, f.Payload); err != nil {
 		t.Fatalf("reading as the other end failed: %v", err)
 	}
 	if f.Header.Masked == b.client {

@@ -1,0 +1,241 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+	"github.com/gridmux/gridmux/transport/inmem"
+)
+
+// newTestManager returns a Manager with one peer, not started.
+func newTestManager(t testing.TB, adjust func(cfg *Config)) *Manager {
+	t.Helper()
+	cfg := Config{Local: Node{Addr: "a"}, Peers: []Node{{Addr: "b"}}, Transport: inmem.NewNetwork().Node("a")}
+	if adjust != nil {
+		adjust(&cfg)
+	}
+	m, err := NewManager(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// newTestSession returns a session of m with its peer whose reader is the test,
+// and the other end of its link.
+func newTestSession(m *Manager) (*session, *pipe) {
+	near, far := newPipe()
+	s := newSession(m, m.peers[0], near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
+	m.addSession(s)
+	m.peers[0].current.Store(s)
+	return s, far
+}
+
+// feed has the session read a batch.
+func (s *session) feed(t testing.TB, batch []byte) {
+	t.Helper()
+	if _, err := s.readBatch(batch); err != nil {
+		t.Fatalf("a batch was refused: %v", err)
+	}
+	s.submit()
+}
+
+// finishTest ends the session as its reader would, and the manager.
+func (s *session) finishTest() {
+	s.end(errManagerDone, wire.CodeNone)
+	s.retire()
+	_ = s.m.Close()
+}
+
+// TestSlotUsedAgainEndsTheCallBefore plays a peer that opens a call in a slot
+// whose last call it neither awaited nor gave up. The context of the handler
+// before it used to be forgotten, so that it never ended.
+func TestSlotUsedAgainEndsTheCallBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		began := make(chan context.Context, 2)
+		err := m.Handle("wait", func(ctx context.Context, _ []byte) ([]byte, error) {
+			began <- ctx
+			<-ctx.Done()
+			return nil, ctx.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := newTestSession(m)
+		hash := handlerKey{id: "wait"}.hash()
+		s.feed(t, wire.AppendRequest(nil, wire.MakeCallID(1, 5, 0), hash, 0, 0, nil))
+		first := <-began
+		s.feed(t, wire.AppendRequest(nil, wire.MakeCallID(2, 5, 0), hash, 0, 0, nil))
+		second := <-began
+		synctest.Wait()
+		if first.Err() == nil {
+			t.Error("the call before in the same slot is still alive")
+		}
+		if second.Err() != nil {
+			t.Errorf("the new call in the slot has ended with %v", second.Err())
+		}
+		s.finishTest()
+		synctest.Wait()
+		if n := m.handlersRunning.Load(); n != 0 || second.Err() == nil {
+			t.Errorf("after the session %d handlers run, the last one's context says %v", n, second.Err())
+		}
+	})
+}
+
+// TestGenerationsRunOut holds that a slot whose generations are used up is
+// never used again, while others serve.
+func TestGenerationsRunOut(t *testing.T) {
+	var table callTable
+	table.limit = 2
+	first, err := table.get(nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table.put(first)
+	first.generation = math.MaxUint32 - 1
+	last, err := table.get(nil, 0)
+	if err != nil || last != first || last.generation != math.MaxUint32 {
+		t.Fatalf("the slot was not used for its last generation: %+v, %v", last, err)
+	}
+	id := last.id(0)
+	table.put(last)
+	for range 3 {
+		next, err := table.get(nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next == first || next.id(0) == id {
+			t.Error("a slot without generations was used again")
+		}
+		table.put(next)
+	}
+	other, _ := table.get(nil, 0)
+	if _, err := table.get(nil, 0); !errors.Is(err, ErrOverloaded) {
+		t.Errorf("with one slot retired and %d in use another call gives %v, want ErrOverloaded", other.index, err)
+	}
+}
+
+// TestCollidingHash forges a handler whose hash is another's.
+func TestCollidingHash(t *testing.T) {
+	m := newTestManager(t, nil)
+	fn := func(context.Context, []byte) ([]byte, error) { return nil, nil }
+	if err := m.Handle("first", fn, WithRoute("r")); err != nil {
+		t.Fatal(err)
+	}
+	forged := handlerKey{id: "second"}.hash()
+	m.handlers.byHash[forged] = m.handlers.byHash[handlerKey{"first", "r"}.hash()]
+	err := m.Handle("second", fn)
+	for _, want := range []string{`"second"`, `"first"`, `"r"`, "same hash", "rename"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a colliding hash gives %v, want it to mention %s", err, want)
+		}
+	}
+}
+
+// TestHashCacheIsBounded holds that routes that are made from data fill no
+// memory, and that their hashes are right all the same.
+func TestHashCacheIsBounded(t *testing.T) {
+	var c hashCache
+	for i := range maxCachedHashes + 500 {
+		k := handlerKey{"id", strings.Repeat("x", i%200) + string(rune('a'+i/200))}
+		if c.hash(k) != k.hash() || c.hash(k) != k.hash() {
+			t.Fatalf("the hash of %v is wrong", k)
+		}
+	}
+	if n := len(*c.m.Load()); n > maxCachedHashes {
+		t.Errorf("the cache holds %d hashes, want at most %d", n, maxCachedHashes)
+	}
+}
+
+// TestDialsIsAntisymmetric holds that of any two names exactly one dials, and
+// that the work is spread.
+func TestDialsIsAntisymmetric(t *testing.T) {
+	names := make([]string, 35)
+	for i := range names {
+		names[i] = "host-" + string(rune('a'+i%26)) + strings.Repeat("i", i/26) + ":9000"
+	}
+	for _, a := range names {
+		n := 0
+		for _, b := range names {
+			if a == b {
+				continue
+			}
+			if dials(a, b) == dials(b, a) {
+				t.Errorf("%s and %s agree on nobody to dial", a, b)
+			}
+			if dials(a, b) {
+				n++
+			}
+		}
+		if n < 5 {
+			t.Errorf("%s dials %d of %d", a, n, len(names)-1)
+		}
+	}
+}
+
+// TestInlineResultInBorrowedMemory has inline handlers return a large request
+// that came in one frame, whose memory belongs to the transport.
+func TestInlineResultInBorrowedMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		err := errors.Join(
+			m.Handle("handle", func(_ context.Context, req []byte) ([]byte, error) { return req, nil }, WithInline()),
+			m.HandleAppend("append", func(_ context.Context, req, _ []byte) ([]byte, error) { return req, nil }, WithInline()),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, far := newTestSession(m)
+		for slot, id := range []HandlerID{"handle", "append"} {
+			payload := make([]byte, 50_000)
+			for i := range payload {
+				payload[i] = byte(i * 7)
+			}
+			// The writer is busy until the peer reads.
+			for range pipeDepth {
+				_ = s.tc.WriteFrames([][]byte{wire.AppendPing(nil, wire.TypePing, 0)})
+			}
+			s.feed(t, wire.AppendPing(nil, wire.TypePing, 0))
+			synctest.Wait()
+			batch := wire.AppendRequest(nil, wire.MakeCallID(1, uint32(slot), 0), handlerKey{id: id}.hash(), 0, 0, payload)
+			s.feed(t, batch)
+			clear(batch) // the next frame arrives
+			for range pipeDepth + 1 {
+				if _, err := far.ReadFrame(ownMaxFrame); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var got []byte
+			for len(got) < len(payload) {
+				b, err := far.ReadFrame(ownMaxFrame)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f, _, err := wire.Next(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				part := f.Body
+				if f.Type == wire.TypeResponse {
+					r, err := wire.ParseResponse(&f)
+					if err != nil {
+						t.Fatal(err)
+					}
+					part = r.Payload
+				}
+				got = append(got, part...)
+			}
+			if !bytes.Equal(got, payload) {
+				t.Errorf("%s: the result changed when the memory of its request was used again", id)
+			}
+		}
+		s.finishTest()
+	})
+}
