@@ -41,7 +41,7 @@ func TestAllocationsUnderLoad(t *testing.T) {
 			}{
 				{"one caller", c.Conn(0, 1), cancellable, 1, timed},
 				{"one caller on a route", c.Conn(0, 1).Route("disk").Route("7"), cancellable, 1, nil},
-				{"16 callers", c.Conn(0, 1), context.Background(), 16, timed},
+				{"16 callers", c.Conn(0, 1), t.Context(), 16, timed},
 				{"16 callers on a route", c.Conn(0, 1).Route("disk/7"), cancellable, 16, timed},
 			} {
 				appended := leastAllocations(t, test.callers, 1, func(req, dst []byte) ([]byte, error) {

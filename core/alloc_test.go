@@ -24,7 +24,7 @@ func outsideBubbles(t *testing.T, f func(t *testing.T, l *link)) {
 func TestAllocations(t *testing.T) {
 	outsideBubbles(t, func(t *testing.T, l *link) {
 		c := l.cluster(t, 2)
-		cancellable, cancel := context.WithCancel(context.Background())
+		cancellable, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		timed := []core.CallOption{core.WithTimeout(time.Minute)}
 		patient := []core.CallOption{core.WithTimeout(time.Minute), core.WaitForConnection()}
@@ -33,9 +33,9 @@ func TestAllocations(t *testing.T) {
 			ctx  context.Context
 			opts []core.CallOption
 		}{
-			{"plain", context.Background(), nil},
+			{"plain", t.Context(), nil},
 			{"cancellable", cancellable, nil},
-			{"with a time-out", context.Background(), timed},
+			{"with a time-out", t.Context(), timed},
 			{"cancellable, with a time-out", cancellable, timed},
 			{"cancellable, with a time-out, patient", cancellable, patient},
 		} {

@@ -35,18 +35,26 @@ var answers = []struct {
 	want func(req []byte) []byte
 }{
 	{"request", func(req, _ []byte) []byte { return req }, bytes.Clone},
-	{"part of the request", func(req, _ []byte) []byte { return req[len(req)/3 : len(req)/2+1] },
-		func(req []byte) []byte { return req[len(req)/3 : len(req)/2+1] }},
+	{
+		"part of the request", func(req, _ []byte) []byte { return req[len(req)/3 : len(req)/2+1] },
+		func(req []byte) []byte { return req[len(req)/3 : len(req)/2+1] },
+	},
 	{"static", func(req, _ []byte) []byte { return static[len(req)] }, func(req []byte) []byte { return static[len(req)] }},
-	{"own", func(req, _ []byte) []byte { return append(bytes.Clone(req), "own"...) },
-		func(req []byte) []byte { return append(bytes.Clone(req), "own"...) }},
+	{
+		"own", func(req, _ []byte) []byte { return append(bytes.Clone(req), "own"...) },
+		func(req []byte) []byte { return append(bytes.Clone(req), "own"...) },
+	},
 	{"nil", func(_, _ []byte) []byte { return nil }, func([]byte) []byte { return nil }},
 	{"empty", func(_, _ []byte) []byte { return []byte{} }, func([]byte) []byte { return []byte{} }},
 	{"empty part of the request", func(req, _ []byte) []byte { return req[1:1] }, func([]byte) []byte { return []byte{} }},
-	{"appended", func(req, dst []byte) []byte { return append(append(dst, req...), req...) },
-		func(req []byte) []byte { return append(bytes.Clone(req), req...) }},
-	{"part of what was appended", func(req, dst []byte) []byte { return append(dst, req...)[len(req)/2:] },
-		func(req []byte) []byte { return req[len(req)/2:] }},
+	{
+		"appended", func(req, dst []byte) []byte { return append(append(dst, req...), req...) },
+		func(req []byte) []byte { return append(bytes.Clone(req), req...) },
+	},
+	{
+		"part of what was appended", func(req, dst []byte) []byte { return append(dst, req...)[len(req)/2:] },
+		func(req []byte) []byte { return req[len(req)/2:] },
+	},
 	{"scribbled over the request", func(req, dst []byte) []byte {
 		dst = append(dst, req...)
 		clear(req)

@@ -242,7 +242,7 @@ func TestSentinels(t *testing.T) {
 func TestConnectionLost(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("block", g.handleCtx))
+		c := l.cluster(t, 2, impatient(), handle("block", g.handleCtx))
 		for range scale(5, 3, 50) {
 			called := startCall(t.Context(), c.Conn(0, 1), "block", nil)
 			inside := wait(t, g.began, "the handler begins")

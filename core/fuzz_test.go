@@ -88,7 +88,7 @@ func readArbitrary(t *testing.T, in []byte) {
 	calls := make(chan result, 3)
 	const outgoing = 3
 	for i := range outgoing {
-		go func() { calls <- s.roundTrip(context.Background(), 1, make([]byte, i*20_000), nil, 0) }()
+		go func() { calls <- s.roundTrip(t.Context(), 1, make([]byte, i*20_000), nil, 0) }()
 	}
 	for s.busy.Load() < outgoing {
 		runtime.Gosched()

@@ -30,7 +30,7 @@ func (s slowListen) Listen(ctx context.Context, addr string) (transport.Listener
 func TestEndDuringStart(t *testing.T) {
 	for name, end := range map[string]func(*core.Manager) error{
 		"Close":    (*core.Manager).Close,
-		"Shutdown": func(m *core.Manager) error { return m.Shutdown(context.Background()) },
+		"Shutdown": func(m *core.Manager) error { return m.Shutdown(t.Context()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestCloseBreaksShutdown(t *testing.T) {
 		c := l.cluster(t, 2, handle("block", g.handleCtx))
 		called := startCall(t.Context(), c.Conn(0, 1), "block", nil)
 		wait(t, g.began, "the handler begins")
-		done := start(func() error { return c.Manager(1).Shutdown(context.Background()) })
+		done := start(func() error { return c.Manager(1).Shutdown(t.Context()) })
 		until(t, "the node drains", func() bool {
 			_, err := c.Conn(1, 0).Request(t.Context(), "echo", nil)
 			return errors.Is(err, core.ErrDraining)

@@ -28,7 +28,7 @@ func TestLimitsOfOneServeOneCallerAfterAnother(t *testing.T) {
 				cfg.MaxHandlers, cfg.MaxHandlersTotal, cfg.MaxMessage, cfg.MaxReassembly = 1, 1, large, large
 			}),
 		)
-		for i := range scale(5000, 500, 100_000) {
+		for i := range scale(2000, 300, 100_000) {
 			for h, req := range map[core.HandlerID][]byte{"one": nil, "fails": nil, "produce": sizeRequest(large), "echo.append": make([]byte, large)} {
 				if i%10 > 0 && len(req) > 0 {
 					continue
@@ -188,7 +188,7 @@ func TestHandlersOfALostConnectionCount(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		const limit = 5
 		g := newGate(t, 100)
-		c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }), handle("stubborn", g.handle))
+		c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }), impatient(), handle("stubborn", g.handle))
 		conn := c.Conn(0, 1)
 		for range limit {
 			called := startCall(t.Context(), conn, "stubborn", nil)

@@ -293,12 +293,12 @@ func TestMutualTLSBindsNames(t *testing.T) {
 	} {
 		for _, insecure := range []bool{false, true} {
 			a := newMember(t, acceptor, ca.certificate(t, named("spare", acceptor)))
-			real, claims := newMember(t, dialler, ca.config(t, dialler)), newMember(t, dialler, ca.certificate(t, test.cert))
-			if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, AllowInsecure: insecure}, core.Node{Name: dialler, Addr: real.addr}); err != nil {
+			honest, claims := newMember(t, dialler, ca.config(t, dialler)), newMember(t, dialler, ca.certificate(t, test.cert))
+			if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, AllowInsecure: insecure}, core.Node{Name: dialler, Addr: honest.addr}); err != nil {
 				t.Fatal(err)
 			}
 			if !test.good {
-				if err := real.start(t, core.Config{Local: core.Node{Name: dialler}}, core.Node{Name: acceptor, Addr: a.addr}); err != nil {
+				if err := honest.start(t, core.Config{Local: core.Node{Name: dialler}}, core.Node{Name: acceptor, Addr: a.addr}); err != nil {
 					t.Fatal(err)
 				}
 				connected(t, a, dialler)
@@ -339,12 +339,18 @@ func TestRefusalsSayWhy(t *testing.T) {
 		change func(d, a *core.Config, of *[]core.Node)
 		texts  []string
 	}{
-		{"cluster", func(d, a *core.Config, _ *[]core.Node) { d.Cluster, a.Cluster = "staging", "production" },
-			[]string{`"staging"`, `"production"`, "Config.Cluster"}},
-		{"unknown node", func(_, _ *core.Config, of *[]core.Node) { (*of)[0].Name = "somebody" },
-			[]string{dialler, "not among the peers", acceptor}},
-		{"wrong node", func(_, a *core.Config, _ *[]core.Node) { a.Local.Name = "somebody" },
-			[]string{acceptor, "somebody", "Config.Peers"}},
+		{
+			"cluster", func(d, a *core.Config, _ *[]core.Node) { d.Cluster, a.Cluster = "staging", "production" },
+			[]string{`"staging"`, `"production"`, "Config.Cluster"},
+		},
+		{
+			"unknown node", func(_, _ *core.Config, of *[]core.Node) { (*of)[0].Name = "somebody" },
+			[]string{dialler, "not among the peers", acceptor},
+		},
+		{
+			"wrong node", func(_, a *core.Config, _ *[]core.Node) { a.Local.Name = "somebody" },
+			[]string{acceptor, "somebody", "Config.Peers"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, a := newMember(t, dialler, nil), newMember(t, acceptor, nil)

@@ -143,9 +143,14 @@ func TestCollidingHash(t *testing.T) {
 // memory, and that their hashes are right all the same.
 func TestHashCacheIsBounded(t *testing.T) {
 	var c hashCache
-	for i := range maxCachedHashes + 500 {
-		k := handlerKey{"id", strings.Repeat("x", i%200) + string(rune('a'+i/200))}
-		if c.hash(k) != k.hash() || c.hash(k) != k.hash() {
+	full := make(map[handlerKey]uint64, maxCachedHashes)
+	for i := range maxCachedHashes - 10 {
+		full[handlerKey{"id", strings.Repeat("x", i%200) + string(rune('a'+i/200))}] = 0
+	}
+	c.m.Store(&full)
+	for i := range 20 {
+		k := handlerKey{"other", strings.Repeat("x", i)}
+		if first, again := c.hash(k), c.hash(k); first != k.hash() || again != first {
 			t.Fatalf("the hash of %v is wrong", k)
 		}
 	}

@@ -101,7 +101,7 @@ var mayReturnNil = map[string]bool{"Close": true, "Unwrap": true}
 // exported type on its zero value and on a nil pointer, with nothing for
 // arguments. Nothing may panic or hang, and what can return an error does.
 func TestZeroValues(t *testing.T) {
-	contexts := []context.Context{nil, context.Background(), canceledContext()}
+	contexts := []context.Context{nil, t.Context(), canceledContext()}
 	for name, f := range exportedFuncs {
 		callWithNothing(t, name, reflect.ValueOf(f), contexts, name == "NewManager")
 	}
@@ -197,12 +197,12 @@ func callWithNothing(t *testing.T, what string, f reflect.Value, contexts []cont
 	for _, ctx := range contexts {
 		var args []reflect.Value
 		withContext := false
-		for i := range typ.NumIn() {
-			if typ.In(i) == reflect.TypeFor[context.Context]() && ctx != nil {
+		for in := range typ.Ins() {
+			if in == reflect.TypeFor[context.Context]() && ctx != nil {
 				args = append(args, reflect.ValueOf(ctx))
 				withContext = true
 			} else {
-				args = append(args, reflect.Zero(typ.In(i)))
+				args = append(args, reflect.Zero(in))
 			}
 		}
 		if !withContext && ctx != nil {
@@ -247,7 +247,7 @@ func callSafely(t *testing.T, what string, mustFail bool, f func() []reflect.Val
 
 func judgeResults(results []reflect.Value, mustFail bool) error {
 	for i, r := range results {
-		err, isError := r.Interface().(error)
+		err, isError := reflect.TypeAssert[error](r)
 		switch {
 		case r.Type() == reflect.TypeFor[error]():
 			if mustFail && err == nil && i == len(results)-1 {

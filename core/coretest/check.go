@@ -29,7 +29,8 @@ func (l *Ledger) Check() error {
 	var problems []error
 	total := 0
 	report := func(format string, args ...any) {
-		if total++; total <= maxViolations {
+		total++
+		if total <= maxViolations {
 			problems = append(problems, fmt.Errorf("coretest: "+format, args...))
 		}
 	}

@@ -153,7 +153,7 @@ func (l *Ledger) Serve(ctx context.Context, req, dst []byte) ([]byte, error) {
 		err = l.start(&r)
 	}
 	if err != nil {
-		l.lie("I4: a request that arrived is wrong: %v", err)
+		l.lief("I4: a request that arrived is wrong: %v", err)
 		return nil, fmt.Errorf("wrong request: %w", err)
 	}
 	defer l.finish()
@@ -167,19 +167,23 @@ func (l *Ledger) Serve(ctx context.Context, req, dst []byte) ([]byte, error) {
 		return nil, ctx.Err()
 	case Fail:
 		r.response = 0
-		return nil, &core.RemoteError{Code: LedgerCode, Message: fmt.Sprintf("call %d fails as asked", r.id), Detail: appendResponse(nil, &r)}
+		return nil, &core.RemoteError{
+			Code:    LedgerCode,
+			Message: fmt.Sprintf("call %d fails as asked", r.id),
+			Detail:  appendResponse(nil, &r),
+		}
 	case Panic:
 		panic(fmt.Sprintf("call %d panics as asked", r.id)) //nolint:forbidigo // It is what the mode is for.
 	case Echo:
 	}
 	// The request must have stayed as it was for as long as the handler ran.
 	if again, err := parseRequest(req); err != nil || again != r {
-		l.lie("I4: the request of call %d changed while its handler ran: %v", r.id, err)
+		l.lief("I4: the request of call %d changed while its handler ran: %v", r.id, err)
 	}
 	return appendResponse(dst, &r), nil
 }
 
-func (l *Ledger) lie(format string, args ...any) {
+func (l *Ledger) lief(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lies = append(l.lies, fmt.Sprintf(format, args...))

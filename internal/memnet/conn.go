@@ -106,7 +106,7 @@ func (c *Conn) Buffered() int {
 
 func (c *Conn) wrap(op string, err error) error {
 	// io.EOF is what callers of Read compare with.
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
 	return &net.OpError{Op: op, Net: "mem", Source: c.local, Addr: c.remote, Err: err}

@@ -149,7 +149,7 @@ func (l *Listener) Close() error {
 // DialContext connects to the listener and returns a *[Conn]; network and addr
 // are ignored. It does not wait for Accept unless the queue is full. Its errors
 // are ctx's, and "connection refused" after Close.
-func (l *Listener) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "mem", Addr: l.addr, Err: err}
 	}

@@ -102,11 +102,11 @@ func callWithNothing(t *testing.T, what string, f reflect.Value, mustFail bool) 
 	cancel()
 	for _, ctx := range []context.Context{nil, over} {
 		args, withContext := []reflect.Value{}, false
-		for i := range f.Type().NumIn() {
-			if f.Type().In(i) == reflect.TypeFor[context.Context]() && ctx != nil {
+		for in := range f.Type().Ins() {
+			if in == reflect.TypeFor[context.Context]() && ctx != nil {
 				args, withContext = append(args, reflect.ValueOf(ctx)), true
 			} else {
-				args = append(args, reflect.Zero(f.Type().In(i)))
+				args = append(args, reflect.Zero(in))
 			}
 		}
 		if ctx != nil && !withContext {

@@ -140,9 +140,9 @@ func parseClose(p []byte) (*transport.CloseError, *violation) {
 	return &transport.CloseError{Code: hostCode(status), Reason: transport.CutReason(string(reason))}, nil
 }
 
-// endedByPeer is the error of writes after the peer's close frame was read.
-type endedByPeer struct{ *transport.CloseError }
+// peerCloseError is the error of writes after the peer's close frame was read.
+type peerCloseError struct{ *transport.CloseError }
 
-func (e *endedByPeer) Error() string { return "websocket: write: " + e.CloseError.Error() }
+func (e *peerCloseError) Error() string { return "websocket: write: " + e.CloseError.Error() }
 
-func (e *endedByPeer) Unwrap() error { return e.CloseError }
+func (e *peerCloseError) Unwrap() error { return e.CloseError }

@@ -26,7 +26,7 @@ func TestCloseCodes(t *testing.T) {
 			t.Errorf("wireCode(%d) = %d, want %d", code, got, want)
 		}
 	}
-	for code := uint32(0); code < 5000; code++ {
+	for code := range uint32(5000) {
 		status := wireCode(code)
 		if !validStatus(status) {
 			t.Fatalf("wireCode(%d) = %d, which must not be sent", code, status)

@@ -28,12 +28,12 @@ type conn struct {
 	info     transport.Info
 
 	// Ending, which anyone may cause.
-	closed   atomic.Bool                 // CloseWithError was called
-	done     chan struct{}               // closed with it
-	violated atomic.Pointer[violation]   // what the peer did wrong, if it did
-	peerEnd  atomic.Pointer[endedByPeer] // the peer's close frame was read
-	writing  chan struct{}               // the write lock: a slot, so that waiting for it can end with done
-	out      writer                      // guarded by writing
+	closed   atomic.Bool                    // CloseWithError was called
+	done     chan struct{}                  // closed with it
+	violated atomic.Pointer[violation]      // what the peer did wrong, if it did
+	peerEnd  atomic.Pointer[peerCloseError] // the peer's close frame was read
+	writing  chan struct{}                  // the write lock: a slot, so that waiting for it can end with done
+	out      writer                         // guarded by writing
 	pongs    ponger
 	in       reader // owned by the goroutine in ReadFrame
 }

@@ -111,9 +111,9 @@ func because(ctx context.Context, err error) error {
 	switch {
 	case cause == nil:
 		return err
-	case cause == errHandshakeTimeout:
+	case errors.Is(cause, errHandshakeTimeout):
 		return cause
-	case cause != ctx.Err():
+	case cause != ctx.Err(): //nolint:errorlint // Identity is meant: a cause of its own says more.
 		return fmt.Errorf("%w: %w", ctx.Err(), cause)
 	case errors.Is(err, cause):
 		return err // says more, such as which address did not answer
@@ -152,7 +152,8 @@ func (t *Transport) upgrade(nc net.Conn, u *url.URL) (early []byte, err error) {
 		ws.PutReader(br)
 	}
 	if hs.Protocol != Subprotocol {
-		return nil, fmt.Errorf("the server did not select the sub-protocol %q: %s%s is another websocket service", Subprotocol, u.Host, u.Path)
+		return nil, fmt.Errorf("the server did not select the sub-protocol %q: %s%s is another websocket service",
+			Subprotocol, u.Host, u.Path)
 	}
 	return early, nil
 }
@@ -203,7 +204,7 @@ func (r *recorder) explain(err error) error {
 		}
 	}
 	if !bytes.HasPrefix(r.seen, []byte("HTTP/")) {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = fmt.Errorf("the connection was closed without an answer: %w", io.ErrUnexpectedEOF)
 		}
 		return err
@@ -211,7 +212,7 @@ func (r *recorder) explain(err error) error {
 	all := io.MultiReader(bytes.NewReader(bytes.Clone(r.seen)), r)
 	resp, parseErr := http.ReadResponse(bufio.NewReader(all), nil)
 	if parseErr != nil {
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return fmt.Errorf("invalid HTTP answer: %w", err)

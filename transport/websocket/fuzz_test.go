@@ -150,7 +150,8 @@ func decode(in []byte, client bool, limit int) (messages [][]byte, end ending) {
 			case uint64(len(message))+uint64(h.Length) > uint64(limit):
 				return messages, ending{violation: 1009}
 			case !fin || fragments > 0:
-				if fragments++; fragments > maxFragments {
+				fragments++
+				if fragments > maxFragments {
 					return messages, ending{violation: 1008}
 				}
 			}

@@ -70,14 +70,14 @@ func (l *listener) judge(w http.ResponseWriter, r *http.Request) (status int, wh
 			"it has to pass the Upgrade and Connection headers on"
 	case !hasToken(h, "Connection", "upgrade"):
 		return http.StatusBadRequest, `the Connection header lacks "Upgrade"; a proxy in between has to pass it on`
-	case h.Get("Sec-Websocket-Version") != "13":
-		w.Header().Set("Sec-Websocket-Version", "13")
+	case h.Get("Sec-WebSocket-Version") != "13":
+		w.Header().Set("Sec-WebSocket-Version", "13")
 		return http.StatusUpgradeRequired, "the websocket version has to be 13"
-	case h.Get("Sec-Websocket-Key") == "":
+	case h.Get("Sec-WebSocket-Key") == "":
 		return http.StatusBadRequest, "the request has no Sec-WebSocket-Key"
 	case !hasToken(h, "Sec-Websocket-Protocol", Subprotocol):
 		return http.StatusBadRequest, fmt.Sprintf("the request has to offer the websocket sub-protocol %q; it offers %.64q",
-			Subprotocol, strings.Join(h.Values("Sec-Websocket-Protocol"), ", "))
+			Subprotocol, strings.Join(h.Values("Sec-WebSocket-Protocol"), ", "))
 	case len(h.Values("Origin")) > 0 && !l.allowsOrigin(r):
 		return http.StatusForbidden, "the request comes from a web page (it has an Origin header), and none is allowed to connect"
 	case l.mutualTLS && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0):

@@ -91,8 +91,10 @@ func (c *conn) nextMessage(limit int) ([]byte, error) {
 		if h.fin && fragments == 0 {
 			return c.payload(&h)
 		}
-		if fragments++; fragments > maxFragments {
-			return nil, c.violate(breach(ws.StatusPolicyViolation, "10.4", fmt.Sprintf("a message of more than %d fragments", maxFragments)))
+		fragments++
+		if fragments > maxFragments {
+			return nil, c.violate(breach(ws.StatusPolicyViolation, "10.4",
+				fmt.Sprintf("a message of more than %d fragments", maxFragments)))
 		}
 		if err := c.fragment(&h, got); err != nil {
 			return nil, err
@@ -194,7 +196,7 @@ func (c *conn) control(h *header) error {
 		if v != nil {
 			return c.violate(v)
 		}
-		c.peerEnd.Store(&endedByPeer{end})
+		c.peerEnd.Store(&peerCloseError{end})
 		return end
 	}
 	return nil
@@ -263,12 +265,12 @@ func (c *conn) pull() error {
 	if err == nil {
 		return nil
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("websocket: the link ended without a close frame: %w", io.ErrUnexpectedEOF)
 	}
 	if errors.Is(err, net.ErrClosed) {
 		// ReadFrame reports our own CloseWithError; this is somebody else's.
-		return fmt.Errorf("websocket: read: %v", err)
+		return fmt.Errorf("websocket: read: %v", err) //nolint:errorlint // Hidden on purpose.
 	}
 	return fmt.Errorf("websocket: read: %w", err)
 }
@@ -298,7 +300,8 @@ func (c *conn) pullConn() error {
 			return err
 		}
 		if n == 0 {
-			if empty++; empty > 100 {
+			empty++
+			if empty > 100 {
 				return io.ErrNoProgress
 			}
 		}

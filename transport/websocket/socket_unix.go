@@ -20,7 +20,11 @@ type socket struct {
 }
 
 func rawSocket(nc net.Conn) socket {
-	s, err := nc.(syscall.Conn).SyscallConn()
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return socket{}
+	}
+	s, err := sc.SyscallConn()
 	if err != nil {
 		return socket{}
 	}
@@ -88,7 +92,7 @@ func discard(nc net.Conn) {
 	}
 	buf := getChunk()
 	defer putChunk(buf)
-	s.sc.Control(func(fd uintptr) {
+	_ = s.sc.Control(func(fd uintptr) {
 		for total := 0; total < maxDiscard; {
 			n, err := syscall.Read(int(fd), buf[:])
 			if n <= 0 && err != syscall.EINTR {

@@ -1,6 +1,7 @@
 package websocket_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -61,7 +62,7 @@ func TestMutualTLS(t *testing.T) {
 		// The two ends share the session, on which authenticators may rely.
 		a, errA := c.Info().TLS.ExportKeyingMaterial("test", nil, 16)
 		b, errB := s.Info().TLS.ExportKeyingMaterial("test", nil, 16)
-		if errA != nil || errB != nil || string(a) != string(b) {
+		if errA != nil || errB != nil || !bytes.Equal(a, b) {
 			t.Errorf("exported keying material: %x %v, %x %v", a, errA, b, errB)
 		}
 	})
@@ -157,10 +158,13 @@ func TestTLSFailures(t *testing.T) {
 		says   string
 		phase  string
 	}{
-		{"no client certificate",
+		{
+			"no client certificate",
 			func(t *testing.T, pki *pki) *tls.Config { return &tls.Config{RootCAs: pki.pool} },
-			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "certificate required", transport.PhaseTLS},
-		{"strange client certificate",
+			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "certificate required", transport.PhaseTLS,
+		},
+		{
+			"strange client certificate",
 			func(t *testing.T, pki *pki) *tls.Config {
 				c := newPKI(t).node(t, "client")
 				c.RootCAs = pki.pool
@@ -168,25 +172,35 @@ func TestTLSFailures(t *testing.T) {
 				c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.Certificates[0], nil }
 				return c
 			},
-			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "unknown certificate authority", transport.PhaseTLS},
-		{"strange client certificate, TLS 1.2",
+			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "unknown certificate authority", transport.PhaseTLS,
+		},
+		{
+			"strange client certificate, TLS 1.2",
 			func(t *testing.T, pki *pki) *tls.Config {
 				c := pki.node(t, "client")
 				c.MaxVersion = tls.VersionTLS12
 				c.Certificates = nil
 				return c
 			},
-			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "", transport.PhaseTLS},
-		{"unknown authority",
+			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "", transport.PhaseTLS,
+		},
+		{
+			"unknown authority",
 			func(t *testing.T, pki *pki) *tls.Config { return newPKI(t).node(t, "client") },
-			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "unknown authority", transport.PhaseTLS},
-		{"plaintext server",
+			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "unknown authority", transport.PhaseTLS,
+		},
+		{
+			"plaintext server",
 			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "client") },
-			func(t *testing.T, pki *pki) *tls.Config { return nil }, "does not look like a TLS handshake", transport.PhaseTLS},
-		{"plaintext client",
+			func(t *testing.T, pki *pki) *tls.Config { return nil }, "does not look like a TLS handshake", transport.PhaseTLS,
+		},
+		{
+			"plaintext client",
 			func(t *testing.T, pki *pki) *tls.Config { return nil },
-			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "HTTP request to an HTTPS server", transport.PhaseUpgrade},
-		{"laxer GetConfigForClient",
+			func(t *testing.T, pki *pki) *tls.Config { return pki.node(t, "server") }, "HTTP request to an HTTPS server", transport.PhaseUpgrade,
+		},
+		{
+			"laxer GetConfigForClient",
 			func(t *testing.T, pki *pki) *tls.Config { return &tls.Config{RootCAs: pki.pool} },
 			func(t *testing.T, pki *pki) *tls.Config {
 				strict := pki.node(t, "server")
@@ -194,7 +208,8 @@ func TestTLSFailures(t *testing.T) {
 				lax.ClientAuth = tls.RequestClientCert
 				strict.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return lax, nil }
 				return strict
-			}, "403", transport.PhaseUpgrade},
+			}, "403", transport.PhaseUpgrade,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

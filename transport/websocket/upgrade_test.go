@@ -64,7 +64,7 @@ func exchange(t *testing.T, a, b transport.Conn) {
 
 // upgradeRequest returns a request that is accepted.
 func upgradeRequest() *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 	r.Header = http.Header{
 		"Upgrade":                {"websocket"},
 		"Connection":             {"Upgrade"},
@@ -132,7 +132,7 @@ func TestNotListening(t *testing.T) {
 	tr := websocket.New(websocket.Options{Mounted: true})
 	status := func() int {
 		w := httptest.NewRecorder()
-		tr.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		tr.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 		return w.Code
 	}
 	if got := status(); got != 503 {
@@ -168,13 +168,13 @@ func TestRefusalReachesTheDialler(t *testing.T) {
 		says    []string
 	}{
 		{"404", http.NotFoundHandler(), []string{`"404 Not Found"`, `"404 page not found\n"`}},
-		{"no body", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(502) }), []string{`"502 Bad Gateway"`}},
+		{"no body", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusBadGateway) }), []string{`"502 Bad Gateway"`}},
 		{"long body", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(401)
+			w.WriteHeader(http.StatusUnauthorized)
 			io.WriteString(w, "secret?\x1b"+long)
 		}), []string{`"401 Unauthorized"`, fmt.Sprintf("%q", ("secret?\x1b" + long)[:256])}},
 		{"chunked body", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			io.WriteString(w, "one ")
 			w.(http.Flusher).Flush()
 			io.WriteString(w, "two")
@@ -301,7 +301,7 @@ func TestRawUpgrade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" ||
+		if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" ||
 			resp.Header.Get("Sec-WebSocket-Protocol") != "gridmux/1" || len(resp.Header.Values("Sec-WebSocket-Protocol")) != 1 {
 			t.Errorf("the answer: %s %v", resp.Status, resp.Header)
 		}

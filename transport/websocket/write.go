@@ -150,7 +150,7 @@ func (c *conn) writeError(err error) error {
 	case errors.Is(err, net.ErrClosed):
 		// Somebody closed the link beneath us; to match net.ErrClosed would
 		// say that we did.
-		return fmt.Errorf("websocket: write: %v", err)
+		return fmt.Errorf("websocket: write: %v", err) //nolint:errorlint // Hidden on purpose.
 	}
 	return fmt.Errorf("websocket: write: %w", err)
 }
