@@ -1,0 +1,315 @@
+package suite_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/coretest"
+)
+
+// farAway is a deadline that no clock of nanoseconds can hold.
+var farAway = time.Unix(1<<40, 0)
+
+// TestDeadlineReachesHandler holds that the handler sees the deadline of the
+// call, however it was set, and that its context ends with it.
+func TestDeadlineReachesHandler(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		ctx     time.Duration // of the caller's context; 0: none
+		option  time.Duration // WithTimeout at the call
+		handler core.HandlerID
+		want    time.Duration
+	}{
+		{"none", 0, 0, "block", 0},
+		{"context", 10 * time.Second, 0, "block", 10 * time.Second},
+		{"option", 0, 10 * time.Second, "block", 10 * time.Second},
+		{"context before option", time.Second, 10 * time.Second, "block", time.Second},
+		{"option before context", 10 * time.Second, time.Second, "block", time.Second},
+		{"default of the handler", 0, 0, "block.default", 5 * time.Second},
+		{"context and default of the handler", 10 * time.Second, 0, "block.default", 10 * time.Second},
+		{"option and default of the handler", 0, time.Second, "block.default", time.Second},
+		{"shortest", 0, time.Microsecond, "block", time.Microsecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubbles(t, func(t *testing.T, l *link) {
+				g := newGate(t, 1)
+				ended := make(chan time.Time, 1)
+				block := func(ctx context.Context, req []byte) ([]byte, error) {
+					resp, err := g.handleCtx(ctx, req)
+					ended <- time.Now()
+					return resp, err
+				}
+				c := l.cluster(t, 2, handle("block", block), handle("block.default", block, core.WithTimeout(5*time.Second)))
+				for _, to := range []int{1, 0} {
+					time.Sleep(time.Millisecond + 7) // an odd time on the clocks
+					begin := time.Now()
+					ctx, cancel := context.WithCancel(t.Context())
+					if test.ctx > 0 {
+						ctx, cancel = context.WithTimeout(t.Context(), test.ctx)
+					}
+					var opts []core.CallOption
+					if test.option > 0 {
+						opts = append(opts, core.WithTimeout(test.option))
+					}
+					called := startCall(ctx, c.Conn(0, to), test.handler, nil, opts...)
+					inside := wait(t, g.began, "the handler begins")
+					deadline, ok := inside.Deadline()
+					if ok != (test.want > 0) || ok && !deadline.Equal(begin.Add(test.want)) {
+						t.Errorf("the handler sees the deadline %v, %v, want %v after the call", deadline.Sub(begin), ok, test.want)
+					}
+					if test.want == 0 {
+						cancel()
+					}
+					if at := wait(t, ended, "the context of the handler ends"); at.Sub(begin) != test.want {
+						t.Errorf("the context of the handler ended %v after the call, want %v", at.Sub(begin), test.want)
+					}
+					r := wait(t, called, "the call ends")
+					want := context.DeadlineExceeded
+					if test.want == 0 {
+						want = context.Canceled
+					}
+					wantFailure(t, "the call", r.err, want, core.OutcomeMaybeRun)
+					cancel()
+				}
+			})
+		})
+	}
+}
+
+// TestDeadlineOverSockets is the same in real time, without exactness.
+func TestDeadlineOverSockets(t *testing.T) {
+	overSockets(t, func(t *testing.T, l *link) {
+		g := newGate(t, 1)
+		c := l.cluster(t, 2, handle("block", g.handleCtx))
+		begin := time.Now()
+		called := startCall(t.Context(), c.Conn(0, 1), "block", nil, core.WithTimeout(50*time.Millisecond))
+		inside := wait(t, g.began, "the handler begins")
+		deadline, ok := inside.Deadline()
+		if d := deadline.Sub(begin); !ok || d < 0 || d > patience {
+			t.Errorf("the handler sees the deadline %v after the call, %v, want about 50ms", d, ok)
+		}
+		r := wait(t, called, "the call ends with its time")
+		wantFailure(t, "a call that ran out of time", r.err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		wait(t, inside.Done(), "the context of the handler ends")
+
+		ctx, cancel := context.WithCancel(t.Context())
+		called = startCall(ctx, c.Conn(0, 1), "block", nil)
+		inside = wait(t, g.began, "the handler begins")
+		cancel()
+		wait(t, inside.Done(), "the cancellation reaches the handler")
+		r = wait(t, called, "the cancelled call ends")
+		wantFailure(t, "a cancelled call", r.err, context.Canceled, core.OutcomeMaybeRun)
+	})
+}
+
+// TestCancelTakesHalfARoundTrip holds that a cancellation is at the handler as
+// soon as the link can carry it there, and that the caller does not wait.
+func TestCancelTakesHalfARoundTrip(t *testing.T) {
+	inBubbles(t, func(t *testing.T, l *link) {
+		g := newGate(t, 1)
+		c := l.cluster(t, 2, handle("block", g.handleCtx))
+		var latency time.Duration
+		if n, ok := c.net.(memoryNetwork); ok {
+			latency = 10 * time.Millisecond
+			n.n.SetLatency(latency)
+		}
+		for _, size := range []int{10, 100_000} {
+			ctx, cancel := context.WithCancel(t.Context())
+			called := startCall(ctx, c.Conn(0, 1), "block", make([]byte, size))
+			inside := wait(t, g.began, "the handler begins")
+			time.Sleep(time.Second)
+			at := time.Now()
+			cancel()
+			r := wait(t, called, "the cancelled call ends")
+			if d := time.Since(at); d != 0 {
+				t.Errorf("the cancelled call returned after %v, want at once", d)
+			}
+			wantFailure(t, "the cancelled call", r.err, context.Canceled, core.OutcomeMaybeRun)
+			wait(t, inside.Done(), "the cancellation reaches the handler")
+			if d := time.Since(at); d != latency {
+				t.Errorf("the cancellation reached the handler after %v, want %v", d, latency)
+			}
+			if err := inside.Err(); err != context.Canceled {
+				t.Errorf("the context of the handler ended with %v, want context.Canceled", err)
+			}
+		}
+	})
+}
+
+// TestWhoseDeadline holds that errors.Is tells the end of this call's time from
+// a deadline of the handler's own.
+func TestWhoseDeadline(t *testing.T) {
+	overLinks(t, func(t *testing.T, l *link) {
+		var c *cluster
+		errLost := errors.New("the user lost interest")
+		c = l.cluster(t, 2,
+			handle("returns.deadline", func(context.Context, []byte) ([]byte, error) { return nil, context.DeadlineExceeded }),
+			handle("returns.canceled", func(context.Context, []byte) ([]byte, error) {
+				return nil, fmt.Errorf("wrapped: %w", context.Canceled)
+			}),
+			handle("own.deadline", func(ctx context.Context, _ []byte) ([]byte, error) {
+				ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+				defer cancel()
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}),
+			handle("own.canceled", func(ctx context.Context, _ []byte) ([]byte, error) {
+				ctx, cancel := context.WithCancel(ctx)
+				cancel()
+				return nil, ctx.Err()
+			}),
+			handle("nested", func(ctx context.Context, _ []byte) ([]byte, error) {
+				return c.Conn(1, 0).Request(ctx, "block", nil, core.WithTimeout(time.Millisecond))
+			}),
+			handle("block", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }),
+			handle("block.wrapped", func(ctx context.Context, _ []byte) ([]byte, error) {
+				<-ctx.Done()
+				return nil, fmt.Errorf("storage: %w", ctx.Err())
+			}, core.WithTimeout(time.Millisecond)),
+			handle("block.default", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
+				core.WithTimeout(time.Millisecond)),
+			handle("late.but.well", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return []byte("done"), nil },
+				core.WithTimeout(time.Millisecond)),
+			handle("late.other.error", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, errors.New("mine") },
+				core.WithTimeout(time.Millisecond)),
+		)
+		conn := c.Conn(0, 1)
+		for _, h := range []core.HandlerID{"returns.deadline", "returns.canceled", "own.deadline", "own.canceled", "nested", "late.other.error"} {
+			_, err := conn.Request(t.Context(), h, nil)
+			wantRemote(t, string(h), err)
+			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+				t.Errorf("%s: error %v claims that the call's own time is over", h, err)
+			}
+		}
+		for _, h := range []core.HandlerID{"block.default", "block.wrapped"} {
+			_, err := conn.Request(t.Context(), h, nil)
+			wantFailure(t, "the end of the time that the handler gives", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		}
+		if resp, err := conn.Request(t.Context(), "late.but.well", nil); err != nil || string(resp) != "done" {
+			t.Errorf("a handler that succeeds after its time returned %q, %v, want its result", resp, err)
+		}
+		_, err := conn.Request(t.Context(), "block", nil, core.WithTimeout(time.Millisecond))
+		wantFailure(t, "the end of WithTimeout", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		if errors.Is(err, context.Canceled) {
+			t.Errorf("the end of WithTimeout is also a cancellation: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = conn.Request(ctx, "block", nil)
+		wantFailure(t, "the deadline of the context", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		<-ctx.Done()
+		_, err = conn.Request(ctx, "echo", nil)
+		wantFailure(t, "a context that was over before", err, context.DeadlineExceeded, core.OutcomeNotSent)
+
+		lost, lose := context.WithCancelCause(t.Context())
+		lose(errLost)
+		_, err = conn.Request(lost, "echo", nil)
+		wantFailure(t, "a context that was cancelled before", err, context.Canceled, core.OutcomeNotSent)
+		if !errors.Is(err, errLost) {
+			t.Errorf("the cause of the cancellation is not in %v", err)
+		}
+	})
+}
+
+// TestFarDeadlines holds that a deadline beyond the range of the clock is no
+// deadline in the past: such a call was never sent and never returned.
+func TestFarDeadlines(t *testing.T) {
+	overLinks(t, func(t *testing.T, l *link) {
+		g := newGate(t, 1)
+		c := l.cluster(t, 2, handle("block", g.handleCtx), handle("default", g.handleCtx, core.WithTimeout(math.MaxInt64)))
+		far, cancel := context.WithDeadline(t.Context(), farAway)
+		defer cancel()
+		longest, cancelLongest := context.WithTimeout(t.Context(), math.MaxInt64)
+		defer cancelLongest()
+		for name, ctx := range map[string]context.Context{"no deadline": t.Context(), "a far deadline": far, "the longest time-out": longest} {
+			for _, opts := range [][]core.CallOption{nil, {core.WithTimeout(math.MaxInt64)}, {core.WithTimeout(math.MaxInt64), core.WaitForConnection()}} {
+				for _, size := range []int{10, 100_000} {
+					for _, h := range []core.HandlerID{"block", "default"} {
+						called := startCall(ctx, c.Conn(0, 1), h, make([]byte, size), opts...)
+						inside := wait(t, g.began, "the handler of a call with "+name+" begins")
+						if err := inside.Err(); err != nil {
+							t.Errorf("%s: the handler's context has ended with %v", name, err)
+						}
+						select {
+						case <-inside.Done():
+							t.Errorf("%s: the handler's context has ended", name)
+						default:
+						}
+						g.open <- struct{}{}
+						if r := wait(t, called, "the call ends"); r.err != nil {
+							t.Errorf("a call with %s failed: %v", name, r.err)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestDeadlineAtTheMomentOfTheAnswer sweeps deadlines over the nanoseconds
+// around the arrival of the answer, and of the cancellation, ways of setting
+// them included.
+func TestDeadlineAtTheMomentOfTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := links[0].cluster(t, 2)
+		const latency = 10 * time.Millisecond
+		c.net.(memoryNetwork).n.SetLatency(latency)
+		for round := range scale(20, 5, 1000) {
+			for offset := time.Duration(-5); offset <= 5; offset++ {
+				d := 2*latency + offset
+				for way := range 3 {
+					ctx, cancel := context.WithCancel(t.Context())
+					var opts []core.CallOption
+					switch way {
+					case 0:
+						opts = append(opts, core.WithTimeout(d))
+					case 1:
+						ctx, cancel = context.WithTimeout(t.Context(), d)
+					case 2:
+						time.AfterFunc(d, cancel)
+					}
+					began := time.Now()
+					err := c.ledger.Call(ctx, c.Conn(0, 1), "sweeper", coretest.LedgerAppend, coretest.Job{Request: 100 + round%2*50_000}, opts...)
+					took := time.Since(began)
+					if want := min(d, 2*latency); took != want {
+						t.Errorf("way %d: with %v to live and an answer after %v the call returned after %v, want %v", way, d, 2*latency, took, want)
+					}
+					if offset < 0 && err == nil || offset > 0 && err != nil {
+						t.Errorf("way %d: a call that has %v more than the answer takes returned %v", way, offset, err)
+					}
+					cancel()
+				}
+			}
+		}
+		c.checkLedger()
+	})
+}
+
+// TestLateRequestsAreNotSent makes calls whose deadline is now: the writer
+// leaves them out, and they say so, but for those that gave up in the instant
+// between being taken for writing and being left out.
+func TestLateRequestsAreNotSent(t *testing.T) {
+	inBubbles(t, func(t *testing.T, l *link) {
+		c := l.cluster(t, 2)
+		rounds := scale(200, 50, 2000)
+		for i := range rounds {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			time.Sleep(time.Second) // it ends at the very moment when the context does
+			err := c.ledger.Call(ctx, c.Conn(0, 1), "late", coretest.LedgerAppend, coretest.Job{Request: 100 + i%2*50_000})
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("a call whose deadline is now returned %v", err)
+			}
+			cancel()
+		}
+		if n := c.ledger.Counts(); n.Started > 0 || n.NotSent < rounds*9/10 {
+			t.Errorf("of %d calls whose deadline was now: %+v, want none to have run and nearly all not to have been sent", rounds, n)
+		}
+		c.checkLedger()
+	})
+}

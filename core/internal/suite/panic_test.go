@@ -1,0 +1,138 @@
+package suite_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/coretest"
+)
+
+// logBook is a logger that remembers.
+type logBook struct {
+	refused chan struct{} // told of every line about a refused connection, if not nil
+
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.refused != nil && bytes.Contains(p, []byte("inbound connection refused")) {
+		select {
+		case b.refused <- struct{}{}:
+		default:
+		}
+	}
+	return b.buf.Write(p)
+}
+
+func (b *logBook) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func (b *logBook) lines() int { return strings.Count(b.String(), "\n") }
+
+func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+// badError panics when somebody asks what it says.
+type badError struct{ how string }
+
+func (e *badError) Error() string {
+	if e.how == "goexit" {
+		runtime.Goexit()
+	}
+	panic("Error panics: " + e.how)
+}
+
+// Is is asked by errors.Is.
+func (e *badError) Is(error) bool { panic("Is panics") }
+
+// waysToPanic are handlers that do not return properly.
+var waysToPanic = map[string]core.HandlerFunc{
+	"an error":                           func(context.Context, []byte) ([]byte, error) { panic(errors.New("secret")) },
+	"a string":                           func(context.Context, []byte) ([]byte, error) { panic("secret") },
+	"nil":                                func(context.Context, []byte) ([]byte, error) { panic(nil) },
+	"a nil dereference":                  func(context.Context, []byte) ([]byte, error) { var p *core.Node; return []byte(p.Name), nil },
+	"a value that panics when printed":   func(context.Context, []byte) ([]byte, error) { panic(&badError{"secret"}) },
+	"runtime.Goexit":                     func(context.Context, []byte) ([]byte, error) { runtime.Goexit(); return nil, nil },
+	"an error whose Error method panics": func(context.Context, []byte) ([]byte, error) { return nil, &badError{"secret"} },
+	"an error whose Error method leaves": func(context.Context, []byte) ([]byte, error) { return nil, &badError{"goexit"} },
+	"an error whose Is method panics after the deadline": func(ctx context.Context, _ []byte) ([]byte, error) {
+		<-ctx.Done()
+		return nil, &badError{"secret"}
+	},
+}
+
+// TestPanics holds that a handler that panics, or leaves its goroutine, ends
+// its own call and nothing else.
+func TestPanics(t *testing.T) {
+	overLinks(t, func(t *testing.T, l *link) {
+		book := new(logBook)
+		g := newGate(t, 1)
+		c := l.cluster(t, 2, handle("block", g.handle), configure(func(cfg *core.Config) {
+			cfg.Logger = book.logger()
+			cfg.MaxHandlers = 3 // so that places that are not given back are missed
+		}), coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			var errs []error
+			for name, fn := range waysToPanic {
+				app := func(ctx context.Context, req, _ []byte) ([]byte, error) { return fn(ctx, req) }
+				errs = append(errs,
+					m.Handle(core.HandlerID("pool: "+name), fn, core.WithTimeout(1)),
+					m.HandleAppend(core.HandlerID("pool, append: "+name), app, core.WithTimeout(1)),
+					m.Handle(core.HandlerID("inline: "+name), fn, core.WithInline(), core.WithTimeout(1)),
+					m.HandleAppend(core.HandlerID("inline, append: "+name), app, core.WithInline(), core.WithTimeout(1)))
+			}
+			return errors.Join(errs...)
+		}))
+		for _, to := range []int{1, 0} {
+			conn := c.Conn(0, to)
+			other := startCall(t.Context(), conn, "block", []byte("unaffected"))
+			wait(t, g.began, "another call is in progress")
+			for name := range waysToPanic {
+				for _, form := range []string{"pool: ", "pool, append: ", "inline: ", "inline, append: "} {
+					checkPanic(t, conn, core.HandlerID(form+name))
+				}
+			}
+			g.open <- struct{}{}
+			if r := wait(t, other, "the other call ends"); r.err != nil || string(r.resp) != "unaffected" {
+				t.Errorf("a call beside those that panicked returned %q, %v", r.resp, r.err)
+			}
+		}
+		for _, text := range []string{"panic_test.go", "secret", "runtime.Goexit", "node-0"} {
+			if !strings.Contains(book.String(), text) {
+				t.Errorf("the log of the node does not mention %q", text)
+			}
+		}
+	})
+}
+
+func checkPanic(t *testing.T, conn *core.Connection, h core.HandlerID) {
+	t.Helper()
+	for range 5 {
+		_, err := conn.Request(t.Context(), h, []byte("x"))
+		remote := wantRemote(t, string(h), err)
+		if remote.Code != core.CodePanic || core.OutcomeOf(err) != core.OutcomeRemote {
+			t.Errorf("%s: got code %d and outcome %q, want those of a panic", h, remote.Code, core.OutcomeOf(err))
+		}
+		// Neither what it panicked with nor the stack is the caller's business.
+		for _, secret := range []string{"secret", ".go:", "goroutine"} {
+			if strings.Contains(fmt.Sprintf("%v %s", err, remote.Detail), secret) {
+				t.Errorf("%s: the caller learns %q: %v", h, secret, err)
+			}
+		}
+		if resp, err := conn.Request(t.Context(), "echo", []byte("y")); err != nil || string(resp) != "y" {
+			t.Fatalf("%s: the call after it returned %q, %v", h, resp, err)
+		}
+	}
+}
