@@ -87,7 +87,7 @@ func TestAnswersFromAnyMemory(t *testing.T) {
 			wg.Go(func() {
 				conn := c.Conn(caller%2, caller%3/2)
 				dst := make([]byte, 0, 1000)
-				for n := range scale(3, 1, 100) {
+				for n := range scale(3, 1, 20) {
 					for i, size := range bufferSizes {
 						for j, a := range answers {
 							req := pattern(caller*1000+n+i+j, size)
@@ -191,7 +191,7 @@ func TestRequestMayBeReusedAtOnce(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(caller), 1))
 				conn, name := c.Conn(0, caller%4/3^1), fmt.Sprintf("caller %d", caller)
 				buf := make([]byte, 0, 200_000)
-				for n := range scale(100, 20, 2000) {
+				for n := range scale(100, 20, 500) {
 					size := []int{100, 10_000, 33_000, 200_000}[n%4]
 					call := c.ledger.Begin(name, coretest.Job{
 						Mode: coretest.Slow, For: time.Duration(r.IntN(1_000_000)), Request: size, Response: 100,

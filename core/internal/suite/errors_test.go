@@ -88,6 +88,9 @@ func TestErrorIdentity(t *testing.T) {
 				if test.is != nil && (!errors.Is(err, test.is) || errors.Is(err, errFull)) {
 					t.Errorf("%s: errors.Is does not find %v in %v, or finds another", test.name, test.is, err)
 				}
+				if same := (&core.RemoteError{Code: test.code}); errors.Is(err, same) != (test.code >= core.CodeApplication) {
+					t.Errorf("%s: errors.Is compares code %d, want it to compare those of the application only", test.name, test.code)
+				}
 				if !utf8.ValidString(err.Error()) {
 					t.Errorf("%s: the text %q of the error is not valid", test.name, err)
 				}

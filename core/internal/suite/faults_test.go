@@ -70,7 +70,7 @@ func randomJob(ctx context.Context, r *rand.Rand) (coretest.Job, core.HandlerID,
 // side, and holds everybody to the ledger.
 func TestKillAndReconnect(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
-		kills := scale(100, 30, 1000)
+		kills := scale(100, 30, 500)
 		c := l.cluster(t, 2, impatient())
 		if n, ok := c.net.(memoryNetwork); ok {
 			n.n.SetLatency(100 * time.Microsecond)
@@ -188,7 +188,7 @@ func TestNothingRunsAfterItFailed(t *testing.T) {
 
 // TestChaos plays random faults among three nodes under load, seed by seed.
 func TestChaos(t *testing.T) {
-	for seed := range scale(40, 8, 3000) {
+	for seed := range scale(40, 8, 800) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { chaos(t, uint64(seed)) })
 		})

@@ -13,10 +13,7 @@ func TestIdleDay(t *testing.T) {
 		if !l.bubble {
 			continue
 		}
-		day := 24 * time.Hour
-		if l.name != "inmem" {
-			day = time.Duration(scale(1, 1, 24)) * time.Hour
-		}
+		const day = 24 * time.Hour
 		t.Run(l.name, func(t *testing.T) {
 			began := time.Now()
 			synctest.Test(t, func(t *testing.T) {

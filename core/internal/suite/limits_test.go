@@ -28,7 +28,7 @@ func TestLimitsOfOneServeOneCallerAfterAnother(t *testing.T) {
 				cfg.MaxHandlers, cfg.MaxHandlersTotal, cfg.MaxMessage, cfg.MaxReassembly = 1, 1, large, large
 			}),
 		)
-		for i := range scale(2000, 300, 100_000) {
+		for i := range scale(2000, 300, 20_000) {
 			for h, req := range map[core.HandlerID][]byte{"one": nil, "fails": nil, "produce": sizeRequest(large), "echo.append": make([]byte, large)} {
 				if i%10 > 0 && len(req) > 0 {
 					continue
@@ -149,7 +149,7 @@ func TestOpenAndCancel(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				for i := range scale(1000, 200, 100_000) {
+				for i := range scale(1000, 200, 10_000) {
 					ctx, cancel := context.WithCancel(t.Context())
 					called := startCall(ctx, conn, "stubborn", make([]byte, i%3*part))
 					if i%2 == 0 {
@@ -248,7 +248,7 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 		var wg sync.WaitGroup
 		for w := range 10 {
 			wg.Go(func() {
-				for i := range scale(1000, 100, 20_000) {
+				for i := range scale(1000, 100, 5000) {
 					ctx, cancel := context.WithCancel(t.Context())
 					job := coretest.Job{Mode: coretest.Block, Request: 100 + i%4*part/3, Response: i % 3 * part}
 					switch i % 5 {
