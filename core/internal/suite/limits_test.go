@@ -155,6 +155,8 @@ func TestOpenAndCancel(t *testing.T) {
 					if i%2 == 0 {
 						// Refused, or with a handler that runs by now.
 						conn.Request(ctx, "echo", nil)
+						conn.Request(ctx, "echo", nil)
+						conn.Request(ctx, "echo", nil)
 					}
 					cancel()
 					if r := <-called; r.err == nil {

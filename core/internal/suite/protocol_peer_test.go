@@ -177,7 +177,7 @@ type rawPeer struct {
 	rest []byte // of the batch that is looked at
 }
 
-const unlimited = 1 << 40
+const unlimited = 1 << 28
 
 func (r *rawCluster) newPeer(tc transport.Conn, side uint8) *rawPeer {
 	p := &rawPeer{t: r.t, r: r, tc: tc, side: side, allowed: unlimited}
