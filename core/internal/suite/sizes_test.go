@@ -87,7 +87,7 @@ func TestMessageTooLarge(t *testing.T) {
 func TestLargeMessagesInterleave(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		c := l.cluster(t, 2)
-		n := scale(14, 6, 100)
+		n := scale(14, 6, 14) // more would not fit into the default MaxReassembly
 		var wg sync.WaitGroup
 		for i := range n {
 			for from := range 2 {
