@@ -201,7 +201,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{"cluster", broken(false, never), nil, "showing a cluster"},
 		{"connect", broken(false, never), []string{"-no-demo"}, "connecting two nodes"},
-		{"call", broken(true, 500), []string{"-no-demo"}, "measuring 1 caller, round 1"},
+		{"call", broken(true, 60), []string{"-no-demo"}, "measuring 1 caller, round 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			known := append(kinds(), test.kind)

@@ -244,3 +244,70 @@ func TestInlineResultInBorrowedMemory(t *testing.T) {
 		s.finishTest()
 	})
 }
+
+// TestOutputIsBounded lets requests, results and errors pile up towards a peer
+// that does not read: all but a few wait, and what is queued keeps to
+// Config.MaxOutput and one frame.
+func TestOutputIsBounded(t *testing.T) {
+	const limit, size, n = 50_000, 10_000, 100
+	for _, test := range []struct {
+		name string
+		fill func(t *testing.T, s *session)
+	}{
+		{"requests", func(t *testing.T, s *session) {
+			for range n {
+				go func() { s.roundTrip(t.Context(), 1, make([]byte, size), nil, 0) }()
+			}
+		}},
+		{"results", func(t *testing.T, s *session) {
+			for i := range n {
+				s.feed(t, wire.AppendRequest(nil, wire.MakeCallID(1, uint32(i), 0), handlerKey{id: "result"}.hash(), 0, 0, nil))
+			}
+		}},
+		{"errors", func(t *testing.T, s *session) {
+			for i := range n {
+				s.feed(t, wire.AppendRequest(nil, wire.MakeCallID(1, uint32(i), 0), handlerKey{id: "error"}.hash(), 0, 0, nil))
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newTestManager(t, func(cfg *Config) { cfg.MaxOutput = limit })
+				big := make([]byte, size)
+				err := errors.Join(
+					m.Handle("result", func(context.Context, []byte) ([]byte, error) { return big, nil }),
+					m.Handle("error", func(context.Context, []byte) ([]byte, error) { return nil, &RemoteError{Code: 1000, Detail: big} }),
+				)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, far := newTestSession(m)
+				s.calls.limit = n
+				test.fill(t, s)
+				synctest.Wait()
+				s.w.mu.Lock()
+				unsent, closed := s.w.unsent, s.w.closed
+				s.w.mu.Unlock()
+				if unsent < limit || unsent > limit+size+1000 || closed {
+					t.Errorf("%d bytes are queued for a peer that does not read, session over: %v; want about %d and to go on", unsent, closed, limit)
+				}
+				// It reads after all, and nobody waits any longer.
+				go func() {
+					for {
+						if _, err := far.ReadFrame(ownMaxFrame); err != nil {
+							return
+						}
+					}
+				}()
+				synctest.Wait()
+				if !s.w.flushed() || s.w.closed {
+					t.Error("the output is not empty although the peer has read all")
+				}
+				if n := m.handlersRunning.Load(); n != 0 {
+					t.Errorf("%d handlers still wait to answer", n)
+				}
+				s.finishTest()
+			})
+		})
+	}
+}
