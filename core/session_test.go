@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport/inmem"
@@ -310,4 +311,45 @@ func TestOutputIsBounded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestIdleWorkersEnd holds that the workers that a burst needed end when nobody
+// needs them any more.
+func TestIdleWorkersEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		release := make(chan struct{})
+		err := m.Handle("wait", func(context.Context, []byte) ([]byte, error) { <-release; return nil, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, far := newTestSession(m)
+		go func() {
+			for {
+				if _, err := far.ReadFrame(ownMaxFrame); err != nil {
+					return
+				}
+			}
+		}()
+		idle := func() int {
+			synctest.Wait()
+			m.pool.mu.Lock()
+			defer m.pool.mu.Unlock()
+			return len(m.pool.idle)
+		}
+		const n = 200
+		for i := range n {
+			s.feed(t, wire.AppendRequest(nil, wire.MakeCallID(1, uint32(i), 0), handlerKey{id: "wait"}.hash(), 0, 0, nil))
+		}
+		synctest.Wait() // each of them has a handler by now
+		close(release)
+		if got := idle(); got != n {
+			t.Errorf("after a burst %d workers are idle, want the %d that it needed", got, n)
+		}
+		time.Sleep(2*trimInterval + time.Second)
+		if got := idle(); got != 0 {
+			t.Errorf("%d workers are idle some time after a burst, want none", got)
+		}
+		s.finishTest()
+	})
 }
