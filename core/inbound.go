@@ -1,0 +1,100 @@
+package core
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// inbound holds the calls that the peer makes in a session. The reader owns it;
+// the calls' contexts are reached from elsewhere through their cells.
+type inbound struct {
+	// chunks are made as the peer uses slots, so that a cell never moves.
+	mu     sync.Mutex // guards chunks against cancel
+	chunks []*cellChunk
+
+	rest []byte    // of a batch whose reading an inline handler left
+	jobs []*inCall // of the batches since the last submit
+	slab *contextSlab
+	now  int64 // the clock at the first of them; 0: not read yet
+}
+
+const cellsPerChunk = 32
+
+// cell is the place of the peer's calls in one slot.
+type cell struct {
+	generation uint32       // the last one seen; of the reader
+	partial    *partRequest // a request in parts; of the reader
+	ctx        atomic.Pointer[callContext]
+}
+
+// cellChunk holds the cells of neighbouring slots. A nil chunk is one of which
+// no slot was used.
+type cellChunk [cellsPerChunk]cell
+
+func (c *cellChunk) cells() []cell {
+	if c == nil {
+		return nil
+	}
+	return c[:]
+}
+
+// partRequest is a request of which parts are missing.
+type partRequest struct {
+	assembly
+	h       *handler
+	timeout uint64
+}
+
+// cellOf returns the cell of a slot, or nil if no call was opened in it or near
+// it.
+func (s *session) cellOf(slot uint32) *cell {
+	i := slot / cellsPerChunk
+	if int64(i) >= int64(len(s.in.chunks)) || s.in.chunks[i] == nil {
+		return nil
+	}
+	return &s.in.chunks[i][slot%cellsPerChunk]
+}
+
+// openCell returns the cell of a slot for a call to be opened in it, or nil if
+// the slot is beyond what we announced.
+func (s *session) openCell(slot uint32) *cell {
+	if int64(slot) >= int64(s.m.cfg.MaxCalls) {
+		return nil
+	}
+	if c := s.cellOf(slot); c != nil {
+		return c
+	}
+	i := int(slot / cellsPerChunk)
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	if grow := i + 1 - len(s.in.chunks); grow > 0 {
+		s.in.chunks = append(s.in.chunks, make([]*cellChunk, grow)...)
+	}
+	s.in.chunks[i] = new(cellChunk)
+	return &s.in.chunks[i][slot%cellsPerChunk]
+}
+
+// giveUp ends the call of a cell, if there is one.
+func (s *session) giveUp(c *cell) {
+	s.dropPartial(c)
+	// Nobody but the reader puts another context there.
+	if ctx := c.ctx.Load(); ctx != nil && c.ctx.CompareAndSwap(ctx, nil) {
+		ctx.end(context.Canceled)
+		s.w.giveUp(ctx.response.Load())
+	}
+}
+
+// cancel ends the contexts of all calls in progress.
+func (in *inbound) cancel() {
+	in.mu.Lock()
+	chunks := in.chunks
+	in.mu.Unlock()
+	for _, chunk := range chunks {
+		for i := range chunk.cells() {
+			if ctx := chunk[i].ctx.Load(); ctx != nil {
+				ctx.end(context.Canceled)
+			}
+		}
+	}
+}
