@@ -123,6 +123,19 @@ func (c *Call) Return(resp []byte, err error) {
 	}
 }
 
+// CallOf returns the call that a request belongs to by its own account, nil if
+// there is none. It is for handlers that do more than [Ledger.Serve], which
+// alone verifies the request.
+func (l *Ledger) CallOf(req []byte) *Call {
+	id, ok := requestID(req)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !ok || id == 0 || id > uint64(len(l.calls)) {
+		return nil
+	}
+	return l.calls[id-1]
+}
+
 // judge looks at an answer by itself.
 func (c *Call) judge(resp []byte, err error) (lie string) {
 	remote, ok := errors.AsType[*core.RemoteError](err)

@@ -75,6 +75,14 @@ func appendRequest(dst []byte, r *request, size int) []byte {
 	return fill(dst, start, max(size, len(dst)-start+sumSize), r.id)
 }
 
+// requestID returns the call id of a request, without verifying anything.
+func requestID(b []byte) (id uint64, ok bool) {
+	if len(b) < requestHead+sumSize {
+		return 0, false
+	}
+	return binary.LittleEndian.Uint64(b), true
+}
+
 func parseRequest(b []byte) (r request, err error) {
 	b, err = checkSum(b, requestHead)
 	if err != nil {

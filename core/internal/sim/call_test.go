@@ -1,0 +1,215 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/coretest"
+)
+
+// callSpec is a call as a schedule has it.
+type callSpec struct {
+	to      int
+	handler core.HandlerID
+	job     coretest.Job
+	end     endKind
+	after   time.Duration // of end
+	wait    bool          // WaitForConnection
+	nested  *callSpec     // what the handler calls before it does its job
+}
+
+// endKind is how a call is limited in time.
+type endKind int
+
+const (
+	endNever    endKind = iota
+	endTimeout          // WithTimeout
+	endDeadline         // the deadline of its context
+	endCancel           // its context is cancelled
+)
+
+func (k endKind) String() string {
+	return [...]string{"never", "timeout", "deadline", "cancel"}[k]
+}
+
+func (c *callSpec) String() string {
+	if c == nil {
+		return "-"
+	}
+	s := fmt.Sprintf("{to %d %s mode %d for %v, %d/%d bytes", c.to, c.handler, c.job.Mode, c.job.For, c.job.Request, c.job.Response)
+	if c.end != endNever {
+		s += fmt.Sprintf(", %v %v", c.end, c.after)
+	}
+	if c.wait {
+		s += ", wait"
+	}
+	if c.nested != nil {
+		s += ", then " + c.nested.String()
+	}
+	return s + "}"
+}
+
+// call is a call in progress or done, as the simulation sees it. Apart from
+// what is set at the beginning it is guarded by world.mu.
+type call struct {
+	spec     *callSpec
+	from     *incarnation
+	number   int
+	nested   bool
+	issued   time.Duration
+	deadline time.Duration // by time-out or context; 0: none
+	cancel   time.Duration // when its context is cancelled; 0: never
+
+	returned    time.Duration // 0: not yet
+	err         error
+	server      *incarnation  // that runs or ran the handler
+	started     time.Duration // 0: not yet
+	ended       time.Duration // 0: not yet
+	ctxDeadline time.Duration // of the handler; 0: none
+}
+
+func (c *call) String() string {
+	return fmt.Sprintf("call %d from %s, issued at %v, %v", c.number, c.from.name, c.issued, c.spec)
+}
+
+// issue makes a call on behalf of a node that runs, on a goroutine of its own.
+func (w *world) issue(from int, spec *callSpec, delay time.Duration) {
+	in := w.nodes[from].run
+	if in == nil {
+		return
+	}
+	go func() {
+		if delay > 0 {
+			time.Sleep(delay)
+		}
+		w.perform(w.ctx, in, spec, false)
+	}()
+}
+
+// perform makes a call and holds its caller's side to what it promises.
+func (w *world) perform(ctx context.Context, in *incarnation, spec *callSpec, nested bool) {
+	booked := w.ledger.Begin(in.name, spec.job)
+	c := &call{spec: spec, from: in, nested: nested, issued: w.now()}
+	var opts []core.CallOption
+	if spec.wait {
+		opts = append(opts, core.WaitForConnection())
+	}
+	if d, ok := ctx.Deadline(); ok {
+		c.deadline = d.Sub(w.start)
+	}
+	switch at := c.issued + spec.after; spec.end {
+	case endNever:
+	case endTimeout:
+		opts = append(opts, core.WithTimeout(spec.after))
+		c.limit(at)
+	case endDeadline:
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, w.start.Add(at))
+		defer cancel()
+		c.limit(at)
+	case endCancel:
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		timer := time.AfterFunc(spec.after, cancel)
+		defer timer.Stop()
+		defer cancel()
+		c.cancel = at
+	}
+	w.mu.Lock()
+	w.calls[booked] = c
+	c.number = len(w.calls)
+	w.open = append(w.open, c)
+	w.mu.Unlock()
+	resp, err := in.m.Connection(w.all[spec.to].Name).Request(ctx, spec.handler, booked.Payload(), opts...)
+	booked.Return(resp, err)
+	w.returned(c, err)
+}
+
+func (c *call) limit(at time.Duration) {
+	if c.deadline == 0 || at < c.deadline {
+		c.deadline = at
+	}
+}
+
+// returned enters the end of a call for its caller.
+func (w *world) returned(c *call, err error) {
+	w.mu.Lock()
+	c.returned, c.err = w.now(), err
+	if c.from.node != nil && c.from.node.index != c.spec.to {
+		w.pairs[keyOf(c.from.node.index, c.spec.to)].progress = c.returned
+	}
+	w.mu.Unlock()
+	if c.spec.after != 0 && w.p.ties {
+		w.trace.add("call %d returns", c.number)
+	} else {
+		w.trace.add("call %d returns: %s", c.number, verdict(err))
+	}
+	if err != nil {
+		w.trace.note("call %d: %v", c.number, err)
+	}
+	w.checkReturn(c)
+}
+
+// verdict is what a call's error amounts to.
+func verdict(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	s := core.OutcomeOf(err).String()
+	for _, sentinel := range []error{
+		core.ErrDisconnected, core.ErrUnknownPeer, core.ErrUnknownHandler, core.ErrMessageTooLarge, core.ErrOverloaded,
+		core.ErrDraining, core.ErrNotStarted, core.ErrClosed, context.Canceled, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, sentinel) {
+			s += ", " + sentinel.Error()
+		}
+	}
+	return s
+}
+
+// serve is every handler of the simulation.
+func (in *incarnation) serve(ctx context.Context, req, dst []byte, limited bool) ([]byte, error) {
+	w := in.w
+	c := w.begun(ctx, in, req, limited)
+	defer w.finished(ctx, c, in, core.PeerFromContext(ctx), limited)
+	if c != nil && c.spec.nested != nil {
+		w.perform(ctx, in, c.spec.nested, true)
+	}
+	return w.ledger.Serve(ctx, req, dst)
+}
+
+// begun enters the start of a handler. It returns nil for a call that the
+// simulation did not make, such as an adversary's.
+func (w *world) begun(ctx context.Context, in *incarnation, req []byte, limited bool) *call {
+	in.enter(core.PeerFromContext(ctx), limited)
+	w.mu.Lock()
+	c := w.calls[w.ledger.CallOf(req)]
+	if c != nil {
+		c.server, c.started = in, w.now()
+		if d, ok := ctx.Deadline(); ok {
+			c.ctxDeadline = d.Sub(w.start)
+		}
+	}
+	w.mu.Unlock()
+	if c != nil {
+		w.trace.add("call %d starts on %s", c.number, in.name)
+		w.checkStart(c)
+	}
+	return c
+}
+
+// finished enters the end of a handler.
+func (w *world) finished(ctx context.Context, c *call, in *incarnation, peer string, limited bool) {
+	in.leave(peer, limited)
+	if c == nil {
+		return
+	}
+	w.mu.Lock()
+	c.ended = w.now()
+	w.mu.Unlock()
+	w.trace.add("call %d ends on %s", c.number, in.name)
+	w.checkEnd(ctx, c)
+}

@@ -1,0 +1,54 @@
+package sim_test
+
+import "runtime"
+
+// enter and leave count the handlers that run, and hold them to the limits (I8).
+func (in *incarnation) enter(peer string, limited bool) {
+	in.mu.Lock()
+	in.running[peer]++
+	in.total++
+	if limited {
+		in.limited++
+	}
+	byPeer, total, limitedNow := in.running[peer], in.total, in.limited
+	in.mu.Unlock()
+	switch l := in.w.p.limits; {
+	case l.MaxHandlers > 0 && byPeer > l.MaxHandlers:
+		in.w.violate("I8", "%s runs %d handlers for %s, the limit is %d", in.name, byPeer, peer, l.MaxHandlers)
+	case l.MaxHandlersTotal > 0 && total > l.MaxHandlersTotal:
+		in.w.violate("I8", "%s runs %d handlers, the limit is %d", in.name, total, l.MaxHandlersTotal)
+	case limited && limitedNow > limitedTo:
+		in.w.violate("I8", "%s runs %d instances of a handler, its limit is %d", in.name, limitedNow, limitedTo)
+	}
+}
+
+func (in *incarnation) leave(peer string, limited bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.running[peer]--
+	in.total--
+	if limited {
+		in.limited--
+	}
+}
+
+const (
+	// perPair is how many goroutines two nodes may need for each other: readers
+	// and writers of a session and of one that it replaces, attempts to connect,
+	// handshakes, and who tells of it.
+	perPair = 24
+	perNode = 8
+)
+
+// checkGoroutines holds the number of goroutines to what is going on (I8). For a
+// call there may be its caller, its wait for a connection, its handler, and the
+// worker that is kept for the next one.
+func (w *world) checkGoroutines() {
+	w.mu.Lock()
+	w.peak = max(w.peak, len(w.open))
+	allowed := w.base + 16 + w.p.nodes*(perNode+w.p.nodes*perPair) + 4*w.peak
+	w.mu.Unlock()
+	if n := runtime.NumGoroutine(); n > allowed {
+		w.violate("I8", "%d goroutines, %d are enough for what is going on", n, allowed)
+	}
+}

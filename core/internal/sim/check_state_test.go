@@ -1,0 +1,65 @@
+package sim_test
+
+import (
+	"slices"
+
+	"github.com/gridmux/gridmux/core"
+)
+
+// stateChanged is the OnState of an incarnation. It holds that changes follow on
+// each other (I13) and that nothing happens to a connection between nodes that
+// are well (I11).
+func (in *incarnation) stateChanged(change core.StateChange) {
+	w := in.w
+	w.trace.add("%s sees %s: %v -> %v", in.name, change.Peer, change.From, change.To)
+	if change.Err != nil {
+		w.trace.note("%s lost %s: %v", in.name, change.Peer, change.Err)
+	}
+	in.mu.Lock()
+	last := in.states[change.Peer]
+	in.states[change.Peer] = change.To
+	in.mu.Unlock()
+	if change.From != last || change.From == change.To {
+		w.violate("I13", "%s was told that %s went from %v to %v, after it was %v", in.name, change.Peer, change.From, change.To, last)
+	}
+	if at := change.At.Sub(w.start); at > w.now() {
+		w.violate("I13", "%s was told of a change of %s that is to be at %v", in.name, change.Peer, at)
+	}
+	if to := w.indexOf(change.Peer); in.node != nil && to >= 0 && to != in.node.index && w.settled(in.node.index, to) {
+		w.violate("I11", "%s was told that %s went from %v to %v (%v), although both and their link are well",
+			in.name, change.Peer, change.From, change.To, change.Err)
+	}
+}
+
+// indexOf returns the number of the node that has the name, -1 if none has.
+func (w *world) indexOf(name string) int {
+	return slices.IndexFunc(w.nodes, func(n *node) bool { return n.name == name })
+}
+
+// checkStates looks at the states while everybody is at rest: what OnState was
+// told last is what State says (I13), and nodes that have been well for long
+// enough are connected (I10).
+func (w *world) checkStates() {
+	for _, n := range w.nodes {
+		in := n.run
+		if in == nil {
+			continue
+		}
+		for _, peer := range w.all {
+			if peer.Name == n.name {
+				continue
+			}
+			state := in.m.Connection(peer.Name).State()
+			in.mu.Lock()
+			told := in.states[peer.Name]
+			in.mu.Unlock()
+			if state != told {
+				w.violate("I13", "the state of %s at %s is %v, OnState was told of %v", peer.Name, n.name, state, told)
+			}
+			if to := w.indexOf(peer.Name); to >= 0 && state != core.StateConnected && w.settled(n.index, to) {
+				w.violate("I10", "%s and %s have been well for %v and are not connected: %s sees %v",
+					n.name, peer.Name, w.p.healTime(), n.name, state)
+			}
+		}
+	}
+}

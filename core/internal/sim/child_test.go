@@ -1,0 +1,102 @@
+package sim_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+)
+
+// A child is a process of the test binary that runs seeds one after the other
+// and reports on standard output, one line each. That way a panic, a leak or a
+// deadlock in one seed is not the end of the test, which then looks for a
+// shorter schedule that does the same.
+const (
+	lineBegin = "sim-begin" // seed
+	lineEnd   = "sim-end"   // seed hash calls
+	lineBad   = "sim-bad"   // seed text of a violation
+	lineText  = "sim-text"  // what -v wants to see
+)
+
+// childRequest is what a child is asked for.
+type childRequest struct {
+	first, step, count uint64
+	only               []int // events; nil: all
+	verbose            bool
+}
+
+func (r childRequest) String() string {
+	list := "all"
+	if r.only != nil {
+		if list = listOf(r.only); list == "" {
+			list = "none"
+		}
+	}
+	return fmt.Sprintf("%d,%d,%d,%t;%s", r.first, r.step, r.count, r.verbose, list)
+}
+
+func parseChildRequest(s string) (r childRequest, err error) {
+	head, list, _ := strings.Cut(s, ";")
+	if _, err := fmt.Sscanf(head, "%d,%d,%d,%t", &r.first, &r.step, &r.count, &r.verbose); err != nil {
+		return r, fmt.Errorf("-child=%s: %w", s, err)
+	}
+	if list != "all" {
+		r.only, err = parseList(list)
+	}
+	return r, err
+}
+
+// serveChild is the life of a child. It ends after the first seed with a
+// violation, which may have left something behind.
+func serveChild(t *testing.T, request string) {
+	req, err := parseChildRequest(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	// The garbage collector stops goroutines wherever they are. It runs
+	// between seeds instead, and within one only if memory runs short.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(512 << 20)
+	for i := range req.count {
+		seed := req.first + i*req.step
+		p := newProfile(seed)
+		events := only(newSchedule(p), req.only)
+		fmt.Fprintln(out, lineBegin, seed)
+		if req.verbose {
+			for line := range strings.Lines(p.String()) {
+				fmt.Fprint(out, lineText, " ", line)
+			}
+			for _, e := range events {
+				fmt.Fprintln(out, lineText, e)
+			}
+		}
+		out.Flush()
+		res := run(t, p, events)
+		if req.verbose {
+			fmt.Fprintln(out, lineText, "what happened:")
+			res.trace.write(prefixed{out})
+		}
+		for _, v := range res.violations {
+			fmt.Fprintf(out, "%s %d %s\n", lineBad, seed, strings.ReplaceAll(v.String(), "\n", "\n"+lineBad+" "+fmt.Sprint(seed)+"   "))
+		}
+		fmt.Fprintln(out, lineEnd, seed, res.hash, res.calls)
+		out.Flush()
+		if len(res.violations) > 0 {
+			return
+		}
+		runtime.GC()
+	}
+}
+
+// prefixed writes lines as text of a child. It is given whole lines.
+type prefixed struct{ w *bufio.Writer }
+
+func (p prefixed) Write(b []byte) (int, error) {
+	fmt.Fprint(p.w, lineText, " ")
+	return p.w.Write(b)
+}

@@ -1,0 +1,2 @@
+// Package sim has no code but tests.
+package sim

@@ -1,0 +1,154 @@
+package sim_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+)
+
+// profile is what a seed stands for, apart from the schedule: how many nodes,
+// over what kind of network, with what limits, and which operations and faults
+// at which rates. Each seed enables a subset, so that rare combinations come
+// about which would never stand out among everything at once.
+type profile struct {
+	seed       uint64
+	nodes      int
+	length     time.Duration // of the schedule
+	operations int
+	faults     int
+	mix        mix
+
+	latency time.Duration // of a path, about
+	paths   [][]time.Duration
+	buffer  int // of a link in one direction, bytes; 0: the default
+	limits  core.Config
+	tight   bool // limits are low enough for calls to be refused
+	// ties: some calls have their deadline in the very instant of their
+	// response. Which one comes first is the scheduler's choice, so replays of
+	// such a seed may differ.
+	ties bool
+}
+
+// mix is what a seed has enabled.
+type mix struct{ operations, faults []weighted }
+
+type weighted struct {
+	act    *action
+	weight float64
+}
+
+// stream returns one of the independent sources of randomness of a seed.
+func stream(seed, n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
+
+// between returns a duration from low to high, short ones as often as long ones.
+func between(r *rand.Rand, low, high time.Duration) time.Duration {
+	l, h := math.Log(float64(low)), math.Log(float64(high))
+	return time.Duration(math.Exp(l + r.Float64()*(h-l)))
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// newProfile draws the profile of a seed.
+func newProfile(seed uint64) *profile {
+	r := stream(seed, 1)
+	p := &profile{
+		seed:       seed,
+		nodes:      3 + r.IntN(5)*r.IntN(2), // 3 half of the time
+		length:     between(r, 2*time.Second, 40*time.Second),
+		operations: 40 + r.IntN(120),
+		faults:     r.IntN(12) * (1 + r.IntN(3)),
+		latency:    between(r, 20*time.Microsecond, 60*time.Millisecond),
+		buffer:     pick(r, 0, 0, 0, 0, 4<<10, 1),
+		tight:      r.IntN(3) == 0,
+		ties:       r.IntN(20) == 0,
+	}
+	p.mix = mix{swarm(r, operations), swarm(r, faults)}
+	p.drawPaths(r)
+	p.drawLimits(r)
+	return p
+}
+
+// swarm enables a part of a table and gives each action a rate.
+func swarm(r *rand.Rand, table []*action) (out []weighted) {
+	for len(out) == 0 {
+		for _, act := range table {
+			share := 0.6
+			if act.rare {
+				share = 0.1
+			}
+			if rate := between(r, time.Second/4, 4*time.Second).Seconds(); act.weight > 0 && r.Float64() < share {
+				out = append(out, weighted{act, float64(act.weight) * rate})
+			}
+		}
+	}
+	return out
+}
+
+// drawPaths gives every direction between two nodes a latency that no other
+// has, so that hardly anything ever happens in the same instant.
+func (p *profile) drawPaths(r *rand.Rand) {
+	p.paths = make([][]time.Duration, p.nodes)
+	for a := range p.paths {
+		p.paths[a] = make([]time.Duration, p.nodes)
+		for b := range p.paths[a] {
+			p.paths[a][b] = p.latency/2 + time.Duration(r.Int64N(int64(p.latency))) + time.Duration(a*p.nodes+b)
+		}
+	}
+}
+
+func (p *profile) drawLimits(r *rand.Rand) {
+	c := &p.limits
+	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), 10*p.maxLatency())
+	c.MaxBackoff = between(r, 50*time.Millisecond, 3*time.Second)
+	c.KeepAlive = max(between(r, 50*time.Millisecond, 5*time.Second), 4*p.maxLatency())
+	c.KeepAliveTimeout = max(between(r, 50*time.Millisecond, 5*time.Second), 8*p.maxLatency())
+	c.MaxMessage = pick(r, 40<<10, 200<<10, 1<<20)
+	c.MaxReassembly = c.MaxMessage * (1 + r.IntN(4))
+	if p.tight {
+		c.MaxHandlers = 1 + r.IntN(10)
+		c.MaxHandlersTotal = c.MaxHandlers + r.IntN(20)
+		c.MaxCalls = 1 + r.IntN(12)
+		c.MaxOutput = 500 + r.IntN(100_000)
+	}
+}
+
+// maxLatency is the longest time that a frame takes on a link that is well.
+func (p *profile) maxLatency() time.Duration { return p.latency*3/2 + time.Microsecond }
+
+// healTime is how long after the last fault every pair has to be connected
+// (I10): the longest pause between attempts, a handshake, and a second. An
+// attempt that began under the fault may have to run out first.
+func (p *profile) healTime() time.Duration {
+	return p.limits.ConnectTimeout + p.limits.MaxBackoff + 16*p.maxLatency() + time.Second
+}
+
+// prompt is how long a frame takes at most from being queued to its arrival on
+// a link that is well: there may be other writes before it, each in several
+// buffers.
+func (p *profile) prompt() time.Duration { return 40*p.maxLatency() + time.Millisecond }
+
+// prompts reports whether prompt can be promised: not with tiny buffers, of
+// which each costs a latency.
+func (p *profile) prompts() bool { return p.buffer == 0 }
+
+func (p *profile) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d nodes, %v, latency about %v, buffer %d, tight %v, ties %v\n",
+		p.seed, p.nodes, p.length, p.latency, p.buffer, p.tight, p.ties)
+	c := &p.limits
+	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
+		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,
+		c.MaxHandlers, c.MaxHandlersTotal, c.MaxCalls, c.MaxOutput)
+	for _, table := range [][]weighted{p.mix.operations, p.mix.faults} {
+		b.WriteString(" ")
+		for _, w := range table {
+			fmt.Fprintf(&b, " %s:%.1f", w.act.name, w.weight)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}

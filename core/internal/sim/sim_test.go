@@ -1,0 +1,139 @@
+package sim_test
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	seeds  = flag.Uint64("seeds", 0, "how many seeds to run; 0: 200, fewer under the race detector")
+	first  = flag.Uint64("first", 1, "the first of them")
+	replay = flag.Float64("replay", 0.05, "the share of the seeds that are run again, to compare the traces")
+	seed   = flag.Uint64("seed", 0, "run this seed alone and print what happens; 0: none")
+	onlyOf = flag.String("only", "", "with -seed: the numbers of the events to keep")
+	child  = flag.String("child", "", "what a child process is to do")
+)
+
+// TestSimulation runs seeds and holds that no invariant is violated, and that a
+// seed replays.
+func TestSimulation(t *testing.T) {
+	switch {
+	case *child != "":
+		serveChild(t, *child)
+		return
+	case *seed != 0:
+		tell(t, *seed)
+		return
+	}
+	n := *seeds
+	switch {
+	case n > 0:
+	case raceEnabled || testing.Short():
+		n = 20
+	default:
+		n = 200
+	}
+	began := time.Now()
+	f := &fleet{workers: uint64(runtime.GOMAXPROCS(0)), maxFailures: 3}
+	f.run(t, *first, 1, n)
+	took := time.Since(began)
+	calls := 0
+	for _, r := range f.reports {
+		calls += r.calls
+	}
+	t.Logf("%d seeds and %d calls in %v, %.0f seeds a second", len(f.reports), calls, took.Round(time.Millisecond), float64(len(f.reports))/took.Seconds())
+	for _, r := range f.failed {
+		explain(t, r)
+	}
+	if !t.Failed() {
+		compare(t, f, n)
+	}
+}
+
+// compare runs a share of the seeds again.
+func compare(t *testing.T, f *fleet, n uint64) {
+	count := uint64(float64(n) * *replay)
+	if count == 0 {
+		return
+	}
+	again := &fleet{workers: f.workers, maxFailures: 3}
+	again.run(t, *first, n/count, count)
+	same, total := 0, 0
+	var different []uint64
+	for s, r := range again.reports {
+		if newProfile(s).ties {
+			continue
+		}
+		total++
+		if r.hash == f.reports[s].hash {
+			same++
+		} else {
+			different = append(different, s)
+		}
+	}
+	t.Logf("%d of %d replays are identical; different: %v", same, total, different)
+	if budget := max(1, total/1000); total-same > budget {
+		t.Errorf("%d of %d replays differ, %d may: seeds %v", total-same, total, budget, different)
+	}
+}
+
+// explain reports a seed that failed: what, with which events at least, and how
+// to see it again.
+func explain(t *testing.T, r *report) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d failed:\n", r.seed)
+	for _, v := range r.violations {
+		fmt.Fprintf(&b, "  %s\n", v)
+	}
+	if r.crash != "" {
+		fmt.Fprintf(&b, "  %s\n", r.crash)
+	}
+	p := newProfile(r.seed)
+	fmt.Fprintf(&b, "%v", p)
+	kept := minimise(t.Context(), r.seed, r.invariant())
+	if kept == nil {
+		fmt.Fprintf(&b, "it did not fail again alone; see go test ./core/internal/sim -run TestSimulation -seed %d\n", r.seed)
+	} else {
+		events := newSchedule(p)
+		fmt.Fprintf(&b, "it fails with %d of its %d events:\n", len(kept), len(events))
+		for _, e := range only(events, kept) {
+			fmt.Fprintf(&b, "  %v\n", e)
+		}
+		list := listOf(kept)
+		if list == "" {
+			list = "none"
+		}
+		fmt.Fprintf(&b, "see go test ./core/internal/sim -run TestSimulation -seed %d -only %s\n", r.seed, list)
+	}
+	t.Error(b.String())
+}
+
+// tell runs one seed and prints what happens.
+func tell(t *testing.T, seed uint64) {
+	req := childRequest{first: seed, step: 1, count: 1, verbose: true}
+	if *onlyOf != "" {
+		var err error
+		if req.only, err = parseList(*onlyOf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := ask(t.Context(), req, func(r *report) {
+		for _, line := range r.text {
+			fmt.Fprintln(t.Output(), line)
+		}
+		for _, v := range r.violations {
+			t.Error(v)
+		}
+		if r.crash != "" {
+			t.Error(r.crash)
+		}
+		t.Logf("seed %d: %d calls, trace %s", r.seed, r.calls, r.hash)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

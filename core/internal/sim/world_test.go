@@ -1,0 +1,136 @@
+package sim_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/transport/inmem"
+)
+
+// world is one run: real Managers over a simulated network, and what the
+// checkers know of them. It lives in a bubble of testing/synctest.
+type world struct {
+	p      *profile
+	start  time.Time
+	net    *inmem.Network
+	ledger *coretest.Ledger
+	trace  *trace
+	nodes  []*node
+	pairs  map[pairKey]*pair
+	all    []core.Node // what is configured as peers
+	base   int         // goroutines before anything was started
+
+	// Ends the calls of the run.
+	//nolint:containedctx // A world is the life of one run.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	mu           sync.Mutex
+	calls        map[*coretest.Call]*call
+	open         []*call // not returned, or with a handler that runs
+	busy         int     // stops of nodes under way
+	incarnations int
+	peak         int // most calls that were open at once
+	violations   []violation
+	stopped      bool // the run is being taken down
+}
+
+// violation is an invariant that did not hold.
+type violation struct {
+	at        time.Duration
+	invariant string
+	text      string
+}
+
+func (v violation) String() string { return fmt.Sprintf("%s %s: %s", stamp(v.at), v.invariant, v.text) }
+
+// maxViolations bounds what a run tells.
+const maxViolations = 20
+
+func newWorld(p *profile) *world {
+	w := &world{
+		p:      p,
+		start:  time.Now(),
+		net:    newNetwork(p),
+		ledger: coretest.NewLedger(),
+		pairs:  map[pairKey]*pair{},
+		calls:  map[*coretest.Call]*call{},
+		base:   runtime.NumGoroutine(),
+	}
+	w.trace = &trace{start: w.start}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	for i := range p.nodes {
+		n := &node{w: w, index: i, name: nameOf(i)}
+		w.nodes = append(w.nodes, n)
+		w.all = append(w.all, core.Node{Name: n.name, Addr: n.name})
+	}
+	for a := range p.nodes {
+		for b := range a {
+			w.pairs[keyOf(a, b)] = &pair{}
+		}
+	}
+	return w
+}
+
+func (w *world) now() time.Duration { return time.Since(w.start) }
+
+// violate enters that an invariant did not hold.
+func (w *world) violate(invariant, format string, args ...any) {
+	v := violation{w.now(), invariant, fmt.Sprintf(format, args...)}
+	w.trace.note("VIOLATION %s: %s", v.invariant, v.text)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.violations) < maxViolations {
+		w.violations = append(w.violations, v)
+	}
+}
+
+// failed reports whether anything was found.
+func (w *world) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.violations) > 0
+}
+
+// play carries out a schedule, one event at a time, each in an instant of its
+// own and with everybody at rest before the next.
+func (w *world) play(events []*event) {
+	for _, n := range w.nodes {
+		time.Sleep(time.Millisecond + 7*time.Nanosecond)
+		n.begin()
+	}
+	for _, e := range events {
+		w.sleepUntil(e.at)
+		w.trace.add("do %s #%d", e.act.name, e.index)
+		e.act.do(w, e)
+		w.settle()
+	}
+	w.sleepUntil(w.p.length)
+}
+
+// sleepUntil lets time pass, and has the checkers look from time to time.
+func (w *world) sleepUntil(at time.Duration) {
+	for {
+		d := at - w.now()
+		if d <= 0 {
+			return
+		}
+		time.Sleep(min(d, 500*time.Millisecond))
+		w.settle()
+	}
+}
+
+// settle waits until everybody is at rest and has the checkers look.
+func (w *world) settle() {
+	synctest.Wait()
+	w.check()
+}
+
+// nameOf is the name and the address of a node.
+func nameOf(i int) string { return fmt.Sprintf("node-%d", i) }
