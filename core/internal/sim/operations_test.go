@@ -68,9 +68,14 @@ func (g *generator) limit(c *callSpec) {
 		c.end = pick(g.Rand, endTimeout, endDeadline, endCancel)
 	}
 	if c.end != endNever {
-		c.after = g.between(max(g.p.latency/4, 1), max(4*time.Second, 8*g.p.latency))
+		c.after = odd(g.between(max(g.p.latency/4, 1), max(4*time.Second, 8*g.p.latency)))
 	}
 }
+
+// odd makes a duration odd. Gaps between calls are even, so that one never ends
+// in the instant in which another begins, and what travels in whole microseconds
+// never ends when the news of it arrives.
+func odd(d time.Duration) time.Duration { return d | 1 }
 
 // target draws whom a call goes to: seldom the node itself.
 func (g *generator) target(e *event) {
@@ -94,7 +99,7 @@ func doFanOut(w *world, e *event) {
 	for i := range w.nodes {
 		spec := *e.call
 		spec.to = i
-		w.issue(e.a, &spec, time.Duration(i)*101)
+		w.issue(e.a, &spec, time.Duration(i)*100)
 	}
 }
 
@@ -102,16 +107,29 @@ func doFanOut(w *world, e *event) {
 func planBurst(g *generator, e *event) bool {
 	planCall(g, e)
 	e.n = 2 + g.IntN(30)
-	e.d = g.between(time.Nanosecond, g.p.latency)
+	e.d = 2 * g.between(time.Nanosecond, g.p.latency/2)
 	if e.call.job.Request+e.call.job.Response > 16<<10 {
 		e.n = 3
+	}
+	if !g.p.loose {
+		// They would all go on in the same instant, and only some get a place.
+		e.call.wait = false
 	}
 	return true
 }
 
+// doBurst makes the calls. Their times differ a little, so that those which
+// arrive together do not also end together.
 func doBurst(w *world, e *event) {
-	for i := range e.n {
-		w.issue(e.a, e.call, time.Duration(i)*e.d)
+	for i := range time.Duration(e.n) {
+		spec := *e.call
+		if spec.job.Mode == coretest.Slow {
+			spec.job.For += i * 1008
+		}
+		if spec.end != endNever {
+			spec.after += i * 2002
+		}
+		w.issue(e.a, &spec, i*e.d)
 	}
 }
 
@@ -122,7 +140,7 @@ func planStorm(g *generator, e *event) bool {
 	if e.call.handler == hInline {
 		e.call.handler = hHandle
 	}
-	e.call.end, e.call.after = endCancel, g.between(1, 3*g.p.latency)
+	e.call.end, e.call.after = endCancel, odd(g.between(1, 3*g.p.latency))
 	return true
 }
 
@@ -170,7 +188,7 @@ func planRace(g *generator, e *event) bool {
 	e.call = &callSpec{to: e.b, handler: pick(g.Rand, hAppend, hHandle, hInline), job: coretest.Job{Request: g.IntN(300), Response: g.IntN(300)}}
 	e.call.end = pick(g.Rand, endTimeout, endDeadline, endCancel)
 	e.d = pick[time.Duration](g.Rand, -1, 1, -1, 1, -1000, 1000, 0)
-	if e.d == 0 && !g.p.ties {
+	if e.d == 0 && !g.p.loose {
 		e.d = 1
 	}
 	return true

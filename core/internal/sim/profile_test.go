@@ -27,10 +27,10 @@ type profile struct {
 	buffer  int // of a link in one direction, bytes; 0: the default
 	limits  core.Config
 	tight   bool // limits are low enough for calls to be refused
-	// ties: some calls have their deadline in the very instant of their
-	// response. Which one comes first is the scheduler's choice, so replays of
-	// such a seed may differ.
-	ties bool
+	// loose: the schedule has instants in which two things happen whose order
+	// shows, such as the deadline of a call and its response. It is then the
+	// scheduler's choice, so replays of such a seed may differ.
+	loose bool
 }
 
 // mix is what a seed has enabled.
@@ -64,7 +64,7 @@ func newProfile(seed uint64) *profile {
 		latency:    between(r, 20*time.Microsecond, 60*time.Millisecond),
 		buffer:     pick(r, 0, 0, 0, 0, 4<<10, 1),
 		tight:      r.IntN(3) == 0,
-		ties:       r.IntN(20) == 0,
+		loose:      r.IntN(16) == 0,
 	}
 	p.mix = mix{swarm(r, operations), swarm(r, faults)}
 	p.drawPaths(r)
@@ -137,8 +137,8 @@ func (p *profile) prompts() bool { return p.buffer == 0 }
 
 func (p *profile) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d nodes, %v, latency about %v, buffer %d, tight %v, ties %v\n",
-		p.seed, p.nodes, p.length, p.latency, p.buffer, p.tight, p.ties)
+	fmt.Fprintf(&b, "seed %d: %d nodes, %v, latency about %v, buffer %d, tight %v, loose %v\n",
+		p.seed, p.nodes, p.length, p.latency, p.buffer, p.tight, p.loose)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

@@ -65,7 +65,7 @@ func compare(t *testing.T, f *fleet, n uint64) {
 	same, total := 0, 0
 	var different []uint64
 	for s, r := range again.reports {
-		if newProfile(s).ties {
+		if newProfile(s).loose {
 			continue
 		}
 		total++

@@ -77,7 +77,11 @@ func (t *trace) write(w io.Writer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, e := range t.entries {
-		fmt.Fprintf(w, "%s %s\n", stamp(e.at), t.text[e.from:e.to])
+		mark := " "
+		if e.quiet {
+			mark = "~"
+		}
+		fmt.Fprintf(w, "%s %s %s\n", stamp(e.at), mark, t.text[e.from:e.to])
 	}
 }
 
