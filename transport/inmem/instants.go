@@ -12,9 +12,9 @@ import (
 // gets depends on its own source alone. Only where there are more sources than
 // slots do two have to avoid each other.
 const (
-	// cycle divides a millisecond, so that what a simulation does at round
-	// times (slot 0) does not meet an arrival either.
-	cycle = 10 * time.Microsecond
+	// cycle is prime, so that what a program does whole microseconds or
+	// milliseconds after an arrival hardly ever meets the next one.
+	cycle = 10_007 * time.Nanosecond
 
 	slotsPerPath   = 8
 	dialSlot       = slotsPerPath - 1 // of the direction that is dialled

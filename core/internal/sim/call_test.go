@@ -142,9 +142,12 @@ func (w *world) returned(c *call, err error) {
 		w.pairs[keyOf(c.from.node.index, c.spec.to)].progress = c.returned
 	}
 	w.mu.Unlock()
-	if c.spec.after != 0 && w.p.loose {
-		w.trace.add("call %d returns", c.number)
-	} else {
+	switch {
+	case err != nil && (c.nested || c.from.dying.Load()):
+		// The end of a node or a link ends such a call in more than one way at
+		// the same instant.
+		w.trace.add("call %d fails", c.number)
+	default:
 		w.trace.add("call %d returns: %s", c.number, verdict(err))
 	}
 	if err != nil {

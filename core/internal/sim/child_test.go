@@ -76,7 +76,7 @@ func serveChild(t *testing.T, request string) {
 			}
 		}
 		out.Flush()
-		res := run(t, p, events)
+		res := run(t, p, events, req.verbose)
 		if req.verbose {
 			fmt.Fprintln(out, lineText, "what happened:")
 			res.trace.write(prefixed{out})

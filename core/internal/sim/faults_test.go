@@ -27,7 +27,7 @@ var (
 )
 
 func newNetwork(p *profile) *inmem.Network {
-	n := inmem.NewNetwork(inmem.WithBuffer(p.buffer))
+	n := inmem.NewNetwork(inmem.WithBuffer(p.buffer), inmem.WithSeed(p.seed))
 	for a, row := range p.paths {
 		for b, d := range row {
 			n.SetPathLatency(nameOf(a), nameOf(b), d)

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
-	"github.com/gridmux/gridmux/transport"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // node is a place in the cluster, which incarnations hold one after the other.
@@ -33,36 +31,14 @@ type incarnation struct {
 	name string
 	m    *core.Manager
 	port *port
+	// dying is set when it is about to be ended.
+	dying atomic.Bool
 
 	mu      sync.Mutex
 	states  map[string]core.State // by peer, as OnState was told
 	running map[string]int        // handlers, by calling peer
 	total   int
 	limited int
-}
-
-// port is the transport of one incarnation. When the process that it stands for
-// has died it carries nothing more: whoever comes next has one of its own.
-type port struct {
-	*inmem.Transport
-	name string
-	dead atomic.Bool
-}
-
-var errDead = errors.New("the process has died")
-
-func (p *port) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
-	if p.dead.Load() {
-		return nil, errDead
-	}
-	return p.Transport.Dial(ctx, to)
-}
-
-func (p *port) Listen(ctx context.Context, addr string) (transport.Listener, error) {
-	if p.dead.Load() {
-		return nil, errDead
-	}
-	return p.Transport.Listen(ctx, addr)
 }
 
 // handlers of the simulation, beside those of the ledger.
@@ -81,7 +57,7 @@ const limitedTo = 2
 func (w *world) newIncarnation(n *node, name, addr string) (*incarnation, error) {
 	in := &incarnation{
 		w: w, node: n, name: name,
-		port:    &port{Transport: w.net.Node(addr), name: addr},
+		port:    &port{w: w, Transport: w.net.Node(addr), name: addr},
 		states:  map[string]core.State{},
 		running: map[string]int{},
 	}
@@ -160,6 +136,7 @@ func (n *node) end(how string, stop func(in *incarnation)) {
 		return
 	}
 	w := n.w
+	in.dying.Store(true)
 	n.run = nil
 	w.setUp(n.index, false)
 	w.mu.Lock()

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // trace is what happened in a run, for its hash and for those who look into a
@@ -87,3 +89,20 @@ func (t *trace) write(w io.Writer) {
 
 // stamp writes an instant so that columns align.
 func stamp(at time.Duration) string { return fmt.Sprintf("%14.9f", at.Seconds()) }
+
+// framesOf names the frames of a batch, for a reader of traces. What is in front
+// of them, such as a checksum, or is no frame is told by its length.
+func framesOf(b []byte) string {
+	s := fmt.Sprintf("%d bytes:", len(b))
+	for len(b) > 0 {
+		f, rest, err := wire.Next(b)
+		if err != nil {
+			return fmt.Sprintf("%s and %d that are no frame", s, len(b))
+		}
+		if s = fmt.Sprintf("%s %v", s, f.Type); f.ID != 0 {
+			s = fmt.Sprintf("%s %v", s, f.ID)
+		}
+		b = rest
+	}
+	return s
+}

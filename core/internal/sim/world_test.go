@@ -16,15 +16,17 @@ import (
 // world is one run: real Managers over a simulated network, and what the
 // checkers know of them. It lives in a bubble of testing/synctest.
 type world struct {
-	p      *profile
-	start  time.Time
-	net    *inmem.Network
-	ledger *coretest.Ledger
-	trace  *trace
-	nodes  []*node
-	pairs  map[pairKey]*pair
-	all    []core.Node // what is configured as peers
-	base   int         // goroutines before anything was started
+	p *profile
+	// verbose: the trace is going to be read.
+	verbose bool
+	start   time.Time
+	net     *inmem.Network
+	ledger  *coretest.Ledger
+	trace   *trace
+	nodes   []*node
+	pairs   map[pairKey]*pair
+	all     []core.Node // what is configured as peers
+	base    int         // goroutines before anything was started
 
 	// Ends the calls of the run.
 	//nolint:containedctx // A world is the life of one run.
@@ -53,15 +55,16 @@ func (v violation) String() string { return fmt.Sprintf("%s %s: %s", stamp(v.at)
 // maxViolations bounds what a run tells.
 const maxViolations = 20
 
-func newWorld(p *profile) *world {
+func newWorld(p *profile, verbose bool) *world {
 	w := &world{
-		p:      p,
-		start:  time.Now(),
-		net:    newNetwork(p),
-		ledger: coretest.NewLedger(),
-		pairs:  map[pairKey]*pair{},
-		calls:  map[*coretest.Call]*call{},
-		base:   runtime.NumGoroutine(),
+		p:       p,
+		verbose: verbose,
+		start:   time.Now(),
+		net:     newNetwork(p),
+		ledger:  coretest.NewLedger(),
+		pairs:   map[pairKey]*pair{},
+		calls:   map[*coretest.Call]*call{},
+		base:    runtime.NumGoroutine(),
 	}
 	w.trace = &trace{start: w.start}
 	w.ctx, w.cancel = context.WithCancel(context.Background())

@@ -1,0 +1,94 @@
+package sim_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/inmem"
+)
+
+// port is the transport of one incarnation. When the process that it stands for
+// has died it carries nothing more: whoever comes next has one of its own.
+type port struct {
+	*inmem.Transport
+	w    *world
+	name string
+	dead atomic.Bool
+}
+
+var errDead = errors.New("the process has died")
+
+func (p *port) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
+	if p.dead.Load() {
+		return nil, errDead
+	}
+	c, err := p.Transport.Dial(ctx, to)
+	return p.tap(c, err)
+}
+
+func (p *port) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	if p.dead.Load() {
+		return nil, errDead
+	}
+	ln, err := p.Transport.Listen(ctx, addr)
+	if err != nil || !p.w.verbose {
+		return ln, err
+	}
+	return tappedListener{ln, p}, nil
+}
+
+// tap notes what a connection carries, if anybody wants to see it.
+func (p *port) tap(c transport.Conn, err error) (transport.Conn, error) {
+	if err != nil || !p.w.verbose {
+		return c, err
+	}
+	return tappedConn{c, p}, nil
+}
+
+type tappedListener struct {
+	transport.Listener
+	p *port
+}
+
+func (l tappedListener) Accept(ctx context.Context) (transport.Conn, error) {
+	c, err := l.Listener.Accept(ctx)
+	return l.p.tap(c, err)
+}
+
+type tappedConn struct {
+	transport.Conn
+	p *port
+}
+
+func (c tappedConn) note(format string, args ...any) {
+	info := c.Conn.Info()
+	c.p.w.trace.note("%s-%s: "+format, append([]any{info.LocalAddr, info.RemoteAddr}, args...)...)
+}
+
+func (c tappedConn) ReadFrame(limit int) ([]byte, error) {
+	b, err := c.Conn.ReadFrame(limit)
+	if err != nil {
+		c.note("read fails: %v", err)
+	} else {
+		c.note("read %s", framesOf(b))
+	}
+	return b, err
+}
+
+func (c tappedConn) WriteFrames(frames [][]byte) error {
+	for _, b := range frames {
+		c.note("write %s", framesOf(b))
+	}
+	err := c.Conn.WriteFrames(frames)
+	if err != nil {
+		c.note("write fails: %v", err)
+	}
+	return err
+}
+
+func (c tappedConn) CloseWithError(code uint32, reason string) error {
+	c.note("close with %d %q", code, reason)
+	return c.Conn.CloseWithError(code, reason)
+}
