@@ -138,5 +138,5 @@ func (c *call) ends() (from, to int) {
 // promptSince reports whether two nodes have been connected by a quick link
 // since the given instant at the latest. w.mu is held.
 func (w *world) promptSince(a, b int, at time.Duration) bool {
-	return w.p.prompts() && w.settledSince(a, b, at) && (a == b || w.pairs[keyOf(a, b)].slow == 0)
+	return w.p.prompts() && w.settledSince(a, b, at)
 }

@@ -14,7 +14,13 @@ var faults = []*action{
 	{name: "partition-one-way", weight: 3, plan: planSpell, do: doPartitionOneWay},
 	{name: "stall", weight: 3, plan: planSpell, do: doStall},
 	{name: "isolate", weight: 1, plan: planIsolate, do: doPartition},
-	{name: "latency", weight: 2, plan: planLatency, do: doLatency},
+	{name: "latency", weight: 2, plan: planLatency, do: doConditions},
+	{name: "conditions", weight: 2, plan: planConditions, do: doConditions},
+	{name: "cut-after", weight: 2, plan: planBytes, do: doCutAfter},
+	{name: "stall-after", weight: 2, plan: planBytes, do: doStallAfter},
+	{name: "corrupt", weight: 2, plan: planBytes, do: doCorrupt},
+	{name: "refuse-dials", weight: 1, plan: planSpell, do: doRefuseDials},
+	{name: "slow-accept", weight: 1, plan: planSlowAccept, do: doSlowAccept},
 	{name: "crash", weight: 3, plan: planAbsence, do: doCrash},
 	{name: "close", weight: 2, plan: planAbsence, do: doClose},
 	{name: "shutdown", weight: 2, plan: planAbsence, do: doShutdown},
@@ -27,10 +33,15 @@ var (
 )
 
 func newNetwork(p *profile) *inmem.Network {
-	n := inmem.NewNetwork(inmem.WithBuffer(p.buffer), inmem.WithSeed(p.seed))
-	for a, row := range p.paths {
-		for b, d := range row {
-			n.SetPathLatency(nameOf(a), nameOf(b), d)
+	opts := []inmem.Option{inmem.WithBuffer(p.buffer), inmem.WithSeed(p.seed)}
+	if p.plain {
+		opts = append(opts, inmem.WithoutIntegrity())
+	}
+	n := inmem.NewNetwork(opts...)
+	n.SetConditions(p.link)
+	for a := range p.nodes {
+		for b := range p.nodes {
+			n.SetPathConditions(nameOf(a), nameOf(b), p.conditions(a, b))
 		}
 	}
 	return n
@@ -38,11 +49,23 @@ func newNetwork(p *profile) *inmem.Network {
 
 // endFaults ends all that is in force.
 func (w *world) endFaults() {
-	w.net.HealAll()
 	for k := range w.pairs {
-		w.mend(k.a, k.b)
-		w.restoreLatency(k.a, k.b)
+		w.restore(k.a, k.b)
 	}
+	w.net.HealAll()
+	for _, n := range w.nodes {
+		w.acceptDelay(n.index, 0)
+	}
+}
+
+// restore ends every fault between two nodes.
+func (w *world) restore(a, b int) {
+	w.net.Heal(nameOf(a), nameOf(b))
+	for _, path := range [][2]int{{a, b}, {b, a}} {
+		w.net.SetPathConditions(nameOf(path[0]), nameOf(path[1]), w.p.conditions(path[0], path[1]))
+		w.net.AllowDials(nameOf(path[0]), nameOf(path[1]))
+	}
+	w.mend(a, b)
 }
 
 func planMoment(g *generator, e *event) bool {
@@ -106,28 +129,101 @@ func doStall(w *world, e *event) {
 	w.harm(e.a, e.b)
 }
 
-func doHeal(w *world, e *event) {
-	w.net.Heal(nameOf(e.a), nameOf(e.b))
-	w.mend(e.a, e.b)
-	w.restoreLatency(e.a, e.b)
-}
+func doHeal(w *world, e *event) { w.restore(e.a, e.b) }
 
-// planLatency draws a link that becomes slow for some time.
+// planLatency draws a direction that becomes slow for some time.
 func planLatency(g *generator, e *event) bool {
-	g.pair(e)
-	e.d = g.between(g.p.latency, 2*time.Second)
-	g.follow(e, g.between(10*time.Millisecond, 10*time.Second), actHeal)
+	planSpell(g, e)
+	e.link = g.p.conditions(e.a, e.b)
+	e.link.Latency = g.between(g.p.latency, 2*time.Second)
 	return true
 }
 
-func doLatency(w *world, e *event) {
-	w.net.SetPathLatency(nameOf(e.a), nameOf(e.b), e.d)
+// planConditions draws a direction that becomes bad in other ways.
+func planConditions(g *generator, e *event) bool {
+	planSpell(g, e)
+	c := g.p.conditions(e.a, e.b)
+	switch g.IntN(4) {
+	case 0:
+		c.Jitter = g.between(g.p.latency, 500*time.Millisecond)
+	case 1:
+		c.Tail, c.TailLatency = 0.3*g.Float64(), g.between(g.p.latency, 500*time.Millisecond)
+	case 2:
+		c.Bandwidth = 2000 << g.IntN(12)
+	default:
+		c.Merge = g.between(g.p.latency, 300*time.Millisecond)
+	}
+	c.Split = g.IntN(2) == 0
+	if g.IntN(4) == 0 && !g.p.plain {
+		c.Corrupt = 0.05 * g.Float64()
+	}
+	e.link = c
+	return true
+}
+
+func doConditions(w *world, e *event) {
+	w.net.SetPathConditions(nameOf(e.a), nameOf(e.b), e.link)
 	w.harm(e.a, e.b)
 }
 
-func (w *world) restoreLatency(a, b int) {
-	w.net.SetPathLatency(nameOf(a), nameOf(b), w.p.paths[a][b])
-	w.net.SetPathLatency(nameOf(b), nameOf(a), w.p.paths[b][a])
+// planBytes draws a fault that happens at a given byte, soon enough for many of
+// them to fall into a handshake or the middle of a message.
+func planBytes(g *generator, e *event) bool {
+	planSpell(g, e)
+	e.n = 1 + g.IntN(1<<g.IntN(18))
+	return true
+}
+
+func doCutAfter(w *world, e *event) {
+	w.net.CutAfter(nameOf(e.a), nameOf(e.b), e.n)
+	w.harm(e.a, e.b)
+}
+
+func doStallAfter(w *world, e *event) {
+	w.net.StallAfter(nameOf(e.a), nameOf(e.b), e.n)
+	w.harm(e.a, e.b)
+}
+
+func doCorrupt(w *world, e *event) {
+	w.net.CorruptNext(nameOf(e.a), nameOf(e.b), e.n)
+	w.harm(e.a, e.b)
+}
+
+func doRefuseDials(w *world, e *event) {
+	w.net.RefuseDials(nameOf(e.a), nameOf(e.b))
+	w.harm(e.a, e.b)
+}
+
+// planSlowAccept draws a node whose listener is slow for some time.
+func planSlowAccept(g *generator, e *event) bool {
+	e.d = g.between(g.p.latency, 3*time.Second)
+	g.follow(e, g.between(10*time.Millisecond, 10*time.Second), actAccept)
+	return true
+}
+
+var actAccept = &action{name: "accept", do: func(w *world, e *event) { w.acceptDelay(e.a, 0) }}
+
+func doSlowAccept(w *world, e *event) { w.acceptDelay(e.a, e.d) }
+
+// acceptDelay sets how slow a node is to accept.
+func (w *world) acceptDelay(node int, d time.Duration) {
+	w.net.SetAcceptDelay(nameOf(node), d)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k, p := range w.pairs {
+		if k.a != node && k.b != node {
+			continue
+		}
+		p.slowAccept[btoi(k.b == node)] = d > 0
+		p.since = w.now()
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // planAbsence draws a node that goes down and comes back.

@@ -12,8 +12,9 @@ func keyOf(a, b int) pairKey { return pairKey{min(a, b), max(a, b)} }
 type pair struct {
 	faults int           // in force
 	since  time.Duration // the last change for the worse or the better
-	slow   int           // conditions in force that make frames take long
-	up     [2]bool       // the nodes, the one with the lower index first
+	// Of the two nodes, the one with the lower index first.
+	up         [2]bool
+	slowAccept [2]bool
 
 	progress time.Duration // when something was last completed between the two
 }
@@ -62,7 +63,7 @@ func (w *world) wellSinceLocked(a, b int) (time.Duration, bool) {
 		return 0, true
 	}
 	p := w.pairs[keyOf(a, b)]
-	return p.since, p.faults == 0 && p.up[0] && p.up[1]
+	return p.since, p.faults == 0 && p.up == [2]bool{true, true} && p.slowAccept == [2]bool{}
 }
 
 // settled reports whether two nodes have been well for so long by now that they

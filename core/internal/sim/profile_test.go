@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // profile is what a seed stands for, apart from the schedule: how many nodes,
@@ -24,7 +25,9 @@ type profile struct {
 
 	latency time.Duration // of a path, about
 	paths   [][]time.Duration
-	buffer  int // of a link in one direction, bytes; 0: the default
+	link    inmem.Conditions // of every link that is well, but for the latency
+	buffer  int              // of a link in one direction, bytes; 0: the default
+	plain   bool             // links do not notice what they corrupt
 	limits  core.Config
 	tight   bool // limits are low enough for calls to be refused
 	// loose: the schedule has instants in which two things happen whose order
@@ -63,11 +66,13 @@ func newProfile(seed uint64) *profile {
 		faults:     r.IntN(12) * (1 + r.IntN(3)),
 		latency:    between(r, 20*time.Microsecond, 60*time.Millisecond),
 		buffer:     pick(r, 0, 0, 0, 0, 4<<10, 1),
+		plain:      r.IntN(3) == 0,
 		tight:      r.IntN(3) == 0,
 		loose:      r.IntN(16) == 0,
 	}
 	p.mix = mix{swarm(r, operations), swarm(r, faults)}
 	p.drawPaths(r)
+	p.drawLink(r)
 	p.drawLimits(r)
 	return p
 }
@@ -100,6 +105,33 @@ func (p *profile) drawPaths(r *rand.Rand) {
 	}
 }
 
+// drawLink makes links imperfect in most seeds, within what they can be and
+// still count as well.
+func (p *profile) drawLink(r *rand.Rand) {
+	c := &p.link
+	c.Latency = p.latency
+	if r.IntN(2) == 0 {
+		c.Jitter = between(r, p.latency/10, 2*p.latency)
+	}
+	if r.IntN(4) == 0 {
+		c.Tail, c.TailLatency = 0.05*r.Float64(), between(r, time.Microsecond, min(p.latency, 3*time.Millisecond))
+	}
+	if r.IntN(4) == 0 {
+		c.Bandwidth = 256 << 10 << r.IntN(10)
+	}
+	if r.IntN(8) == 0 {
+		c.Merge = between(r, time.Microsecond, p.latency)
+	}
+	c.Split = r.IntN(3) == 0
+}
+
+// conditions is how a link is while it is well.
+func (p *profile) conditions(from, to int) inmem.Conditions {
+	c := p.link
+	c.Latency = p.paths[from][to]
+	return c
+}
+
 func (p *profile) drawLimits(r *rand.Rand) {
 	c := &p.limits
 	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), 10*p.maxLatency())
@@ -116,8 +148,16 @@ func (p *profile) drawLimits(r *rand.Rand) {
 	}
 }
 
-// maxLatency is the longest time that a frame takes on a link that is well.
-func (p *profile) maxLatency() time.Duration { return p.latency*3/2 + time.Microsecond }
+// maxLatency is the longest time that a frame takes on a link that is well: the
+// worst of its tail, behind a full buffer.
+func (p *profile) maxLatency() time.Duration {
+	c := &p.link
+	d := p.latency*3/2 + c.Jitter + 100*c.TailLatency + c.Merge + 100*time.Microsecond
+	if c.Bandwidth > 0 {
+		d += time.Second * 128 << 10 / time.Duration(c.Bandwidth)
+	}
+	return d
+}
 
 // healTime is how long after the last fault every pair has to be connected
 // (I10): the longest pause between attempts, a handshake, and a second. An
@@ -137,8 +177,8 @@ func (p *profile) prompts() bool { return p.buffer == 0 }
 
 func (p *profile) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d nodes, %v, latency about %v, buffer %d, tight %v, loose %v\n",
-		p.seed, p.nodes, p.length, p.latency, p.buffer, p.tight, p.loose)
+	fmt.Fprintf(&b, "seed %d: %d nodes, %v, link %+v, buffer %d, plain %v, tight %v, loose %v\n",
+		p.seed, p.nodes, p.length, p.link, p.buffer, p.plain, p.tight, p.loose)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

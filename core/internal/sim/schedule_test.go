@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // action is an entry of the tables operations and faults: something that a
@@ -37,7 +39,7 @@ type event struct {
 	a, b, c int // nodes
 	n       int
 	d       time.Duration
-	x       float64
+	link    inmem.Conditions
 	call    *callSpec
 	seed    uint64 // for what it does at random
 }
@@ -50,7 +52,7 @@ func (e *event) String() string {
 		show bool
 	}{
 		{"a", e.a, true}, {"b", e.b, e.b >= 0}, {"c", e.c, e.c >= 0}, {"n", e.n, e.n != 0},
-		{"d", e.d, e.d != 0}, {"x", e.x, e.x != 0}, {"call", e.call, e.call != nil},
+		{"d", e.d, e.d != 0}, {"link", fmt.Sprintf("%+v", e.link), e.link != inmem.Conditions{}}, {"call", e.call, e.call != nil},
 	} {
 		if f.show {
 			s += fmt.Sprintf(" %s=%v", f.name, f.v)
