@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 )
 
@@ -34,11 +35,23 @@ var (
 	errCaller = errors.New("the name of its caller does not fit")
 )
 
+// ramp is every byte value in order, twice, so that 256 of them can be copied
+// from any value on.
+var ramp = func() (r [512]byte) {
+	for i := range r {
+		r[i] = byte(i)
+	}
+	return r
+}()
+
 // fill appends what depends on id until dst has size bytes, and the sum of
 // everything from start on.
 func fill(dst []byte, start, size int, id uint64) []byte {
-	for i := len(dst); i < start+size-sumSize; i++ {
-		dst = append(dst, byte(id)+byte(i)+byte(i>>8))
+	dst = slices.Grow(dst, start+size-len(dst))
+	for i, end := len(dst), start+size-sumSize; i < end; i = len(dst) {
+		n := min(256-i%256, end-i)
+		value := byte(id) + byte(i) + byte(i>>8)
+		dst = append(dst, ramp[value:int(value)+n]...)
 	}
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
 }
