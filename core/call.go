@@ -29,7 +29,7 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			ErrMessageTooLarge, len(req), s.maxSend))
 	}
 	if s.goaway.Load() {
-		return notSent(fmt.Errorf("%w: the peer is shutting down", ErrDraining))
+		return notSent(errPeerDrains)
 	}
 	r := outRequest{handler: handler, payload: req, deadline: timeout}
 	if d, ok := ctx.Deadline(); ok {
@@ -75,8 +75,15 @@ func (s *session) tableError(err error) error {
 // returns when the request is queued or the call is over.
 func (s *session) send(ctx context.Context, sl *slot, r *outRequest) {
 	for {
-		wait, ok := s.w.appendRequest(sl, s.side, r)
-		if wait == nil || !ok {
+		how, wait := s.w.appendRequest(sl, s.side, r)
+		switch how {
+		case queuedFull:
+		case queuedShut:
+			if s.calls.claim(sl) {
+				s.abandon(sl, errPeerDrains, wire.CodeCanceled)
+			}
+			return
+		case queuedYes, queuedOver:
 			return
 		}
 		select {
@@ -132,8 +139,8 @@ func (s *session) complete(sl *slot, outcome Outcome, err error) {
 
 // release ends the accounting of a call, after its last frame was queued.
 func (s *session) release() {
-	if s.busy.Add(-1) == 0 && s.m.draining.Load() {
-		s.m.signalDrained()
+	if s.busy.Add(-1) == 0 && (s.m.draining.Load() || s.leaving.Load()) {
+		s.signalRest()
 	}
 }
 
