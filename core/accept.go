@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -40,7 +41,7 @@ func (m *Manager) acceptOne(tc transport.Conn, s *stranger) {
 		err = c.attach(newSession(m, c, tc, a))
 		c.yieldTurn()
 	}
-	if err != nil && m.ctx.Err() == nil {
+	if err != nil && !errors.Is(err, errNotNeeded) && !m.draining.Load() && m.ctx.Err() == nil {
 		m.logRefusal(tc, err)
 	}
 }

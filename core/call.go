@@ -29,7 +29,7 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			ErrMessageTooLarge, len(req), s.maxSend))
 	}
 	if s.goaway.Load() {
-		return notSent(errPeerDrains)
+		return notSent(errNoNewCalls)
 	}
 	r := outRequest{handler: handler, payload: req, deadline: timeout}
 	if d, ok := ctx.Deadline(); ok {
@@ -38,11 +38,15 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 		}
 	}
 	s.busy.Add(1)
-	// Only now: Shutdown looks at busy after it has begun to drain, so one of
-	// the two sees the other.
+	// Only now: who ends a session that is at rest looks at busy after it has
+	// begun to drain, so one of the two sees the other.
 	if err := s.m.refuseCall(ctx); err != nil {
 		s.release()
 		return notSent(err)
+	}
+	if s.leaving.Load() {
+		s.release()
+		return notSent(errNoNewCalls)
 	}
 	sl, err := s.calls.get(dst, timeout)
 	if err != nil {
@@ -80,7 +84,7 @@ func (s *session) send(ctx context.Context, sl *slot, r *outRequest) {
 		case queuedFull:
 		case queuedShut:
 			if s.calls.claim(sl) {
-				s.abandon(sl, errPeerDrains, wire.CodeCanceled)
+				s.abandon(sl, errNoNewCalls, wire.CodeCanceled)
 			}
 			return
 		case queuedYes, queuedOver:

@@ -159,7 +159,9 @@ func (c *Connection) dialOnce() error {
 		}
 		return &transport.DialError{Transport: tc.Info().Transport, Peer: to, Phase: transport.PhaseHello, Err: err}
 	}
-	return c.attach(newSession(c.m, c, tc, a))
+	s := newSession(c.m, c, tc, a)
+	s.dialled = to.Addr
+	return c.attach(s)
 }
 
 // aim returns where to dial, and notes how to end the attempt when that changes.

@@ -94,7 +94,7 @@ func (s *session) tick() {
 	case !k.pinged || paused:
 		k.pinged = true
 		_, k.writes = s.w.pingWaits()
-		s.w.ping(s.pings.Add(1))
+		s.w.ping()
 		k.again(now, s.m.cfg.KeepAliveTimeout)
 	case s.pingUnderWay():
 		k.again(now, s.m.cfg.KeepAliveTimeout)
@@ -126,8 +126,11 @@ func (k *keepAlive) stale(now int64, d time.Duration) bool {
 	return woken != 0 && now-woken < int64(catchUp) && k.slept.Load() >= int64(d)
 }
 
-// probes are the pings whose answer somebody waits for.
+// probes are the pings whose answer somebody waits for. The values of pings rise
+// in the order in which they are sent.
 type probes struct {
+	answered atomic.Uint64 // the highest value that was answered
+
 	mu      sync.Mutex
 	waiting []probe
 }
@@ -140,21 +143,25 @@ type probe struct {
 // ping sends a ping and returns a channel that is closed when it, or a later
 // one, is answered. It stays open if the session ends.
 func (s *session) ping() <-chan struct{} {
-	p := probe{value: s.pings.Add(1), answered: make(chan struct{})}
+	p := probe{value: s.w.ping(), answered: make(chan struct{})}
 	s.probes.mu.Lock()
-	s.probes.waiting = append(s.probes.waiting, p)
-	s.probes.mu.Unlock()
-	s.w.ping(p.value)
+	defer s.probes.mu.Unlock()
+	if s.probes.answered.Load() >= p.value {
+		close(p.answered)
+	} else {
+		s.probes.waiting = append(s.probes.waiting, p)
+	}
 	return p.answered
 }
 
 // onPong is told of the answer to a ping.
 func (s *session) onPong(value uint64) {
-	if f := s.fence.Load(); f != 0 && value >= f && s.fenced.CompareAndSwap(false, true) {
-		s.signalRest()
-	}
 	s.probes.mu.Lock()
 	defer s.probes.mu.Unlock()
+	s.probes.answered.Store(max(s.probes.answered.Load(), value))
+	if s.fence.Load() != 0 && s.fenced() {
+		s.signalRest()
+	}
 	waiting := s.probes.waiting[:0]
 	for _, p := range s.probes.waiting {
 		if p.value <= value {

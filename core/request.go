@@ -141,7 +141,7 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 		}
 		res := s.roundTrip(ctx, hash, req, dst, deadline)
 		if !set.wait || res.outcome != OutcomeNotSent ||
-			!errors.Is(res.err, ErrDisconnected) && !errors.Is(res.err, errPeerDrains) {
+			!errors.Is(res.err, ErrDisconnected) && !errors.Is(res.err, errNoNewCalls) {
 			return res
 		}
 	}

@@ -23,6 +23,8 @@ type session struct {
 	side  uint8 // 0: we dialled
 	born  time.Time
 
+	dialled string // the address, where we dialled
+
 	instance  [wire.InstanceSize]byte // of the peer
 	catalogue [wire.DigestSize]byte   // digest of the peer's
 	link      *linkInfo               // what handlers can learn of the session
@@ -42,9 +44,7 @@ type session struct {
 
 	goaway  atomic.Bool   // the peer takes no new calls
 	leaving atomic.Bool   // this side has said GOAWAY, and ends the session when it is at rest
-	pings   atomic.Uint64 // sent; the value of the last one
-	fence   atomic.Uint64 // value of the ping behind our GOAWAY; 0: none
-	fenced  atomic.Bool   // it was answered: no request can arrive any more that was sent before
+	fence   atomic.Uint64 // value of the ping behind our GOAWAY; 0: none was said
 	probes  probes
 
 	in inbound // of the reader
@@ -137,10 +137,17 @@ func (s *session) end(err error, code wire.Code) {
 // arrived (W43).
 func (s *session) sayGoaway(st wire.Status) {
 	s.link.drain()
-	fence := s.pings.Add(1)
-	if s.fence.CompareAndSwap(0, fence) {
-		s.w.goaway(st, fence)
+	s.fence.CompareAndSwap(0, s.w.goaway(st))
+	if s.fenced() {
+		s.signalRest() // the answer was faster
 	}
+}
+
+// fenced reports whether no request can arrive any more that the peer had sent
+// before it knew of our GOAWAY.
+func (s *session) fenced() bool {
+	fence := s.fence.Load()
+	return fence == 0 || s.probes.answered.Load() >= fence
 }
 
 // onGoaway is told that the peer takes no new calls any more. Requests that wait
@@ -150,7 +157,7 @@ func (s *session) onGoaway(st wire.Status) {
 	s.link.drain()
 	for _, id := range s.w.recall() {
 		if sl := s.calls.take(id); sl != nil {
-			s.abandon(sl, errPeerDrains, wire.CodeCanceled)
+			s.abandon(sl, errNoNewCalls, wire.CodeCanceled)
 		}
 	}
 	s.peer.retire(s, fmt.Errorf("%w: %s", ErrDraining, describeGoaway(st)))
@@ -163,14 +170,14 @@ func describeGoaway(st wire.Status) string {
 	return "the peer said: " + printable(st.Message)
 }
 
-// errPeerDrains is the end of a call of which nothing was sent, because the peer
-// takes no new ones.
-var errPeerDrains = fmt.Errorf("%w: the peer is going away", ErrDraining)
+// errNoNewCalls is the end of a call of which nothing was sent, because one side
+// has said GOAWAY.
+var errNoNewCalls = fmt.Errorf("%w: the connection takes no new calls any more", ErrDraining)
 
 // quiet reports whether no call is in progress, nothing waits to be written, and
 // nothing is on its way that was sent before the peer knew of our GOAWAY.
 func (s *session) quiet() bool {
-	return s.ending.Load() || (s.fence.Load() == 0 || s.fenced.Load()) && s.busy.Load() == 0 && s.w.flushed()
+	return s.ending.Load() || s.fenced() && s.busy.Load() == 0 && s.w.flushed()
 }
 
 // signalRest is called when the session may have come to rest.

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -82,7 +83,7 @@ func (c *Connection) contest(ctx context.Context, instance [wire.InstanceSize]by
 		switch {
 		case s == nil:
 			return nil
-		case !s.probe(ctx):
+		case !s.lives(ctx):
 			s.end(fmt.Errorf("%w while a new connection of the same peer came in", errUnanswered), wire.CodeTimeout)
 			continue
 		case s.instance == instance:
@@ -99,9 +100,9 @@ func (m *Manager) probeTimeout() time.Duration {
 	return min(m.cfg.KeepAliveTimeout, m.cfg.ConnectTimeout/2)
 }
 
-// probe reports whether the peer answers a ping, or at least sends something. It
+// lives reports whether the peer answers a ping, or at least sends something. It
 // reports true if ctx ends first.
-func (s *session) probe(ctx context.Context) bool {
+func (s *session) lives(ctx context.Context) bool {
 	timer := time.NewTimer(s.m.probeTimeout())
 	defer timer.Stop()
 	reads := s.alive.reads.Load()
@@ -117,20 +118,25 @@ func (s *session) probe(ctx context.Context) bool {
 	}
 }
 
+// errOutrun is the end of a connection that is not wanted any more when its
+// handshake is over.
+var errOutrun = errors.New("things had changed when the handshake was over")
+
 // attach makes s the current session and starts it. It fails if the node was
-// closed, the peer removed, or the link lost meanwhile.
+// closed, the peer removed or moved, or the link lost meanwhile.
 func (c *Connection) attach(s *session) error {
 	if !c.m.addSession(s) {
 		_ = s.tc.CloseWithError(uint32(wire.CodeShutdown), errManagerDone.Error())
 		return ErrClosed
 	}
 	c.mu.Lock()
-	if c.state == StateClosed {
-		// Its reader sees that it is over.
+	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr {
+		// The node was closed, the peer removed or moved, or the link lost. The
+		// session must not become current; its reader sees that it is over.
 		c.mu.Unlock()
-		s.end(errManagerDone, wire.CodeShutdown)
+		s.end(errOutrun, wire.CodeShutdown)
 		s.start()
-		return c.whyDown()
+		return errOutrun
 	}
 	old := c.current.Swap(s)
 	c.attempts, c.lastErr, c.hadSession = 0, nil, true

@@ -28,6 +28,7 @@ type writer struct {
 	large   []*bulkSend // the ring, oldest turn first
 	unsent  int         // bytes of small frames that the link has not taken
 	writes  uint64      // that are over
+	pings   uint64      // value of the last one that was queued
 	room    chan struct{}
 	running bool
 	parked  bool // the goroutine waits for wake
@@ -305,10 +306,19 @@ func (w *writer) pong(value uint64) {
 	w.kick(false)
 }
 
-func (w *writer) ping(value uint64) {
+// ping queues a ping, in place of one that waits, and returns its value.
+func (w *writer) ping() (value uint64) {
 	w.mu.Lock()
-	w.control.ping, w.control.pingValue = true, value
+	value = w.nextPing()
 	w.kick(false)
+	return value
+}
+
+// nextPing makes a ping follow on what is queued. w.mu is held.
+func (w *writer) nextPing() uint64 {
+	w.pings++
+	w.control.ping, w.control.pingValue = true, w.pings
+	return w.pings
 }
 
 // pingWaits reports whether a ping is queued, and how many writes are over.
@@ -318,12 +328,13 @@ func (w *writer) pingWaits() (waits bool, writes uint64) {
 	return w.control.ping, w.writes
 }
 
-// goaway sends GOAWAY, and a ping behind it.
-func (w *writer) goaway(st wire.Status, ping uint64) {
+// goaway queues GOAWAY and a ping behind it, whose value it returns.
+func (w *writer) goaway(st wire.Status) (ping uint64) {
 	w.mu.Lock()
 	w.control.goaway = &st
-	w.control.ping, w.control.pingValue = true, ping
+	ping = w.nextPing()
 	w.kick(false)
+	return ping
 }
 
 // waitRoom returns a channel that is closed when there is room. w.mu is held.

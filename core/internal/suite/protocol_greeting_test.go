@@ -124,6 +124,7 @@ func TestProtocolDiallerWaitsNoLonger(t *testing.T) {
 	const limit = 3 * time.Second
 	setup := rawSetup{dials: true, config: func(cfg *core.Config) { cfg.ConnectTimeout = limit }}
 	rawTest(t, "W57", setup, func(t *testing.T, r *rawCluster) {
+		r.accept().tc.CloseWithError(0, "") // it may have waited to be accepted
 		for _, afterInit := range []bool{false, true} {
 			p := r.accept()
 			began := time.Now()
