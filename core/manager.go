@@ -1,12 +1,15 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +55,7 @@ type Manager struct {
 	closed   bool
 	listener transport.Listener
 	sessions map[*session]struct{}
+	attached uint64        // sessions so far
 	finish   chan struct{} // closed when Close is through
 
 	refusalLogged  time.Time // when logRefusal wrote its last line
@@ -188,6 +192,8 @@ func (m *Manager) addSession(s *session) bool {
 	if m.closed {
 		return false
 	}
+	m.attached++
+	s.number = m.attached
 	m.sessions[s] = struct{}{}
 	return true
 }
@@ -201,11 +207,8 @@ func (m *Manager) removeSession(s *session) {
 func (m *Manager) liveSessions() []*session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := make([]*session, 0, len(m.sessions))
-	for s := range m.sessions {
-		out = append(out, s)
-	}
-	return out
+	// In a simulation the same things happen in the same order every time.
+	return slices.SortedFunc(maps.Keys(m.sessions), func(a, b *session) int { return cmp.Compare(a.number, b.number) })
 }
 
 // now is the manager's clock: nanoseconds since it was made, monotonic, never 0.

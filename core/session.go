@@ -24,6 +24,7 @@ type session struct {
 	born  time.Time
 
 	dialled string // the address, where we dialled
+	number  uint64 // counts the sessions of the manager
 
 	instance  [wire.InstanceSize]byte // of the peer
 	catalogue [wire.DigestSize]byte   // digest of the peer's
