@@ -77,7 +77,7 @@ func (s *strangers) enter(tc transport.Conn) *stranger {
 	if victim != nil {
 		// A stranger learns no reason (W57). What the link takes may be nothing,
 		// so nobody waits for it.
-		go victim.tc.CloseWithError(uint32(wire.CodeRejected), "") //nolint:errcheck // It is given up.
+		go victim.tc.CloseWithError(uint32(wire.CodeRejected), "")
 	}
 	return newcomer
 }

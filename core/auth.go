@@ -140,7 +140,8 @@ type nodeKeys struct {
 func (a *nodeKeys) check() error {
 	switch {
 	case len(a.private) != ed25519.PrivateKeySize:
-		return fmt.Errorf("the private key of NodeKeys has %d bytes: use one of ed25519.GenerateKey, of %d", len(a.private), ed25519.PrivateKeySize)
+		return fmt.Errorf("the private key of NodeKeys has %d bytes: use one of ed25519.GenerateKey, of %d",
+			len(a.private), ed25519.PrivateKeySize)
 	case a.lookup == nil:
 		return errors.New("the lookup of NodeKeys is nil: pass a function that returns the public key of a node")
 	}

@@ -125,10 +125,12 @@ func (m *Manager) SetPeers(peers []Node) error {
 	var list, added []*Connection
 	for _, n := range checked {
 		c := left[n.Name]
-		if delete(left, n.Name); c == nil {
+		delete(left, n.Name)
+		switch {
+		case c == nil:
 			c = newConnection(m, n)
 			added = append(added, c)
-		} else if c.address() != n.Addr {
+		case c.address() != n.Addr:
 			c.move(n.Addr)
 		}
 		list = append(list, c)

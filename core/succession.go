@@ -89,7 +89,8 @@ func (c *Connection) contest(ctx context.Context, instance [wire.InstanceSize]by
 		case s.instance == instance:
 			return errNotNeeded
 		default:
-			return reject(wire.CodeDuplicate, "node %q is connected already and alive: another process has the same name; give each its own", c.name)
+			return reject(wire.CodeDuplicate,
+				"node %q is connected already and alive: another process has the same name; give each its own", c.name)
 		}
 	}
 }
