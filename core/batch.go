@@ -92,6 +92,26 @@ func (b *batch) seal(l layout, now int64, calls *callTable, frames [][]byte) [][
 	return frames
 }
 
+// recall turns all requests into padding and appends the ids of their calls to
+// ids.
+func (b *batch) recall(l layout, ids []wire.CallID) []wire.CallID {
+	for i, start := range b.starts {
+		end := len(b.buf)
+		if i+1 < len(b.starts) {
+			end = b.starts[i+1]
+		}
+		for f := b.buf[start+l.prefix() : end]; len(f) > 0; {
+			t, n := wire.PeekType(f)
+			if t == wire.TypeRequest {
+				ids = append(ids, wire.PeekID(f))
+				wire.Pad(f)
+			}
+			f = f[n:]
+		}
+	}
+	return ids
+}
+
 // sealTimeouts walks the frames in b. Until now the time-out field of a request
 // holds its deadline in the manager's clock.
 func sealTimeouts(b []byte, now int64, calls *callTable) {

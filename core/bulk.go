@@ -52,6 +52,13 @@ func (s *bulkSend) fragment(b *batch, l layout, now int64) {
 	s.off += len(part)
 }
 
+// untouched reports whether no part was taken for sending.
+func (s *bulkSend) untouched() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.off == 0
+}
+
 // over reports whether nothing more will be sent.
 func (s *bulkSend) over() bool {
 	s.mu.Lock()

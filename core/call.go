@@ -29,7 +29,7 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			ErrMessageTooLarge, len(req), s.maxSend))
 	}
 	if s.goaway.Load() {
-		return notSent(fmt.Errorf("%w: the peer is shutting down", ErrDraining))
+		return notSent(errNoNewCalls)
 	}
 	r := outRequest{handler: handler, payload: req, deadline: timeout}
 	if d, ok := ctx.Deadline(); ok {
@@ -38,11 +38,15 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 		}
 	}
 	s.busy.Add(1)
-	// Only now: Shutdown looks at busy after it has begun to drain, so one of
-	// the two sees the other.
+	// Only now: who ends a session that is at rest looks at busy after it has
+	// begun to drain, so one of the two sees the other.
 	if err := s.m.refuseCall(ctx); err != nil {
 		s.release()
 		return notSent(err)
+	}
+	if s.leaving.Load() {
+		s.release()
+		return notSent(errNoNewCalls)
 	}
 	sl, err := s.calls.get(dst, timeout)
 	if err != nil {
@@ -75,8 +79,15 @@ func (s *session) tableError(err error) error {
 // returns when the request is queued or the call is over.
 func (s *session) send(ctx context.Context, sl *slot, r *outRequest) {
 	for {
-		wait, ok := s.w.appendRequest(sl, s.side, r)
-		if wait == nil || !ok {
+		how, wait := s.w.appendRequest(sl, s.side, r)
+		switch how {
+		case queuedFull:
+		case queuedShut:
+			if s.calls.claim(sl) {
+				s.abandon(sl, errNoNewCalls, wire.CodeCanceled)
+			}
+			return
+		case queuedYes, queuedOver:
 			return
 		}
 		select {
@@ -132,8 +143,8 @@ func (s *session) complete(sl *slot, outcome Outcome, err error) {
 
 // release ends the accounting of a call, after its last frame was queued.
 func (s *session) release() {
-	if s.busy.Add(-1) == 0 && s.m.draining.Load() {
-		s.m.signalDrained()
+	if s.busy.Add(-1) == 0 && (s.m.draining.Load() || s.leaving.Load()) {
+		s.signalRest()
 	}
 }
 

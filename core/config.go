@@ -35,10 +35,21 @@ type Config struct {
 	Peers []Node
 	// Transport carries the frames. Required.
 	Transport transport.Transport
-	// AllowInsecure lets the node talk over links that prove nothing about who
-	// is at the other end: everything but mutual TLS and links that never leave
-	// the process. Whoever reaches the port is then believed.
+	// Auth makes nodes prove to each other who they are, see [SharedKey] and
+	// [NodeKeys]. All nodes of a cluster need the same kind. It may be nil with
+	// mutual TLS, with a transport that never leaves the process, and with
+	// AllowInsecure. It proves who connects; only TLS keeps what follows secret
+	// and safe from somebody who sits on the wire.
+	Auth Authenticator
+	// AllowInsecure lets a node without Auth talk over links that prove nothing
+	// about who is at the other end: everything but mutual TLS and links that
+	// never leave the process. Whoever reaches the port is then believed.
 	AllowInsecure bool
+	// AllowTLSProxy says that something of yours ends TLS between the nodes, as
+	// a reverse proxy does. It has to be set on both. Without it the proofs of
+	// Auth cover the TLS session, so that nobody can sit in the middle, and a
+	// link that speaks TLS at one end only is refused.
+	AllowTLSProxy bool
 	// OnState is told of every change of a peer's state: in order per peer,
 	// from a goroutine of its own, so that it may block without holding up
 	// anything but later changes of the same peer. Changes that it is too slow
@@ -106,9 +117,13 @@ const (
 	maxHandlerID            = 255
 )
 
-// configError names the field and the remedy.
+// fieldError names the field and the remedy.
+func fieldError(field, problem, remedy string) error {
+	return fmt.Errorf("%s %s: %s", field, problem, remedy)
+}
+
 func configError(field, problem, remedy string) error {
-	return fmt.Errorf("gridmux: NewManager: Config.%s %s: %s", field, problem, remedy)
+	return fmt.Errorf("gridmux: NewManager: Config.%w", fieldError(field, problem, remedy))
 }
 
 // normalize fills in names and defaults and leaves the local node out of the
@@ -129,15 +144,15 @@ func (cfg *Config) normalize() error {
 	if cfg.Listen == "" {
 		cfg.Listen = cfg.Local.Addr
 	}
-	if err := checkName("Local.Name", cfg.Local.Name); err != nil {
-		return err
+	if err := errors.Join(checkName("Local.Name", cfg.Local.Name), checkName("Cluster", cfg.Cluster)); err != nil {
+		return fmt.Errorf("gridmux: NewManager: Config.%w", err)
 	}
-	if err := checkName("Cluster", cfg.Cluster); err != nil {
-		return err
+	if err := checkAuth(cfg.Auth); err != nil {
+		return configError("Auth", "cannot be used", err.Error())
 	}
-	peers, err := cfg.remotePeers()
+	peers, err := remotePeers(&cfg.Local, cfg.Peers, "Peers")
 	if err != nil {
-		return err
+		return fmt.Errorf("gridmux: NewManager: Config.%w", err)
 	}
 	cfg.Peers = peers
 	return errors.Join(
@@ -165,44 +180,46 @@ func (cfg *Config) checkReassembly() error {
 
 func checkName(field, name string) error {
 	if len(name) > wire.MaxName {
-		return configError(field, fmt.Sprintf("has %d bytes", len(name)), fmt.Sprintf("use at most %d", wire.MaxName))
+		return fieldError(field, fmt.Sprintf("has %d bytes", len(name)), fmt.Sprintf("use at most %d", wire.MaxName))
 	}
 	if !utf8.ValidString(name) {
-		return configError(field, fmt.Sprintf("%q is not UTF-8", name), "use text")
+		return fieldError(field, fmt.Sprintf("%q is not UTF-8", name), "use text")
 	}
 	return nil
 }
 
-func (cfg *Config) remotePeers() ([]Node, error) {
+// remotePeers checks a list of nodes, which errors call field, and returns it
+// without the local one.
+func remotePeers(local *Node, peers []Node, field string) ([]Node, error) {
 	names, addrs := map[string]int{}, map[string]int{}
 	var out []Node
-	for i, n := range cfg.Peers {
-		field := fmt.Sprintf("Peers[%d]", i)
+	for i, n := range peers {
+		at := fmt.Sprintf("%s[%d]", field, i)
 		if n.Name == "" {
 			n.Name = n.Addr
 		}
 		if n.Name == "" {
-			return nil, configError(field, "has neither Name nor Addr", "set both, or remove it")
+			return nil, fieldError(at, "has neither Name nor Addr", "set both, or remove it")
 		}
-		if err := checkName(field+".Name", n.Name); err != nil {
+		if err := checkName(at+".Name", n.Name); err != nil {
 			return nil, err
 		}
-		if n.Name == cfg.Local.Name {
+		if n.Name == local.Name {
 			continue
 		}
 		if n.Addr == "" {
-			return nil, configError(field+".Addr", fmt.Sprintf("is empty for node %q", n.Name), "set the address that it is dialled at")
+			return nil, fieldError(at+".Addr", fmt.Sprintf("is empty for node %q", n.Name), "set the address that it is dialled at")
 		}
 		if j, ok := names[n.Name]; ok {
-			return nil, configError(field+".Name", fmt.Sprintf("%q is already the name of Peers[%d]", n.Name, j),
+			return nil, fieldError(at+".Name", fmt.Sprintf("%q is already the name of %s[%d]", n.Name, field, j),
 				"names identify nodes: make them unique")
 		}
-		if j, ok := addrs[n.Addr]; ok || n.Addr == cfg.Local.Addr {
+		if j, ok := addrs[n.Addr]; ok || n.Addr == local.Addr {
 			owner := "Local"
 			if ok {
-				owner = fmt.Sprintf("Peers[%d]", j)
+				owner = fmt.Sprintf("%s[%d]", field, j)
 			}
-			return nil, configError(field+".Addr", fmt.Sprintf("%q is already the address of %s", n.Addr, owner), "give every node its own")
+			return nil, fieldError(at+".Addr", fmt.Sprintf("%q is already the address of %s", n.Addr, owner), "give every node its own")
 		}
 		names[n.Name], addrs[n.Addr] = i, i
 		out = append(out, n)

@@ -209,7 +209,7 @@ func TestNamesAndAddresses(t *testing.T) {
 	// A name wins over an address, so nobody is reached by mistake.
 	cfg = sound()
 	cfg.Peers = []Node{{"b", "c"}, {"c", "b"}}
-	if got := mustManager(t, cfg).Connection("b").node.Addr; got != "c" {
+	if got := mustManager(t, cfg).Connection("b").address(); got != "c" {
 		t.Errorf("Connection(%q) goes to the address %q, want that of the node with the name", "b", got)
 	}
 }
@@ -238,8 +238,10 @@ func TestBadRegistrations(t *testing.T) {
 	both("negative concurrency", "x", []HandlerOption{WithConcurrency(-5)}, "WithConcurrency(-5)", "use 1 to")
 	both("huge concurrency", "x", []HandlerOption{WithConcurrency(1 << 30)}, "WithConcurrency(", "use 1 to")
 	both("long route", "x", []HandlerOption{WithRoute(strings.Repeat("x", 256))}, "WithRoute", "256 bytes", "at most 255")
-	if n := len(m.handlers.byHash); n != 0 {
-		t.Errorf("%d handlers that were refused are registered all the same", n)
+	both("id of the library", "gridmux.catalogue", nil, "belong to the library")
+	both("id like one of the library", "gridmux.", nil, "belong to the library")
+	if n := len(m.handlers.byHash); n != 1 {
+		t.Errorf("%d handlers are registered, want the catalogue alone: the others were refused", n)
 	}
 
 	longest := strings.Repeat("y", 255)

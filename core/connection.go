@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // Connection is the durable handle to one node. It outlives the links that come
@@ -17,32 +16,63 @@ import (
 // itself. All methods may be called from any goroutine.
 type Connection struct {
 	m       *Manager
-	node    Node
-	unknown bool
-	dials   bool // the local node makes the connection, not the peer
+	name    string
+	unknown bool // only a name, of a node that was no member when it was asked for
+	dials   bool // the local node is the first to dial (W60)
+	decides bool // of two connections, the local node decides which one lives (W63)
 
 	current atomic.Pointer[session]
 	notify  notifier
+	turn    chan struct{} // capacity 1: held by who decides about the next session
+	nudge   chan struct{} // capacity 1: the dial loop is to look again
+	jitter  *rand.PCG     // of the dial loop
+
+	newcomers atomic.Int32 // inbound connections that wait for the turn
+	catalogue atomic.Pointer[catalogue]
 
 	// What the peer takes of this node's means. A peer that reconnects finds
 	// taken what the handlers and messages of its earlier sessions still hold.
 	handlers atomic.Int32 // inbound calls whose handler has a place
 	held     atomic.Int64 // bytes of large messages reserved
 
-	mu       sync.Mutex
-	state    State
-	since    time.Time // of the state
-	lastErr  error     // of the last attempt or session
-	attempts int       // since the last session
-	backoff  int       // doublings of the pause
-	dialing  bool
-	changed  chan struct{} // closed at the next change; nil: nobody waits
+	mu         sync.Mutex
+	addr       string
+	state      State
+	since      time.Time  // of the state
+	finishing  []*session // that take no new calls, oldest first
+	hadSession bool
+	removed    bool  // no member any more
+	lastErr    error // of the last attempt or session
+	attempts   int   // since the last session
+	backoff    int   // doublings of the pause
+	moved      bool  // the address is new
+	dialing    bool
+	cancelDial context.CancelFunc // of the attempt that is under way
+	changed    chan struct{}      // closed at the next change; nil: nobody waits
 }
 
 var errNilContext = errors.New("the context is nil: pass context.Background() for none")
 
 func newConnection(m *Manager, n Node) *Connection {
-	return &Connection{m: m, node: n, since: m.epoch, notify: notifier{fn: m.tellState}}
+	return &Connection{
+		m: m, name: n.Name, addr: n.Addr,
+		dials: dials(m.cfg.Local.Name, n.Name), decides: m.cfg.Local.Name < n.Name,
+		notify: notifier{fn: m.tellState},
+		turn:   make(chan struct{}, 1), nudge: make(chan struct{}, 1), jitter: m.jitterOf(n.Name),
+		since: time.Now(),
+	}
+}
+
+// begin makes the node try to reach the peer.
+func (c *Connection) begin() {
+	c.setState(StateConnecting)
+	c.connect()
+}
+
+func (c *Connection) address() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.addr
 }
 
 // Peer returns the name of the node at the other end.
@@ -50,61 +80,17 @@ func (c *Connection) Peer() string {
 	if c == nil {
 		return ""
 	}
-	return c.node.Name
+	return c.name
 }
 
 // State returns what is known of the peer at the moment.
 func (c *Connection) State() State {
-	if c == nil || c.unknown {
+	if c = c.resolve(); c == nil || c.unknown {
 		return StateIdle
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state
-}
-
-// attach makes s the current session and starts it. It reports false after
-// Close.
-func (c *Connection) attach(s *session) bool {
-	if !c.m.addSession(s) {
-		return false
-	}
-	c.mu.Lock()
-	if c.state == StateClosed || s.ending.Load() {
-		// Close, or the link, was faster. The session must not become current;
-		// its reader sees that it is over.
-		c.mu.Unlock()
-		s.end(errManagerDone, wire.CodeShutdown)
-		s.start()
-		return false
-	}
-	old := c.current.Swap(s)
-	c.attempts, c.lastErr = 0, nil
-	c.setStateLocked(StateConnected, nil)
-	c.mu.Unlock()
-	s.start()
-	if old != nil {
-		old.end(errSuperseded, wire.CodeSuperseded)
-	}
-	return true
-}
-
-// sessionEnded is told by s that it is over.
-func (c *Connection) sessionEnded(s *session, err error) {
-	c.mu.Lock()
-	if !c.current.CompareAndSwap(s, nil) {
-		c.mu.Unlock()
-		return
-	}
-	if c != c.m.local {
-		c.lastErr = err
-		if time.Since(s.born) >= stableAfter {
-			c.backoff = 0
-		}
-		c.setStateLocked(StateConnecting, err)
-	}
-	c.mu.Unlock()
-	c.connect()
 }
 
 func (c *Connection) setState(to State) {
@@ -119,7 +105,7 @@ func (c *Connection) setStateLocked(to State, err error) {
 	if c.state == to || c.state == StateClosed {
 		return
 	}
-	change := StateChange{Peer: c.node.Name, From: c.state, To: to, Err: err, At: time.Now()}
+	change := StateChange{Peer: c.name, From: c.state, To: to, Err: err, At: time.Now()}
 	c.state, c.since = to, change.At
 	if c.changed != nil {
 		close(c.changed)
@@ -137,10 +123,13 @@ func (c *Connection) whyDown() error {
 		return fmt.Errorf("%w: get the Connection from a Manager made with NewManager", ErrNotStarted)
 	}
 	if c.unknown {
-		return fmt.Errorf("%w: %q is not among Config.Peers of %q", ErrUnknownPeer, c.node.Name, c.m.cfg.Local.Name)
+		return fmt.Errorf("%w: %q is not among the peers of %q", ErrUnknownPeer, c.name, c.m.cfg.Local.Name)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.removed {
+		return fmt.Errorf("%w: %q was removed from the peers of %q", ErrUnknownPeer, c.name, c.m.cfg.Local.Name)
+	}
 	switch c.state {
 	case StateConnecting:
 	case StateIdle:
@@ -157,9 +146,9 @@ func (c *Connection) whyDown() error {
 	case c.lastErr != nil:
 		return fmt.Errorf("%w for %v: %w", ErrDisconnected, since, c.lastErr)
 	case !c.dials:
-		return fmt.Errorf("%w for %v: waiting for %q to connect to us", ErrDisconnected, since, c.node.Name)
+		return fmt.Errorf("%w for %v: waiting for %q to connect to us", ErrDisconnected, since, c.name)
 	default:
-		return fmt.Errorf("%w for %v: connecting to %s", ErrDisconnected, since, c.node.Addr)
+		return fmt.Errorf("%w for %v: connecting to %s", ErrDisconnected, since, c.addr)
 	}
 }
 
@@ -178,7 +167,7 @@ func (c *Connection) await(ctx context.Context) error {
 		return errNilContext
 	}
 	for {
-		if c == nil || c.unknown || !c.m.made() {
+		if c = c.resolve(); c == nil || c.unknown || !c.m.made() {
 			return c.whyDown()
 		}
 		c.mu.Lock()
@@ -214,8 +203,8 @@ func (m *Manager) WaitConnected(ctx context.Context) error {
 // connected, until ctx ends, or until the Manager is closed. The error names
 // who is missing, since when and why.
 func (m *Manager) WaitQuorum(ctx context.Context, n int) error {
-	if m.made() && n > len(m.peers)+1 {
-		return fmt.Errorf("gridmux: WaitQuorum: %d nodes asked for, the cluster has %d", n, len(m.peers)+1)
+	if m.made() && n > len(m.members.Load().list)+1 {
+		return fmt.Errorf("gridmux: WaitQuorum: %d nodes asked for, the cluster has %d", n, len(m.members.Load().list)+1)
 	}
 	return m.waitFor(ctx, "WaitQuorum", max(n-1, 0))
 }
@@ -235,20 +224,21 @@ func (m *Manager) waitFor(ctx context.Context, op string, n int) error {
 		return fmt.Errorf("gridmux: %s: %w", op, ErrClosed)
 	case StateConnecting, StateConnected:
 	}
+	peers := m.members.Load().list
 	if n < 0 {
-		n = len(m.peers)
+		n = len(peers)
 	}
 	waitCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := make(chan error, len(m.peers))
+	results := make(chan error, len(peers))
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	for _, c := range m.peers {
+	for _, c := range peers {
 		wg.Go(func() { results <- c.await(waitCtx) })
 	}
 	var missing []error
-	for range m.peers {
+	for range peers {
 		if n == 0 {
 			return nil
 		}
@@ -261,17 +251,17 @@ func (m *Manager) waitFor(ctx context.Context, op string, n int) error {
 	if n == 0 {
 		return nil
 	}
-	return m.missingError(ctx, op, missing)
+	return m.missingError(ctx, op, peers, missing)
 }
 
-func (m *Manager) missingError(ctx context.Context, op string, missing []error) error {
+func (m *Manager) missingError(ctx context.Context, op string, peers []*Connection, missing []error) error {
 	if m.local.State() == StateClosed {
 		return fmt.Errorf("gridmux: %s: %w", op, ErrClosed)
 	}
 	var text strings.Builder
-	for _, c := range m.peers {
+	for _, c := range peers {
 		if c.State() != StateConnected {
-			fmt.Fprintf(&text, "; %q: %v", c.node.Name, c.whyDown())
+			fmt.Fprintf(&text, "; %q: %v", c.name, c.whyDown())
 		}
 	}
 	err := ctx.Err()

@@ -13,7 +13,7 @@ import (
 // The done channel, the timer and the state are made when somebody asks, so a
 // handler that does not look at its context costs nothing.
 type callContext struct {
-	peer     *Connection
+	link     *linkInfo
 	h        *handler
 	deadline int64 // nanoseconds of the manager's clock; 0: none
 	state    atomic.Pointer[contextState]
@@ -55,9 +55,32 @@ func callContextOf(ctx context.Context) *callContext {
 // "" outside a handler. ctx may be derived from the handler's.
 func PeerFromContext(ctx context.Context) string {
 	if c := callContextOf(ctx); c != nil {
-		return c.peer.node.Name
+		return c.link.peer.name
 	}
 	return ""
+}
+
+// CallerFromContext returns who the node whose call a handler serves has proved
+// to be. It is the zero Identity where nothing was proved, as with
+// Config.AllowInsecure, and outside a handler. ctx may be derived from the
+// handler's.
+func CallerFromContext(ctx context.Context) Identity {
+	if c := callContextOf(ctx); c != nil {
+		return c.link.identity
+	}
+	return Identity{}
+}
+
+// Draining returns a channel that is closed when either side of the call that a
+// handler serves is going away, be it by [Manager.Shutdown] or because
+// [Manager.SetPeers] took the other out. The call goes on; a handler that takes
+// long can use it to finish early. It is nil outside a handler. ctx may be
+// derived from the handler's.
+func Draining(ctx context.Context) <-chan struct{} {
+	if c := callContextOf(ctx); c != nil {
+		return c.link.draining
+	}
+	return nil
 }
 
 // RouteFromContext returns the route that a handler was called on, or "".
@@ -72,7 +95,7 @@ func (c *callContext) Deadline() (time.Time, bool) {
 	if c.deadline == 0 {
 		return time.Time{}, false
 	}
-	return c.peer.m.timeOf(c.deadline), true
+	return c.link.peer.m.timeOf(c.deadline), true
 }
 
 func (c *callContext) Value(key any) any {
@@ -89,7 +112,7 @@ func (c *callContext) Done() <-chan struct{} {
 		}
 		st := &contextState{done: make(chan struct{}), after: new(afterFuncs)}
 		if c.deadline != 0 {
-			st.timer = time.AfterFunc(time.Duration(c.deadline-c.peer.m.now()), c.expire)
+			st.timer = time.AfterFunc(time.Duration(c.deadline-c.link.peer.m.now()), c.expire)
 		}
 		if c.state.CompareAndSwap(nil, st) {
 			return st.done
@@ -102,7 +125,7 @@ func (c *callContext) Done() <-chan struct{} {
 
 func (c *callContext) Err() error {
 	st := c.state.Load()
-	if (st == nil || st.err == nil) && c.deadline != 0 && c.peer.m.now() >= c.deadline {
+	if (st == nil || st.err == nil) && c.deadline != 0 && c.link.peer.m.now() >= c.deadline {
 		c.expire()
 		st = c.state.Load()
 	}
@@ -121,7 +144,7 @@ func (c *callContext) end(err error) {
 		if st != nil && st.err != nil {
 			return
 		}
-		next := &contextState{done: c.peer.m.closedChan, err: err}
+		next := &contextState{done: c.link.peer.m.closedChan, err: err}
 		if st != nil {
 			next.done = st.done
 		}
@@ -134,7 +157,7 @@ func (c *callContext) end(err error) {
 // finish ends the context after the handler has returned. Where nobody asked
 // for the done channel it uses the manager's ready-made state.
 func (c *callContext) finish() {
-	if c.state.CompareAndSwap(nil, c.peer.m.finished) {
+	if c.state.CompareAndSwap(nil, c.link.peer.m.finished) {
 		return
 	}
 	c.end(context.Canceled)

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"fmt"
+	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -13,17 +14,23 @@ import (
 )
 
 const (
+	// minBackoff is the first pause between attempts.
 	minBackoff = 100 * time.Millisecond
+	// spreadPerPeer is how much of a window each peer adds over which the peers
+	// of a node that went away spread their first attempts to reach it again.
+	// So a node that restarts is met by some 50 attempts a second, however large
+	// the cluster is, and in a small one a lost link is back at once.
+	spreadPerPeer = 20 * time.Millisecond
+	// assistAfter is how long the node that does not dial first waits without a
+	// session until it dials too: the other may be unable to.
+	assistAfter = time.Second
 	// stableAfter is how long a session must have lived for its loss to start
 	// with short pauses again; otherwise a flapping link would be dialled
 	// without end.
 	stableAfter = 10 * time.Second
-	// maxHandshakes bounds the inbound connections that have not finished their
-	// handshake. What comes beyond is closed at once.
-	maxHandshakes = 256
 )
 
-// dials reports whether the node a makes the connection to b (W60): the one for
+// dials reports whether the node a is the first to dial b (W60): the one for
 // which the hash over its own name and the other's is lower.
 func dials(a, b string) bool {
 	ha := sha256.Sum256([]byte(a + "\x00" + b))
@@ -31,11 +38,16 @@ func dials(a, b string) bool {
 	return bytes.Compare(ha[:], hb[:]) < 0
 }
 
-// connect makes sure that somebody is dialling, if it is up to us.
+// jitterOf returns the source of the pauses of a connection. Each has its own,
+// made from the Manager's seed, so that what happens on one does not shift the
+// pauses of another.
+func (m *Manager) jitterOf(peer string) *rand.PCG {
+	sum := sha256.Sum256(append(m.seed[:], peer...))
+	return rand.NewPCG(binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:]))
+}
+
+// connect makes sure that this node tries to reach the peer.
 func (c *Connection) connect() {
-	if !c.dials {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.dialing || c.state != StateConnecting {
@@ -47,14 +59,15 @@ func (c *Connection) connect() {
 // dialLoop dials until there is a session. It lives only as long as there is
 // none, so a connected peer costs no goroutine for it.
 func (c *Connection) dialLoop() {
-	for c.needed() {
-		pause := c.pause()
-		if pause > 0 && !c.sleep(pause) {
-			return
+	for first := true; c.needed(); first = false {
+		if pause := c.pause(first); pause > 0 && !c.sleep(pause) {
+			continue
 		}
 		err := c.dialOnce()
 		c.mu.Lock()
-		if err != nil {
+		switch {
+		case err == nil || errors.Is(err, errNotNeeded):
+		case c.state == StateConnecting:
 			c.attempts++
 			c.lastErr = err
 		}
@@ -71,122 +84,90 @@ func (c *Connection) needed() bool {
 	return c.dialing
 }
 
-// pause is the time until the next attempt: a random part of what doubles with
-// every attempt that did not lead to a lasting session.
-func (c *Connection) pause() time.Duration {
+// pause is the time until the next attempt: a random part of a window that
+// doubles with every attempt that did not lead to a lasting session.
+func (c *Connection) pause(first bool) time.Duration {
+	spread := spreadPerPeer * time.Duration(len(c.m.members.Load().list))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.backoff == 0 {
-		return 0
+	var least, window time.Duration
+	if first && !c.dials && !c.moved {
+		least = assistAfter
 	}
-	limit := min(minBackoff<<min(c.backoff-1, 20), c.m.cfg.MaxBackoff)
-	return rand.N(limit)
+	c.moved = false
+	if c.hadSession {
+		window = spread
+	}
+	if c.backoff > 0 {
+		window = max(window, minBackoff<<min(c.backoff-1, 20))
+	}
+	if window = min(window, c.m.cfg.MaxBackoff); window > 0 {
+		window = time.Duration(rand.New(c.jitter).Int64N(int64(window)))
+	}
+	return least + window
 }
 
-// sleep waits and reports whether the manager is still open.
+// sleep waits, and reports false if something has changed meanwhile: there is a
+// session, the peer has a new address, or the node was closed.
 func (c *Connection) sleep(d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
+	case <-c.nudge:
+		return false
 	case <-c.m.ctx.Done():
 		return false
 	}
 }
 
+// wakeDialer makes the loop look again at once.
+func (c *Connection) wakeDialer() {
+	select {
+	case c.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// errNotNeeded ends an attempt because there is a session by now.
+var errNotNeeded = &rejection{code: wire.CodeDuplicate, text: "another connection of the two nodes came first"}
+
 // dialOnce makes one attempt.
 func (c *Connection) dialOnce() error {
 	ctx, cancel := context.WithTimeout(c.m.ctx, c.m.cfg.ConnectTimeout)
 	defer cancel()
-	to := transport.Peer{Name: c.node.Name, Addr: c.node.Addr}
+	to := c.aim(cancel)
+	defer c.aim(nil)
 	tc, err := c.m.cfg.Transport.Dial(ctx, to)
 	if err != nil {
 		return err
 	}
-	a, err := c.m.greet(ctx, tc, c)
+	held := false
+	defer func() {
+		if held {
+			c.yieldTurn()
+		}
+	}()
+	a, err := c.m.greet(ctx, tc, c, func() error {
+		held, err = c.takeTurnToDial(ctx)
+		return err
+	})
 	if err != nil {
+		if r, ok := errors.AsType[*rejectedError](err); ok && r.code == wire.CodeDuplicate && c.current.Load() != nil {
+			return errNotNeeded
+		}
 		return &transport.DialError{Transport: tc.Info().Transport, Peer: to, Phase: transport.PhaseHello, Err: err}
 	}
 	s := newSession(c.m, c, tc, a)
-	if !c.attach(s) {
-		_ = tc.CloseWithError(uint32(wire.CodeShutdown), errManagerDone.Error())
-		return ErrClosed
-	}
-	return nil
+	s.dialled = to.Addr
+	return c.attach(s)
 }
 
-// acceptLoop takes inbound connections until the listener is closed.
-func (m *Manager) acceptLoop(ln transport.Listener) {
-	slots := make(chan struct{}, maxHandshakes)
-	for {
-		tc, err := ln.Accept(m.ctx)
-		if err != nil {
-			if m.ctx.Err() == nil && !m.draining.Load() {
-				m.cfg.Logger.Error("gridmux: the listener failed; peers cannot connect any more",
-					"local", m.cfg.Local.Name, "addr", ln.Addr().String(), "error", err)
-			}
-			return
-		}
-		select {
-		case slots <- struct{}{}:
-		default:
-			_ = tc.CloseWithError(uint32(wire.CodeRejected), "") // a stranger learns no reason (W57)
-			continue
-		}
-		ok := m.spawn(func() {
-			defer func() { <-slots }()
-			m.acceptOne(tc)
-		})
-		if !ok {
-			_ = tc.CloseWithError(uint32(wire.CodeRejected), "")
-		}
-	}
-}
-
-// acceptOne greets one inbound connection and attaches it.
-func (m *Manager) acceptOne(tc transport.Conn) {
-	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.ConnectTimeout)
-	defer cancel()
-	c, a, err := m.welcome(ctx, tc)
-	if err != nil {
-		m.logRefusal(tc, err)
-		return
-	}
-	if !c.attach(newSession(m, c, tc, a)) {
-		_ = tc.CloseWithError(uint32(wire.CodeShutdown), errManagerDone.Error())
-	}
-}
-
-// refusalInterval is how often a refused inbound connection is logged. Whoever
-// reaches the port can cause them at any rate.
-const refusalInterval = time.Minute
-
-// logRefusal writes a line about an inbound connection that came to nothing,
-// unless it did so just before.
-func (m *Manager) logRefusal(tc transport.Conn, err error) {
-	m.mu.Lock()
-	if !m.refusalLogged.IsZero() && time.Since(m.refusalLogged) < refusalInterval {
-		m.refusalsMissed++
-		m.mu.Unlock()
-		return
-	}
-	missed := m.refusalsMissed
-	m.refusalLogged, m.refusalsMissed = time.Now(), 0
-	m.mu.Unlock()
-	m.cfg.Logger.Warn("gridmux: inbound connection refused", "local", m.cfg.Local.Name,
-		"from", tc.Info().RemoteAddr.String(), "error", err, "others_since_the_last_such_line", missed)
-}
-
-// rejection is why a connection does not come about, as it is told to the other
-// side.
-type rejection struct {
-	code wire.Code
-	text string
-}
-
-func (r *rejection) Error() string { return r.text }
-
-func reject(code wire.Code, format string, args ...any) error {
-	return &rejection{code, fmt.Sprintf(format, args...)}
+// aim returns where to dial, and notes how to end the attempt when that changes.
+func (c *Connection) aim(cancel context.CancelFunc) transport.Peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancelDial = cancel
+	return transport.Peer{Name: c.name, Addr: c.addr}
 }

@@ -81,7 +81,7 @@ func readArbitrary(t *testing.T, in []byte) {
 			}
 		}
 	}()
-	peer := m.peers[0]
+	peer := m.members.Load().list[0]
 	s := newSession(m, peer, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
 	m.addSession(s)
 	peer.current.Store(s)

@@ -7,13 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // HandlerID names a handler, such as "storage.stat": 1 to 255 bytes, none of them
@@ -146,6 +143,9 @@ func (m *Manager) register(h *handler, opts []HandlerOption) error {
 	if hasZero(h.id) {
 		return handleError(h.id, errZeroByte)
 	}
+	if strings.HasPrefix(string(h.id), builtinPrefix) {
+		return handleError(h.id, fmt.Errorf("ids that begin with %q belong to the library: use another one", builtinPrefix))
+	}
 	for _, o := range opts {
 		if o == nil {
 			return handleError(h.id, errors.New("an option is nil: leave it out"))
@@ -181,21 +181,3 @@ func (r *registry) seal() {
 	r.sealed = true
 	r.mu.Unlock()
 }
-
-// digest is the fingerprint of the catalogue of handlers (W54).
-func (r *registry) digest() (d [wire.DigestSize]byte) {
-	hashes := make([]uint64, 0, len(r.byHash))
-	for h := range r.byHash {
-		hashes = append(hashes, h)
-	}
-	slices.Sort(hashes)
-	sum := sha256.New()
-	for _, h := range hashes {
-		_, _ = sum.Write(append(binary.LittleEndian.AppendUint64(nil, h), kindSingle))
-	}
-	sum.Sum(d[:0])
-	return d
-}
-
-// kindSingle is the kind of a handler of single requests in the catalogue.
-const kindSingle byte = 1

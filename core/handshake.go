@@ -3,8 +3,11 @@ package core
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"math"
 	"net"
 
@@ -12,61 +15,104 @@ import (
 	"github.com/gridmux/gridmux/transport"
 )
 
-// greet is the dialler's half of the handshake: INIT, wait for INIT, HELLO,
-// wait for HELLO. If it fails the connection is closed.
-func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection) (a agreement, err error) {
-	err = m.handshake(ctx, tc, closeWithReason, func() error {
+// greeting is one handshake: INIT goes both ways, then HELLO and PROOF of the
+// dialler, then those of the acceptor.
+type greeting struct {
+	m  *Manager
+	tc transport.Conn
+	//nolint:containedctx // It bounds the whole handshake, the Authenticator included.
+	ctx  context.Context
+	said hash.Hash // over all frames so far, of both sides
+	init wire.Init // what this side said
+	peer wire.Init // what the other said
+	bind []byte    // of the TLS session, where both ends share one
+}
+
+// agreement is what a handshake amounts to for one side.
+type agreement struct {
+	side     uint8
+	checksum bool
+	remote   wire.Hello
+	identity Identity
+}
+
+// The roles, as the transcripts name them (W71).
+const (
+	roleDialler  = "gridmux/1 dialler"
+	roleAcceptor = "gridmux/1 acceptor"
+)
+
+// greet is the dialler's half. If it fails the connection is closed. turn is
+// called before the peer can take the connection for its current one.
+func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, turn func() error) (a agreement, err error) {
+	err = m.handshake(ctx, tc, closeWithReason, func(g *greeting) error {
 		if err := m.checkLink(tc); err != nil {
 			return err
 		}
-		if err := m.sendInit(tc); err != nil {
+		if err := g.sendInit(); err != nil {
 			return err
 		}
-		if err := receiveInit(tc); err != nil {
+		if err := g.receiveInit(); err != nil {
 			return err
 		}
-		own := m.hello(tc, c.node.Name)
-		if err := sendFrame(tc, func(b []byte) []byte { return wire.AppendHello(b, &own) }); err != nil {
+		if err := g.bindLink(); err != nil {
 			return err
 		}
-		f, err := receiveFrame(tc)
+		own := m.hello(tc, c.name)
+		hello, proof, err := g.present(&own, roleDialler)
 		if err != nil {
 			return err
 		}
-		remote, err := wire.ParseHello(&f)
+		if err := turn(); err != nil {
+			return err
+		}
+		if err := g.send(hello, proof); err != nil {
+			return err
+		}
+		remote, err := g.receiveHello()
 		if err != nil {
 			return err
 		}
-		if remote.From != c.node.Name {
-			return reject(wire.CodeName, "the node at %s is %q, not %q: check Config.Peers", c.node.Addr, remote.From, c.node.Name)
+		if remote.From != c.name {
+			return reject(wire.CodeName, "the node that was dialled is %q, not %q: check Config.Peers", remote.From, c.name)
 		}
-		a = m.agree(0, own, remote)
+		identity, err := g.verify(remote.From, roleAcceptor)
+		if err != nil {
+			return err
+		}
+		a = agree(0, &own, &remote, identity)
 		return m.checkHello(&remote)
 	})
 	return a, err
 }
 
-// welcome is the acceptor's half: it answers INIT with INIT and HELLO with
-// HELLO, or with the reason why not.
-func (m *Manager) welcome(ctx context.Context, tc transport.Conn) (c *Connection, a agreement, err error) {
-	proved := false
-	refuse := func(tc transport.Conn, err error) { refuseDialler(tc, err, proved) }
-	err = m.handshake(ctx, tc, refuse, func() error {
-		if err := receiveInit(tc); err != nil {
+// welcome is the acceptor's half. If it fails the connection is closed, and the
+// dialler told why if it has proved itself. Otherwise it holds the turn of the
+// Connection that it returns. proved is called as soon as the dialler has
+// proved itself.
+func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func()) (c *Connection, a agreement, err error) {
+	trusted := false
+	refuse := func(tc transport.Conn, err error) { refuseDialler(tc, err, trusted) }
+	err = m.handshake(ctx, tc, refuse, func(g *greeting) error {
+		if err := g.receiveInit(); err != nil {
 			return err
 		}
-		if err := m.sendInit(tc); err != nil {
+		if err := g.sendInit(); err != nil {
 			return err
 		}
-		f, err := receiveFrame(tc)
+		if err := g.bindLink(); err != nil {
+			return err
+		}
+		remote, err := g.receiveHello()
 		if err != nil {
 			return err
 		}
-		remote, err := wire.ParseHello(&f)
+		identity, err := g.verify(remote.From, roleDialler)
 		if err != nil {
 			return err
 		}
-		proved = true
+		trusted = true
+		proved()
 		if err := m.checkHello(&remote); err != nil {
 			return err
 		}
@@ -76,23 +122,36 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn) (c *Connection
 		if !provesName(tc.Info(), remote.From) {
 			return reject(wire.CodeName, "the link proved the name %q, not %q", tc.Info().PeerName, remote.From)
 		}
-		if c = m.byName[remote.From]; c == nil || c == m.local {
+		if c = m.members.Load().byName[remote.From]; c == nil || c == m.local {
+			c = nil
 			return reject(wire.CodeName, "node %q is not among the peers of %q", remote.From, m.cfg.Local.Name)
 		}
+		if err := c.admit(ctx, remote.Instance); err != nil {
+			c = nil
+			return err
+		}
 		own := m.hello(tc, remote.From)
-		a = m.agree(1, own, remote)
-		return sendFrame(tc, func(b []byte) []byte { return wire.AppendHello(b, &own) })
+		a = agree(1, &own, &remote, identity)
+		hello, proof, err := g.present(&own, roleAcceptor)
+		if err != nil {
+			return err
+		}
+		return g.send(hello, proof)
 	})
+	if err != nil && c != nil {
+		c.yieldTurn()
+		c = nil
+	}
 	return c, a, err
 }
 
 // handshake runs one half. When it fails the connection is closed, by refuse or
 // because ctx has ended.
-func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(transport.Conn, error), half func() error) error {
+func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(transport.Conn, error), half func(*greeting) error) error {
 	stop := context.AfterFunc(ctx, func() {
 		_ = tc.CloseWithError(uint32(wire.CodeTimeout), "the handshake was not finished in time")
 	})
-	err := half()
+	err := half(&greeting{m: m, tc: tc, ctx: ctx, said: sha256.New()})
 	if err != nil && ctx.Err() == nil {
 		// Still bounded by ctx: the other side may take nothing.
 		refuse(tc, err)
@@ -106,43 +165,152 @@ func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(
 	return err
 }
 
-// reasonFor is what the other side is told of a handshake that failed here.
-func reasonFor(err error) (wire.Code, string) {
-	if r, ok := errors.AsType[*rejection](err); ok {
-		return r.code, r.text
+// sendInit sends INIT.
+func (g *greeting) sendInit() error {
+	g.init = wire.Init{MinVersion: wire.Version, MaxVersion: wire.Version}
+	if g.tc.Info().TLS != nil {
+		g.init.Link |= wire.LinkTLS
 	}
-	if errors.Is(err, wire.ErrMalformed) || errors.Is(err, transport.ErrFrameTooLarge) {
-		return wire.CodeProtocol, err.Error()
+	if g.m.cfg.AllowTLSProxy {
+		g.init.Link |= wire.LinkProxy
 	}
-	// The link has failed, or the other side has refused us.
-	return wire.CodeNone, err.Error()
+	_, _ = rand.Read(g.init.Nonce[:])
+	frame := wire.AppendInit(nil, &g.init)
+	_, _ = g.said.Write(frame)
+	return g.send(frame)
 }
 
-// closeWithReason is how a dialler refuses an acceptor.
-func closeWithReason(tc transport.Conn, err error) {
-	code, text := reasonFor(err)
-	_ = tc.CloseWithError(uint32(code), text)
-}
-
-// refuseDialler is how an acceptor refuses a dialler: one that has not proved
-// itself learns nothing but that, or that the versions differ (W57).
-func refuseDialler(tc transport.Conn, err error, proved bool) {
-	code, text := reasonFor(err)
-	if !proved && code != wire.CodeVersion {
-		code, text = wire.CodeRejected, ""
+// receiveInit reads the INIT of the other side.
+func (g *greeting) receiveInit() error {
+	f, err := g.receive()
+	if err != nil {
+		return err
 	}
-	_ = sendFrame(tc, func(b []byte) []byte {
-		return wire.AppendStatus(b, wire.TypeReject, 0, wire.Status{Code: code, Message: text})
-	})
-	_ = tc.CloseWithError(uint32(code), text)
+	i, err := wire.ParseInit(&f)
+	if err != nil {
+		return err
+	}
+	if i.MinVersion > wire.Version || i.MaxVersion < wire.Version {
+		return reject(wire.CodeVersion, "no common protocol version: %d to %d there, %d here", i.MinVersion, i.MaxVersion, wire.Version)
+	}
+	g.peer = i
+	return nil
 }
 
-// checkLink refuses a link that proves nothing, where the configuration does
-// not allow that.
+// errTLSProxy is what both ends of a link say that speaks TLS at one end only.
+var errTLSProxy = &rejection{code: wire.CodeRejected, text: "one end of the link speaks TLS and the other does not: " +
+	"something in between ends TLS. If that is a proxy of yours, set Config.AllowTLSProxy on both nodes; if not, somebody listens in"}
+
+// bindLink finds out what the two ends share beneath the handshake (W70): the
+// TLS session, unless both allow that a proxy comes between them.
+func (g *greeting) bindLink() error {
+	own, peer := g.init.Link, g.peer.Link
+	switch {
+	case own&peer&wire.LinkProxy != 0:
+		return nil
+	case (own^peer)&wire.LinkTLS != 0:
+		return errTLSProxy
+	case own&wire.LinkTLS == 0:
+		return nil
+	}
+	bind, err := g.tc.Info().TLS.ExportKeyingMaterial(exporterLabel, nil, sha256.Size)
+	if err != nil {
+		return fmt.Errorf("binding the handshake to the TLS session: %w", err)
+	}
+	g.bind = bind
+	return nil
+}
+
+// exporterLabel names what is exported from the TLS session (RFC 5705 section
+// 4, RFC 8446 section 7.5).
+const exporterLabel = "EXPORTER-gridmux-1"
+
+// transcript is what a proof of a role covers (W71).
+func (g *greeting) transcript(role string) []byte {
+	h := sha256.New()
+	_, _ = io.WriteString(h, role)
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write(g.said.Sum(nil))
+	_, _ = h.Write(g.bind)
+	return h.Sum(nil)
+}
+
+// present returns this side's HELLO and PROOF, to be sent next.
+func (g *greeting) present(own *wire.Hello, role string) (hello, proof []byte, err error) {
+	hello = wire.AppendHello(nil, own)
+	_, _ = g.said.Write(hello)
+	var p []byte
+	if auth := g.m.cfg.Auth; auth != nil {
+		t := g.transcript(role)
+		p, err = authenticate(g.ctx, func() ([]byte, error) { return auth.Prove(g.ctx, own.To, t) })
+		if err == nil && len(p) > wire.MaxProof {
+			err = fmt.Errorf("the proof has %d bytes: at most %d travel", len(p), wire.MaxProof)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("proving this node's identity: %w", err)
+		}
+	}
+	proof = wire.AppendProof(nil, p)
+	_, _ = g.said.Write(proof)
+	return hello, proof, nil
+}
+
+func (g *greeting) receiveHello() (h wire.Hello, err error) {
+	f, err := g.receive()
+	if err != nil {
+		return h, err
+	}
+	return wire.ParseHello(&f)
+}
+
+// verify reads the PROOF of the other side and holds it to what that side
+// claims. A node without an Authenticator leaves proving to the link.
+func (g *greeting) verify(claimed, role string) (Identity, error) {
+	transcript := g.transcript(role)
+	f, err := g.receive()
+	if err != nil {
+		return Identity{}, err
+	}
+	proof, err := wire.ParseProof(&f)
+	if err != nil {
+		return Identity{}, err
+	}
+	auth := g.m.cfg.Auth
+	if auth == nil {
+		return linkIdentity(g.tc.Info(), claimed), nil
+	}
+	// The frame is the transport's.
+	proof = append([]byte(nil), proof...)
+	id, err := authenticate(g.ctx, func() (Identity, error) { return auth.Verify(g.ctx, claimed, transcript, proof) })
+	if err == nil && id.Name != claimed {
+		err = fmt.Errorf("it proves the name %q", id.Name)
+	}
+	if err == nil {
+		return id, nil
+	}
+	if len(proof) == 0 {
+		err = errors.New("it is empty: that node has no Config.Auth")
+	}
+	return Identity{}, &rejection{
+		code: wire.CodeRejected, text: "the proof of identity was not accepted",
+		detail: fmt.Sprintf("a node claims to be %q, and its proof was not accepted", claimed), err: err,
+	}
+}
+
+// linkIdentity is who the peer is as far as the link has proved it.
+func linkIdentity(info transport.Info, claimed string) Identity {
+	if !info.PeerVerified() {
+		return Identity{}
+	}
+	return Identity{Name: claimed, Method: "mutual TLS"}
+}
+
+// checkLink refuses a link that proves nothing, where the configuration asks
+// for that and has no other means.
 func (m *Manager) checkLink(tc transport.Conn) error {
-	if info := tc.Info(); !m.cfg.AllowInsecure && !info.Local && !info.PeerVerified() {
+	if info := tc.Info(); m.cfg.Auth == nil && !m.cfg.AllowInsecure && !info.Local && !info.PeerVerified() {
 		return reject(wire.CodeRejected,
-			"the link proves nothing about who is at the other end: use mutual TLS or set Config.AllowInsecure")
+			"the link proves nothing about who is at the other end: set Config.Auth, use mutual TLS, or set Config.AllowInsecure")
 	}
 	return nil
 }
@@ -177,8 +345,7 @@ func (m *Manager) checkHello(h *wire.Hello) error {
 	return nil
 }
 
-// hello is what this node says of itself on this link. The proof is empty until
-// nodes authenticate each other beyond what the transport does.
+// hello is what this node says of itself on this link.
 func (m *Manager) hello(tc transport.Conn, to string) wire.Hello {
 	h := wire.Hello{
 		Cluster:   m.cfg.Cluster,
@@ -198,50 +365,34 @@ func (m *Manager) hello(tc transport.Conn, to string) wire.Hello {
 }
 
 // agree derives what is in force from the two hellos.
-func (m *Manager) agree(side uint8, own, remote wire.Hello) agreement {
+func agree(side uint8, own, remote *wire.Hello, identity Identity) agreement {
 	return agreement{
 		side:     side,
 		checksum: (own.Features|remote.Features)&wire.FeatureChecksum != 0,
-		remote:   remote,
+		remote:   *remote,
+		identity: identity,
 	}
 }
 
-func (m *Manager) sendInit(tc transport.Conn) error {
-	i := wire.Init{MinVersion: wire.Version, MaxVersion: wire.Version}
-	_, _ = rand.Read(i.Nonce[:])
-	return sendFrame(tc, func(b []byte) []byte { return wire.AppendInit(b, &i) })
-}
-
-func receiveInit(tc transport.Conn) error {
-	f, err := receiveFrame(tc)
-	if err != nil {
-		return err
+// send sends frames of the handshake, each in a transport frame of its own.
+func (g *greeting) send(frames ...[]byte) error {
+	out := make([][]byte, len(frames))
+	for i, f := range frames {
+		out[i] = append(make([]byte, g.tc.Info().Headroom, g.tc.Info().Headroom+len(f)), f...)
 	}
-	i, err := wire.ParseInit(&f)
-	if err != nil {
-		return err
-	}
-	if i.MinVersion > wire.Version || i.MaxVersion < wire.Version {
-		return reject(wire.CodeVersion, "no common protocol version: %d to %d there, %d here", i.MinVersion, i.MaxVersion, wire.Version)
-	}
-	return nil
-}
-
-// sendFrame sends one frame of the handshake in a transport frame of its own.
-func sendFrame(tc transport.Conn, appendTo func([]byte) []byte) error {
-	b := appendTo(make([]byte, tc.Info().Headroom, wire.MaxHandshakeFrame))
-	if err := tc.WriteFrames([][]byte{b}); err != nil {
+	if err := g.tc.WriteFrames(out); err != nil {
 		return linkError("write", err)
 	}
 	return nil
 }
 
-// receiveFrame reads one frame of the handshake. A REJECT becomes an error.
-func receiveFrame(tc transport.Conn) (wire.Frame, error) {
-	b, err := tc.ReadFrame(wire.MaxHandshakeFrame)
+// receive reads one frame of the handshake. A REJECT becomes an error.
+func (g *greeting) receive() (wire.Frame, error) {
+	b, err := g.tc.ReadFrame(wire.MaxHandshakeFrame)
 	if err != nil {
 		return wire.Frame{}, linkError("read", err)
 	}
+	_, _ = g.said.Write(b)
 	f, rest, err := wire.Next(b)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%w: %d bytes after %v", wire.ErrMalformed, len(rest), f.Type)
@@ -256,5 +407,5 @@ func receiveFrame(tc transport.Conn) (wire.Frame, error) {
 	if err != nil {
 		return wire.Frame{}, err
 	}
-	return wire.Frame{}, fmt.Errorf("rejected by the peer with code %d: %s", st.Code, st.Message)
+	return wire.Frame{}, &rejectedError{code: st.Code, text: printable(st.Message)}
 }

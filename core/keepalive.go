@@ -15,8 +15,15 @@ import (
 // ping goes out, and if nothing arrives within Config.KeepAliveTimeout after
 // it, the session ends: at most 2*KeepAlive + KeepAliveTimeout after the last
 // sign of life.
+//
+// A tick that comes far too late says that this process itself did not run, as
+// while it was stopped or its machine slept. Then nothing is known of the peer,
+// whose answers may wait to be read, and it is asked again.
 type keepAlive struct {
 	reads atomic.Uint64 // transport frames; written by the reader alone
+	due   atomic.Int64  // of the next tick, manager's clock
+	woken atomic.Int64  // when a tick last came too late, manager's clock; 0: never
+	slept atomic.Int64  // by how much, nanoseconds
 
 	mu     sync.Mutex
 	timer  *time.Timer
@@ -26,6 +33,14 @@ type keepAlive struct {
 	over   bool
 }
 
+const (
+	// pauseAfter is how late a tick is if the process did not run. A busy
+	// machine makes it late by less.
+	pauseAfter = time.Second
+	// catchUp is how long after that what is read may have waited all the time.
+	catchUp = time.Second
+)
+
 // received notes a sign of life.
 func (k *keepAlive) received() { k.reads.Store(k.reads.Load() + 1) }
 
@@ -33,6 +48,7 @@ func (k *keepAlive) start(s *session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.over {
+		k.due.Store(s.m.now() + int64(s.m.cfg.KeepAlive))
 		k.timer = time.AfterFunc(s.m.cfg.KeepAlive, s.tick)
 	}
 }
@@ -44,6 +60,12 @@ func (k *keepAlive) stop() {
 	if k.timer != nil {
 		k.timer.Stop()
 	}
+}
+
+// again sets the next tick. k.mu is held.
+func (k *keepAlive) again(now int64, d time.Duration) {
+	k.due.Store(addClock(now, d))
+	k.timer.Reset(d)
 }
 
 // pingUnderWay reports whether the ping still waits to be written, behind what
@@ -63,19 +85,90 @@ func (s *session) tick() {
 	if k.over {
 		return
 	}
+	now := s.m.now()
+	paused := k.notePause(now)
 	switch reads := k.reads.Load(); {
 	case reads != k.seen:
 		k.seen, k.pinged = reads, false
-		k.timer.Reset(s.m.cfg.KeepAlive)
-	case !k.pinged:
+		k.again(now, s.m.cfg.KeepAlive)
+	case !k.pinged || paused:
 		k.pinged = true
 		_, k.writes = s.w.pingWaits()
-		s.w.ping(uint64(s.m.now()))
-		k.timer.Reset(s.m.cfg.KeepAliveTimeout)
+		s.w.ping()
+		k.again(now, s.m.cfg.KeepAliveTimeout)
 	case s.pingUnderWay():
-		k.timer.Reset(s.m.cfg.KeepAliveTimeout)
+		k.again(now, s.m.cfg.KeepAliveTimeout)
 	default:
 		// Ended from a goroutine of its own since end stops this timer.
 		go s.end(errUnanswered, wire.CodeTimeout)
 	}
+}
+
+// notePause reports whether the process has just woken from a pause.
+func (k *keepAlive) notePause(now int64) bool {
+	late := now - k.due.Load()
+	if late < int64(pauseAfter) {
+		return false
+	}
+	k.slept.Store(late)
+	k.woken.Store(now)
+	return true
+}
+
+// stale reports whether a request with the time-out d, which is read at now, may
+// have waited for longer than that because this process did not run. The reader
+// may be the first to notice.
+func (k *keepAlive) stale(now int64, d time.Duration) bool {
+	if late := now - k.due.Load(); late >= int64(pauseAfter) {
+		return late >= int64(d)
+	}
+	woken := k.woken.Load()
+	return woken != 0 && now-woken < int64(catchUp) && k.slept.Load() >= int64(d)
+}
+
+// probes are the pings whose answer somebody waits for. The values of pings rise
+// in the order in which they are sent.
+type probes struct {
+	answered atomic.Uint64 // the highest value that was answered
+
+	mu      sync.Mutex
+	waiting []probe
+}
+
+type probe struct {
+	value    uint64
+	answered chan struct{}
+}
+
+// ping sends a ping and returns a channel that is closed when it, or a later
+// one, is answered. It stays open if the session ends.
+func (s *session) ping() <-chan struct{} {
+	p := probe{value: s.w.ping(), answered: make(chan struct{})}
+	s.probes.mu.Lock()
+	defer s.probes.mu.Unlock()
+	if s.probes.answered.Load() >= p.value {
+		close(p.answered)
+	} else {
+		s.probes.waiting = append(s.probes.waiting, p)
+	}
+	return p.answered
+}
+
+// onPong is told of the answer to a ping.
+func (s *session) onPong(value uint64) {
+	s.probes.mu.Lock()
+	defer s.probes.mu.Unlock()
+	s.probes.answered.Store(max(s.probes.answered.Load(), value))
+	if s.fence.Load() != 0 && s.fenced() {
+		s.signalRest()
+	}
+	waiting := s.probes.waiting[:0]
+	for _, p := range s.probes.waiting {
+		if p.value <= value {
+			close(p.answered)
+		} else {
+			waiting = append(waiting, p)
+		}
+	}
+	s.probes.waiting = waiting
 }

@@ -18,7 +18,10 @@ func (m *Manager) loopback() *session {
 		return s
 	}
 	near, far := newPipe()
-	a := agreement{remote: m.hello(near, m.cfg.Local.Name)}
+	a := agreement{
+		remote:   m.hello(near, m.cfg.Local.Name),
+		identity: Identity{Name: m.cfg.Local.Name, Method: "loopback"},
+	}
 	calling := newSession(m, c, near, a)
 	a.side = 1
 	serving := newSession(m, c, far, a)
@@ -32,6 +35,9 @@ func (m *Manager) loopback() *session {
 	c.current.Store(calling)
 	calling.start()
 	serving.start()
+	if m.draining.Load() {
+		serving.link.drain()
+	}
 	return calling
 }
 

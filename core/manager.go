@@ -1,13 +1,15 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,10 +29,12 @@ type Manager struct {
 	handlers *registry
 	hashes   hashCache
 	local    *Connection
-	peers    []*Connection // in the order of Config.Peers
-	byName   map[string]*Connection
-	byAddr   map[string]*Connection
+	peersMu  sync.Mutex // serializes changes of members
+	members  atomic.Pointer[members]
 	pool     pool
+	seed     [32]byte // of all that is random but no secret
+
+	strangers strangers
 
 	// Shared by the contexts of all handlers.
 	slab       atomic.Pointer[contextSlab]
@@ -51,6 +55,7 @@ type Manager struct {
 	closed   bool
 	listener transport.Listener
 	sessions map[*session]struct{}
+	attached uint64        // sessions so far
 	finish   chan struct{} // closed when Close is through
 
 	refusalLogged  time.Time // when logRefusal wrote its last line
@@ -70,8 +75,6 @@ func NewManager(cfg Config) (*Manager, error) {
 		cfg:        cfg,
 		epoch:      time.Now(),
 		handlers:   &registry{byHash: map[uint64]*handler{}},
-		byName:     map[string]*Connection{},
-		byAddr:     map[string]*Connection{},
 		closedChan: make(chan struct{}),
 		drained:    make(chan struct{}, 1),
 		sessions:   map[*session]struct{}{},
@@ -81,22 +84,14 @@ func NewManager(cfg Config) (*Manager, error) {
 	m.finished = &contextState{done: m.closedChan, err: context.Canceled}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	_, _ = rand.Read(m.instance[:])
+	_, _ = rand.Read(m.seed[:])
 	m.local = newConnection(m, cfg.Local)
-	m.index(m.local)
-	for _, n := range cfg.Peers {
-		c := newConnection(m, n)
-		c.dials = dials(cfg.Local.Name, n.Name)
-		m.peers = append(m.peers, c)
-		m.index(c)
+	peers := make([]*Connection, len(cfg.Peers))
+	for i, n := range cfg.Peers {
+		peers[i] = newConnection(m, n)
 	}
-	return m, nil
-}
-
-func (m *Manager) index(c *Connection) {
-	m.byName[c.node.Name] = c
-	if c.node.Addr != "" {
-		m.byAddr[c.node.Addr] = c
-	}
+	m.members.Store(newMembers(m.local, peers))
+	return m, m.handlers.addBuiltin()
 }
 
 // made reports whether the Manager was made by NewManager.
@@ -138,11 +133,12 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.listener = ln
 	m.mu.Unlock()
+	m.peersMu.Lock()
 	m.local.setState(StateConnected)
-	for _, c := range m.peers {
-		c.setState(StateConnecting)
-		c.connect()
+	for _, c := range m.members.Load().list {
+		c.begin()
 	}
+	m.peersMu.Unlock()
 	m.spawn(func() { m.acceptLoop(ln) })
 	return nil
 }
@@ -154,9 +150,9 @@ func (m *Manager) listen(ctx context.Context) (transport.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", m.cfg.Listen, err)
 	}
-	if info := ln.Info(); !m.cfg.AllowInsecure && !info.Local && !info.MutualTLS {
+	if info := ln.Info(); m.cfg.Auth == nil && !m.cfg.AllowInsecure && !info.Local && !info.MutualTLS {
 		_ = ln.Close()
-		return nil, fmt.Errorf("listening on %q would believe anybody who connects: use mutual TLS, "+
+		return nil, fmt.Errorf("listening on %q would believe anybody who connects: set Config.Auth, use mutual TLS, "+
 			"or set Config.AllowInsecure where only members can reach the port", m.cfg.Listen)
 	}
 	return ln, nil
@@ -188,36 +184,6 @@ func (m *Manager) Addr() string {
 	return m.listener.Addr().String()
 }
 
-// Connection returns the connection to a node by its name, or else by its
-// address. It is never nil: the local node has a loopback with the same
-// semantics, and the calls of an unknown one fail with [ErrUnknownPeer].
-func (m *Manager) Connection(host string) *Connection {
-	if m.made() {
-		if c := m.byName[host]; c != nil {
-			return c
-		}
-		if c := m.byAddr[host]; c != nil {
-			return c
-		}
-	}
-	return &Connection{m: m, node: Node{Name: host}, unknown: true}
-}
-
-// Connections iterates over the connections to all peers, the local node not
-// among them.
-func (m *Manager) Connections() iter.Seq[*Connection] {
-	return func(yield func(*Connection) bool) {
-		if !m.made() {
-			return
-		}
-		for _, c := range m.peers {
-			if !yield(c) {
-				return
-			}
-		}
-	}
-}
-
 // addSession adds a session to those that Close ends. It reports false after
 // Close.
 func (m *Manager) addSession(s *session) bool {
@@ -226,6 +192,8 @@ func (m *Manager) addSession(s *session) bool {
 	if m.closed {
 		return false
 	}
+	m.attached++
+	s.number = m.attached
 	m.sessions[s] = struct{}{}
 	return true
 }
@@ -239,11 +207,8 @@ func (m *Manager) removeSession(s *session) {
 func (m *Manager) liveSessions() []*session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := make([]*session, 0, len(m.sessions))
-	for s := range m.sessions {
-		out = append(out, s)
-	}
-	return out
+	// In a simulation the same things happen in the same order every time.
+	return slices.SortedFunc(maps.Keys(m.sessions), func(a, b *session) int { return cmp.Compare(a.number, b.number) })
 }
 
 // now is the manager's clock: nanoseconds since it was made, monotonic, never 0.
@@ -288,6 +253,6 @@ func (m *Manager) logPanic(c *inCall, v any, stack []byte) {
 	if v == nil {
 		v = "runtime.Goexit was called"
 	}
-	m.cfg.Logger.Error("gridmux: handler panicked", "local", m.cfg.Local.Name, "peer", c.s.peer.node.Name,
+	m.cfg.Logger.Error("gridmux: handler panicked", "local", m.cfg.Local.Name, "peer", c.s.peer.name,
 		"handler", string(c.h.id), "route", c.h.route, "panic", fmt.Sprintf("%v", v), "stack", string(stack))
 }

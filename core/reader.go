@@ -148,12 +148,15 @@ func (s *session) dispatch(f *wire.Frame) error {
 		}
 		return err
 	case wire.TypePong:
-		_, err := wire.ParsePing(f)
+		v, err := wire.ParsePing(f)
+		if err == nil {
+			s.onPong(v)
+		}
 		return err
 	case wire.TypeGoaway:
-		_, err := wire.ParseStatus(f)
+		st, err := wire.ParseStatus(f)
 		if err == nil {
-			s.goaway.Store(true)
+			s.onGoaway(st)
 		}
 		return err
 	case wire.TypePadding:

@@ -120,7 +120,7 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 		_, err := contextEnd(ctx)
 		return notSent(err)
 	}
-	if c == nil || c.unknown || !c.m.made() {
+	if c == nil || !c.m.made() {
 		return notSent(c.whyDown())
 	}
 	if err := c.m.refuseCall(ctx); err != nil {
@@ -134,12 +134,14 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 	for {
 		s := c.current.Load()
 		if s == nil {
+			c = c.resolve()
 			if s = c.findSession(ctx, set.wait, deadline); s == nil {
 				return notSent(c.whyNoSession(ctx, set.wait, deadline))
 			}
 		}
 		res := s.roundTrip(ctx, hash, req, dst, deadline)
-		if !set.wait || res.outcome != OutcomeNotSent || !errors.Is(res.err, ErrDisconnected) {
+		if !set.wait || res.outcome != OutcomeNotSent ||
+			!errors.Is(res.err, ErrDisconnected) && !errors.Is(res.err, errNoNewCalls) {
 			return res
 		}
 	}
@@ -151,8 +153,8 @@ func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64)
 	if c == c.m.local {
 		return c.m.loopback()
 	}
-	if !wait {
-		return nil
+	if s := c.current.Load(); s != nil || !wait {
+		return s
 	}
 	if deadline != 0 {
 		var cancel context.CancelFunc

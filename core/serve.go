@@ -58,6 +58,7 @@ func (s *session) onRequest(f *wire.Frame) error {
 			return nil
 		}
 		c.partial = &partRequest{assembly: *newAssembly(r.Size), h: h, timeout: r.Timeout}
+		s.busy.Add(1)
 		return s.onRequestPart(f.ID, r.Payload)
 	}
 	if len(r.Payload) > s.m.cfg.MaxMessage {
@@ -84,6 +85,10 @@ func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 	// were refused where they called.
 	case s.m.draining.Load() && s.peer != s.m.local:
 		return nil, fmt.Errorf("%w: the node is shutting down", ErrDraining)
+	case s.fence.Load() != 0:
+		return nil, fmt.Errorf("%w: the node has left this connection", ErrDraining)
+	case r.Timeout != 0 && s.alive.stale(s.clock(), wire.Duration(r.Timeout)):
+		return nil, fmt.Errorf("%w: the node did not run for a while, and the time of the call may be over", ErrOverloaded)
 	case f.Codec != 0 || f.Dict != 0:
 		return nil, errUnsupported
 	case h == nil:
@@ -134,6 +139,7 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 	if p.complete() {
 		c.partial = nil
 		s.accept(id, c, p.h, p.timeout, p.buf, true)
+		s.release()
 	}
 	return nil
 }
@@ -143,6 +149,7 @@ func (s *session) dropPartial(c *cell) {
 	if c.partial != nil {
 		s.peer.held.Add(-int64(c.partial.size))
 		c.partial = nil
+		s.release()
 	}
 }
 
@@ -207,18 +214,23 @@ func (s *session) newContext(h *handler, timeout uint64) *callContext {
 		s.in.slab = s.m.takeSlab()
 	}
 	ctx := s.in.slab.take()
-	ctx.peer, ctx.h = s.peer, h
+	ctx.link, ctx.h = s.link, h
 	d := wire.Duration(timeout)
 	if d == 0 {
 		d = h.timeout
 	}
 	if d > 0 {
-		if s.in.now == 0 {
-			s.in.now = s.m.now()
-		}
-		ctx.deadline = addClock(s.in.now, d)
+		ctx.deadline = addClock(s.clock(), d)
 	}
 	return ctx
+}
+
+// clock is the time at which the batch was read that is under way.
+func (s *session) clock() int64 {
+	if s.in.now == 0 {
+		s.in.now = s.m.now()
+	}
+	return s.in.now
 }
 
 // submit hands the calls of a batch to the workers, together.

@@ -23,6 +23,13 @@ type session struct {
 	side  uint8 // 0: we dialled
 	born  time.Time
 
+	dialled string // the address, where we dialled
+	number  uint64 // counts the sessions of the manager
+
+	instance  [wire.InstanceSize]byte // of the peer
+	catalogue [wire.DigestSize]byte   // digest of the peer's
+	link      *linkInfo               // what handlers can learn of the session
+
 	// Agreed in the handshake.
 	layout    layout
 	maxOutput int
@@ -34,8 +41,12 @@ type session struct {
 	alive keepAlive
 
 	// busy counts the calls in progress, both ways.
-	busy   atomic.Int32
-	goaway atomic.Bool // the peer takes no new calls
+	busy atomic.Int32
+
+	goaway  atomic.Bool   // the peer takes no new calls
+	leaving atomic.Bool   // this side has said GOAWAY, and ends the session when it is at rest
+	fence   atomic.Uint64 // value of the ping behind our GOAWAY; 0: none was said
+	probes  probes
 
 	in inbound // of the reader
 
@@ -52,14 +63,19 @@ var (
 	errSuperseded  = errors.New("replaced by a newer connection of the same peer")
 	errChecksum    = errors.New("a checksum did not match: the link corrupts data")
 	errManagerDone = errors.New("the local node was closed")
+	errLeft        = errors.New("given up by the local node, after its last call")
 )
 
-// agreement is what two hellos amount to for one side.
-type agreement struct {
-	side     uint8
-	checksum bool
-	remote   wire.Hello
+// linkInfo is the part of a session that contexts of handlers lead to. Users may
+// keep those for ever, so it is small.
+type linkInfo struct {
+	peer     *Connection
+	identity Identity
+	once     sync.Once
+	draining chan struct{} // closed when either side drains
 }
+
+func (l *linkInfo) drain() { l.once.Do(func() { close(l.draining) }) }
 
 func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *session {
 	size := batchSize
@@ -74,6 +90,9 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		done:       make(chan struct{}),
 		over:       make(chan struct{}),
 		readerDone: make(chan struct{}),
+		instance:   a.remote.Instance,
+		catalogue:  a.remote.Catalogue,
+		link:       &linkInfo{peer: peer, identity: a.identity, draining: make(chan struct{})},
 	}
 	s.ahead, _ = tc.(transport.BufferedConn)
 	s.w.s, s.w.wake = s, make(chan struct{}, 1)
@@ -111,6 +130,69 @@ func (s *session) end(err error, code wire.Code) {
 	close(s.over)
 	if s.m.draining.Load() {
 		s.m.signalDrained()
+	}
+}
+
+// sayGoaway tells the peer that this side takes no new calls any more, and
+// pings behind it: the answer says that everything the peer had sent before has
+// arrived (W43).
+func (s *session) sayGoaway(st wire.Status) {
+	s.link.drain()
+	s.fence.CompareAndSwap(0, s.w.goaway(st))
+	if s.fenced() {
+		s.signalRest() // the answer was faster
+	}
+}
+
+// fenced reports whether no request can arrive any more that the peer had sent
+// before it knew of our GOAWAY.
+func (s *session) fenced() bool {
+	fence := s.fence.Load()
+	return fence == 0 || s.probes.answered.Load() >= fence
+}
+
+// onGoaway is told that the peer takes no new calls any more. Requests that wait
+// to be written are taken back, so that their callers can go elsewhere at once.
+func (s *session) onGoaway(st wire.Status) {
+	s.goaway.Store(true)
+	s.link.drain()
+	for _, id := range s.w.recall() {
+		if sl := s.calls.take(id); sl != nil {
+			s.abandon(sl, errNoNewCalls, wire.CodeCanceled)
+		}
+	}
+	s.peer.retire(s, fmt.Errorf("%w: %s", ErrDraining, describeGoaway(st)))
+}
+
+func describeGoaway(st wire.Status) string {
+	if st.Message == "" {
+		return "the peer is going away"
+	}
+	return "the peer said: " + printable(st.Message)
+}
+
+// errNoNewCalls is the end of a call of which nothing was sent, because one side
+// has said GOAWAY.
+var errNoNewCalls = fmt.Errorf("%w: the connection takes no new calls any more", ErrDraining)
+
+// quiet reports whether no call is in progress, nothing waits to be written, and
+// nothing is on its way that was sent before the peer knew of our GOAWAY.
+func (s *session) quiet() bool {
+	return s.ending.Load() || s.fenced() && s.busy.Load() == 0 && s.w.flushed()
+}
+
+// signalRest is called when the session may have come to rest.
+func (s *session) signalRest() {
+	if s.m.draining.Load() {
+		s.m.signalDrained()
+	}
+	if s.leaving.Load() {
+		// Asked elsewhere: the caller may hold the writer's lock.
+		go func() {
+			if s.quiet() {
+				s.end(errLeft, wire.CodeShutdown)
+			}
+		}()
 	}
 }
 

@@ -32,9 +32,10 @@ func newTestManager(t testing.TB, adjust func(cfg *Config)) *Manager {
 // and the other end of its link.
 func newTestSession(m *Manager) (*session, *pipe) {
 	near, far := newPipe()
-	s := newSession(m, m.peers[0], near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
+	peer := m.members.Load().list[0]
+	s := newSession(m, peer, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
 	m.addSession(s)
-	m.peers[0].current.Store(s)
+	peer.current.Store(s)
 	return s, far
 }
 

@@ -11,9 +11,11 @@ import (
 // Shutdown closes the Manager when its calls are done: peers are told to send
 // no more, requests that still arrive are refused, new calls fail with
 // [ErrDraining] unless a running handler makes them with its own context, and
-// when nothing is in progress any more the connections are closed. If ctx ends
-// first, everything is closed at once and its error returned. It must not be
-// called from a handler, for which it would wait; see Close.
+// when nothing is in progress any more the connections are closed. Peers that
+// repeat what was not sent or refused lose no call. Handlers see it coming by
+// [Draining]. If ctx ends first, everything is closed at once and its error
+// returned. It must not be called from a handler, for which it would wait; see
+// Close.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	if !m.made() {
 		return fmt.Errorf("gridmux: Shutdown: %w: make the Manager with NewManager", ErrNotStarted)
@@ -29,9 +31,10 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		_ = ln.Close()
 	}
 	for _, s := range m.liveSessions() {
-		// Handlers that run may still call their own node.
-		if s.peer != m.local {
-			s.w.goaway(wire.Status{Code: wire.CodeShutdown, Message: "the node is shutting down"})
+		if s.peer == m.local {
+			s.link.drain() // handlers that run may still call their own node
+		} else {
+			s.sayGoaway(shutdownStatus)
 		}
 	}
 	for !m.quiet() {
@@ -46,6 +49,9 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	}
 	return m.Close()
 }
+
+// shutdownStatus is what peers are told of a node that shuts down.
+var shutdownStatus = wire.Status{Code: wire.CodeShutdown, Message: "the node is shutting down"}
 
 var errDrainingHere = fmt.Errorf("%w: the local node is shutting down", ErrDraining)
 
@@ -73,7 +79,7 @@ func (m *Manager) signalDrained() {
 // quiet reports whether no call is in progress and nothing waits to be written.
 func (m *Manager) quiet() bool {
 	for _, s := range m.liveSessions() {
-		if !s.ending.Load() && (s.busy.Load() > 0 || !s.w.flushed()) {
+		if !s.quiet() {
 			return false
 		}
 	}
@@ -102,10 +108,12 @@ func (m *Manager) Close() error {
 	if ln != nil {
 		err = ln.Close()
 	}
+	m.peersMu.Lock()
 	m.local.setState(StateClosed)
-	for _, c := range m.peers {
+	for _, c := range m.members.Load().list {
 		c.setState(StateClosed)
 	}
+	m.peersMu.Unlock()
 	m.endSessions()
 	m.pool.close()
 	m.wg.Wait()

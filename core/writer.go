@@ -28,11 +28,13 @@ type writer struct {
 	large   []*bulkSend // the ring, oldest turn first
 	unsent  int         // bytes of small frames that the link has not taken
 	writes  uint64      // that are over
+	pings   uint64      // value of the last one that was queued
 	room    chan struct{}
 	running bool
 	parked  bool // the goroutine waits for wake
 	linger  bool // it parks when there is nothing to do, else it ends
 	active  bool // something but control was appended since the last tick
+	shut    bool // no more requests are taken: the peer said GOAWAY
 	closed  bool
 
 	// Of the goroutine alone.
@@ -41,14 +43,6 @@ type writer struct {
 	parts  []batch // one per fragment of it
 	turns  []*bulkSend
 	frames [][]byte
-}
-
-// controlFrames is the control class. Only the latest of each kind counts, so a
-// peer that provokes answers without reading them makes nothing grow.
-type controlFrames struct {
-	pong, ping           bool
-	pongValue, pingValue uint64
-	goaway               *wire.Status
 }
 
 const (
@@ -65,18 +59,31 @@ const (
 	smallPerFragment  = 64 << 10
 )
 
-// appendRequest queues a request of up to maxSmall bytes. It returns a channel
-// to wait on if there is no room, and false if the call is over already.
-func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (wait <-chan struct{}, ok bool) {
+// queued says what became of a request that was given to the writer.
+type queued uint8
+
+const (
+	queuedYes  queued = iota
+	queuedFull        // there is no room: wait
+	queuedOver        // the call is over already
+	queuedShut        // the peer takes no more requests
+)
+
+// appendRequest queues a request. It returns a channel to wait on if there is no
+// room.
+func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-chan struct{}) {
 	w.mu.Lock()
-	if sl.gone || w.closed {
+	switch {
+	case sl.gone || w.closed:
 		w.mu.Unlock()
-		return nil, false
-	}
-	if w.unsent > w.s.maxOutput {
-		wait = w.waitRoom()
+		return queuedOver, nil
+	case w.shut:
 		w.mu.Unlock()
-		return wait, true
+		return queuedShut, nil
+	case w.unsent > w.s.maxOutput:
+		wait := w.waitRoom()
+		w.mu.Unlock()
+		return queuedFull, wait
 	}
 	if len(r.payload) > maxSmall {
 		sl.bulk = &bulkSend{id: sl.id(side), request: true, handler: r.handler, deadline: r.deadline, data: r.payload}
@@ -90,7 +97,39 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (wait <-chan
 		w.appended(at)
 	}
 	w.kick(true)
-	return nil, true
+	return queuedYes, nil
+}
+
+// recall takes back every request of which nothing was given to the link, and
+// takes no more. It returns the ids of their calls. Whoever ends such a call
+// finds that it was not sent.
+func (w *writer) recall() (ids []wire.CallID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return nil
+	}
+	w.shut = true
+	for i := range w.later {
+		ids = w.later[i].recall(w.s.layout, ids)
+	}
+	ids = w.small.recall(w.s.layout, ids)
+	for _, b := range slices.Clone(w.large) {
+		if b.request && w.discardUnsent(b) {
+			ids = append(ids, b.id)
+		}
+	}
+	w.signalRoom()
+	return ids
+}
+
+// discardUnsent is discard for a message that is left alone if part of it was
+// sent. w.mu is held.
+func (w *writer) discardUnsent(b *bulkSend) bool {
+	if !b.untouched() {
+		return false
+	}
+	return w.discard(b)
 }
 
 // dropLarge ends the sending of a large request whose call is complete. When it
@@ -253,31 +292,6 @@ func (w *writer) full() bool {
 	return w.unsent > w.s.maxOutput
 }
 
-func (w *writer) pong(value uint64) {
-	w.mu.Lock()
-	w.control.pong, w.control.pongValue = true, value
-	w.kick(false)
-}
-
-func (w *writer) ping(value uint64) {
-	w.mu.Lock()
-	w.control.ping, w.control.pingValue = true, value
-	w.kick(false)
-}
-
-// pingWaits reports whether a ping is queued, and how many writes are over.
-func (w *writer) pingWaits() (waits bool, writes uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.control.ping, w.writes
-}
-
-func (w *writer) goaway(st wire.Status) {
-	w.mu.Lock()
-	w.control.goaway = &st
-	w.kick(false)
-}
-
 // waitRoom returns a channel that is closed when there is room. w.mu is held.
 func (w *writer) waitRoom() <-chan struct{} {
 	if w.room == nil {
@@ -375,8 +389,8 @@ func (w *writer) next() bool {
 	defer w.mu.Unlock()
 	w.settle()
 	for !w.closed && w.nothing() {
-		if w.s.m.draining.Load() {
-			w.s.m.signalDrained()
+		if w.s.m.draining.Load() || w.s.leaving.Load() {
+			w.s.signalRest()
 		}
 		if !w.linger {
 			break
@@ -449,24 +463,6 @@ func (w *writer) take() {
 	n = min(n, len(w.large))
 	w.turns = append(w.turns, w.large[:n]...)
 	w.large = slices.Delete(w.large, 0, n)
-}
-
-func (w *writer) takeControl() {
-	w.ctl.reset(keepBatch)
-	c := w.control
-	w.control = controlFrames{}
-	if c.pong {
-		w.ctl.room(w.s.layout, 0)
-		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePong, c.pongValue)
-	}
-	if c.ping {
-		w.ctl.room(w.s.layout, 0)
-		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePing, c.pingValue)
-	}
-	if c.goaway != nil {
-		w.ctl.room(w.s.layout, 0)
-		w.ctl.buf = wire.AppendStatus(w.ctl.buf, wire.TypeGoaway, 0, *c.goaway)
-	}
 }
 
 // seal turns what was taken into transport frames.

@@ -90,7 +90,9 @@ func TestProtocolOverflow(t *testing.T) {
 			if received > 3*limit {
 				t.Errorf("%s: %d bytes of answers were kept for a peer that does not read, the limit is %d", name, received, limit)
 			}
-			r.connect().wantLife(0, name+": the peer is back")
+			p = r.connect()
+			p.wantLife(0, name+": the peer is back")
+			p.tc.CloseWithError(0, "")
 		}
 	})
 }

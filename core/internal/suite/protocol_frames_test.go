@@ -25,6 +25,9 @@ func rawInit(lowest, highest uint8) []byte {
 	return wire.AppendInit(nil, &wire.Init{MinVersion: lowest, MaxVersion: highest, Nonce: [wire.NonceSize]byte{1, 2, 3}})
 }
 
+// rawProof returns a PROOF. The nodes of these tests look at none.
+func rawProof() []byte { return wire.AppendProof(nil, nil) }
+
 // rawHash is the rule of W25, written down once more, for no route.
 func rawHash(id string) uint64 {
 	sum := sha256.Sum256([]byte(id + "\x00"))
@@ -69,7 +72,7 @@ func (p *rawPeer) rawHello(change func(fields []byte) []byte) []byte {
 // oneMore appends one field to the map of a HELLO.
 func oneMore(key string, value ...byte) func(fields []byte) []byte {
 	return func(fields []byte) []byte {
-		fields[0]++ // a fixmap of 14 fields has room for one more
+		fields[0]++ // a fixmap of 13 fields has room for two more
 		fields = append(append(fields, 0xa0|byte(len(key))), key...)
 		return append(fields, value...)
 	}
@@ -100,22 +103,33 @@ func (p *rawPeer) takeHello() {
 		p.t.Fatalf("the subject's HELLO is malformed: %v", err)
 	}
 	p.hello = h
+	f = p.want(wire.TypeProof, "the handshake goes on")
+	if _, err := wire.ParseProof(&f); err != nil {
+		p.t.Fatalf("the subject's PROOF is malformed: %v", err)
+	}
+}
+
+// sayHello sends HELLO and PROOF.
+func (p *rawPeer) sayHello(changes ...func(h *wire.Hello)) {
+	p.t.Helper()
+	p.write(p.helloBytes(changes...))
+	p.write(rawProof())
 }
 
 // handshake goes through the handshake, on either side.
 func (p *rawPeer) handshake(changes ...func(h *wire.Hello)) {
 	p.t.Helper()
 	var own wire.Hello
-	b := p.helloBytes(append(changes, func(h *wire.Hello) { own = *h })...)
+	changes = append(changes, func(h *wire.Hello) { own = *h })
 	if p.side == 0 {
 		p.swapInits()
-		p.write(b)
+		p.sayHello(changes...)
 		p.takeHello()
 	} else {
 		p.takeInit()
 		p.write(rawInit(1, 1))
 		p.takeHello()
-		p.write(b)
+		p.sayHello(changes...)
 	}
 	p.sums = (own.Features|p.hello.Features)&wire.FeatureChecksum != 0
 }

@@ -99,6 +99,7 @@ func FuzzProtocolSession(f *testing.F) {
 			for _, answer := range replies {
 				wait(t, answer, "every call ends when its context does")
 			}
+			p.tc.CloseWithError(0, "")
 			r.connect().wantLife(0, "in the session after any other")
 		})
 	})

@@ -34,7 +34,7 @@ var outOfPlace = []struct {
 
 // badInits are INITs that are malformed by W51 and W16.
 var badInits = map[string][]byte{
-	"INIT that is short":                 rawFrame(wire.Frame{Type: wire.TypeInit, Body: rawInit(1, 1)[wire.HeaderSize : wire.HeaderSize+37]}),
+	"INIT that is short":                 rawFrame(wire.Frame{Type: wire.TypeInit, Body: rawInit(1, 1)[wire.HeaderSize : wire.HeaderSize+38]}),
 	"INIT with other bytes in front":     rawFrame(wire.Frame{Type: wire.TypeInit, Body: bytes.Replace(rawInit(1, 1)[wire.HeaderSize:], []byte("GMUX"), []byte("GMUY"), 1)}),
 	"INIT with lowest above highest":     rawInit(2, 1),
 	"INIT with a call id":                rawFrame(wire.Frame{Type: wire.TypeInit, ID: 1, Body: rawInit(1, 1)[wire.HeaderSize:]}),
@@ -59,7 +59,6 @@ var badHellos = map[string]func(p *rawPeer) []byte{
 	"HELLO with a name not in UTF-8": func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.From = "\xff" }) },
 	"HELLO with short frames":        func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.MaxFrame = 65535 }) },
 	"HELLO with huge messages":       func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.MaxMsg = 1 << 63 }) },
-	"HELLO with a long proof":        func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.Proof = make([]byte, 8193) }) },
 	"HELLO with an unknown map":      func(p *rawPeer) []byte { return p.rawHello(oneMore("future", 0x80)) },
 	"HELLO with a field twice":       func(p *rawPeer) []byte { return p.rawHello(oneMore("maxcalls", 1)) },
 	"HELLO with bytes at the end":    func(p *rawPeer) []byte { return p.rawHello(func(b []byte) []byte { return append(b, 0xc0) }) },
@@ -70,6 +69,18 @@ var badHellos = map[string]func(p *rawPeer) []byte{
 	"HELLO of more than 16 KiB": func(p *rawPeer) []byte {
 		return p.rawHello(oneMore("future", append([]byte{0xc5, 0x40, 0x00}, make([]byte, 0x4000)...)...))
 	},
+}
+
+// badProofs are what must not follow on HELLO.
+var badProofs = map[string][]byte{
+	"a long PROOF":           wire.AppendProof(nil, make([]byte, wire.MaxProof+1)),
+	"PROOF with a call id":   rawFrame(wire.Frame{Type: wire.TypeProof, ID: 2}),
+	"PROOF and PADDING":      append(rawProof(), rawFrame(wire.Frame{})...),
+	"INIT":                   rawInit(1, 1),
+	"PING":                   wire.AppendPing(nil, wire.TypePing, 1),
+	"REJECT":                 rawStatus(wire.TypeReject, 0, 23),
+	"REQUEST":                wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), rawHash("echo"), 0, 0, nil),
+	"PROOF beyond the limit": rawFrame(wire.Frame{Type: wire.TypeProof, Body: make([]byte, wire.MaxHandshakeFrame)}),
 }
 
 // wantRejected holds an acceptor to W57: a stranger learns code 20 and nothing
@@ -112,6 +123,13 @@ func TestProtocolStranger(t *testing.T) {
 			p.write(hello(p))
 			p.wantRejected("after INIT " + name)
 		}
+		for name, proof := range badProofs {
+			p := r.dial()
+			p.swapInits()
+			p.write(p.helloBytes())
+			p.write(proof)
+			p.wantRejected("after HELLO " + name)
+		}
 		twin.wantLife(0, "W57: others have failed to connect under the same name")
 		r.alive("after all strangers")
 	})
@@ -138,7 +156,7 @@ func TestProtocolAcceptorSaysWhy(t *testing.T) {
 		} {
 			p := r.dial()
 			p.swapInits()
-			p.write(p.helloBytes(test.change))
+			p.sayHello(test.change)
 			if st := p.wantStatus(wire.TypeReject, test.code, name); !strings.Contains(st.Message, test.word) {
 				t.Errorf("%s: REJECT says %q, want it to mention %s", name, st.Message, test.word)
 			}
@@ -158,7 +176,7 @@ func TestProtocolAcceptorSaysWhy(t *testing.T) {
 	rawTest(t, "W58 the link proves another name", proves("somebody"), func(_ *testing.T, r *rawCluster) {
 		p := r.dial()
 		p.swapInits()
-		p.write(p.helloBytes())
+		p.sayHello()
 		p.wantStatus(wire.TypeReject, wire.CodeName, "the link proved another name than the peer's")
 		p.wantClosed(wire.CodeName, "the link proved another name than the peer's")
 	})
@@ -171,7 +189,7 @@ func TestProtocolAcceptorSaysWhy(t *testing.T) {
 	rawTest(t, "W58 the link proves nothing", insecure, func(_ *testing.T, r *rawCluster) {
 		p := r.dial()
 		p.swapInits()
-		p.write(p.helloBytes())
+		p.sayHello()
 		p.wantStatus(wire.TypeReject, wire.CodeRejected, "a node that demands proof got none")
 		p.wantClosed(wire.CodeRejected, "a node that demands proof got none")
 	})
@@ -191,9 +209,10 @@ func TestProtocolVersions(t *testing.T) {
 			p := r.dial()
 			p.write(rawInit(v[0], v[1]))
 			p.takeInit()
-			p.write(p.helloBytes())
+			p.sayHello()
 			p.takeHello()
 			p.wantLife(uint32(i), "version 1 lies in both ranges")
+			p.tc.CloseWithError(0, "")
 		}
 	})
 }
@@ -204,7 +223,6 @@ func TestProtocolVersions(t *testing.T) {
 func TestProtocolHelloOfTomorrow(t *testing.T) {
 	rawTest(t, "W58", rawSetup{}, func(_ *testing.T, r *rawCluster) {
 		for name, hello := range map[string]func(p *rawPeer) []byte{
-			"a proof": func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.Proof = make([]byte, 8192) }) },
 			"features": func(p *rawPeer) []byte {
 				return p.helloBytes(func(h *wire.Hello) { h.Features = ^wire.FeatureChecksum })
 			},
@@ -223,8 +241,10 @@ func TestProtocolHelloOfTomorrow(t *testing.T) {
 			p.write(rawFrame(wire.Frame{Type: wire.TypeInit, Body: body}))
 			p.takeInit()
 			p.write(hello(p))
+			p.write(wire.AppendProof(nil, make([]byte, wire.MaxProof)))
 			p.takeHello()
 			p.wantLife(0, "a HELLO with "+name)
+			p.tc.CloseWithError(0, "")
 		}
 	})
 }
@@ -247,16 +267,22 @@ func TestProtocolAcceptorWaitsNoLonger(t *testing.T) {
 				t.Errorf("%s was ended after %v, want exactly %v", name, d, limit)
 			}
 		}
-		// As many as may stand in their handshake at once. Who comes beyond is
-		// a stranger like all others.
-		for range 256 {
+		// As many as may stand in their handshake at once. The oldest has to go
+		// for one more, without a word.
+		oldest := r.dial()
+		for range 255 {
 			r.dial()
 		}
-		late := r.dial()
-		if reason := late.wantClosed(wire.CodeRejected, "one connection too many"); reason != "" {
-			t.Errorf("one connection too many was told %q, want no word (W57)", reason)
+		oldest.wantIdle("as many connections as may be in their handshake")
+		r.dial()
+		if reason := oldest.wantClosed(wire.CodeRejected, "one connection too many"); reason != "" {
+			t.Errorf("the oldest of too many was told %q, want no word (W57)", reason)
 		}
 		r.alive("while strangers hold all places of handshakes")
+		p := r.dial()
+		p.handshake()
+		p.wantLife(0, "strangers hold all places of handshakes")
+		p.tc.CloseWithError(0, "")
 		time.Sleep(limit)
 		r.connect().wantLife(0, "the strangers' time was over")
 	})

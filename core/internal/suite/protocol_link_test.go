@@ -3,6 +3,7 @@ package suite_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math"
@@ -240,6 +241,7 @@ func TestProtocolGoaway(t *testing.T) {
 			t.Errorf("W43: the call in progress returned %q, %v; want its answer", got.resp, got.err)
 		}
 		// W62: the next session knows nothing of it.
+		p.tc.CloseWithError(0, "")
 		p = r.connect()
 		id, answer = p.called()
 		p.send(wire.AppendResponse(nil, id, nil))
@@ -263,6 +265,7 @@ func TestProtocolGoaway(t *testing.T) {
 		wait(t, g.began, "a call begins")
 		over := start(func() error { return r.subject.Shutdown(t.Context()) })
 		p.wantStatus(wire.TypeGoaway, wire.CodeShutdown, "W43: the subject shuts down")
+		fence := p.want(wire.TypePing, "W43: a ping behind GOAWAY")
 		p.send(p.request(2, 1, "echo", nil), p.request(3, 1, "nobody", nil), p.requestStart(4, 1, "echo", 2, []byte("1")))
 		for range 3 {
 			p.wantStatus(wire.TypeRefused, wire.CodeDraining, "W43, W32: a request after GOAWAY")
@@ -274,6 +277,12 @@ func TestProtocolGoaway(t *testing.T) {
 		if f := p.want(wire.TypeResponse, "W43: the call in progress ends"); string(f.Body) != "y" {
 			t.Errorf("W43: the call in progress returned %q", f.Body)
 		}
+		p.send(p.part(1, 1, []byte("2")))
+		if f := p.want(wire.TypeResponse, "W43: a request whose parts had begun"); string(f.Body) != "12" {
+			t.Errorf("W43: the request whose parts had begun returned %q", f.Body)
+		}
+		p.wantIdle("W43: a call may still be on its way")
+		p.send(wire.AppendPing(nil, wire.TypePong, binary.LittleEndian.Uint64(fence.Body)))
 		p.wantClosed(wire.CodeShutdown, "nothing is in progress any more")
 		if err := wait(t, over, "Shutdown returns"); err != nil {
 			t.Errorf("Shutdown failed: %v", err)

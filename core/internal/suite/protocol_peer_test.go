@@ -2,6 +2,7 @@ package suite_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -38,6 +39,7 @@ type rawSetup struct {
 	handler map[core.HandlerID]core.HandlerFunc
 	inline  map[core.HandlerID]core.AppendFunc
 	dials   bool                       // the subject dials the raw peer
+	name    string                     // the raw peer's name begins with it; "": it is before the subject's
 	info    func(info *transport.Info) // what the subject's links say of themselves
 	buffer  int                        // of a link; 1: one frame at a time
 }
@@ -51,9 +53,11 @@ func lowerHash(own, other string) bool {
 }
 
 // rawName returns a name for a peer that the subject dials, or that dials it.
-func rawName(subjectDials bool) string {
+func rawName(subjectDials bool) string { return rawNameLike("raw", subjectDials) }
+
+func rawNameLike(prefix string, subjectDials bool) string {
 	for i := 0; ; i++ {
-		if name := fmt.Sprintf("raw-%d", i); lowerHash(rawSubject, name) == subjectDials {
+		if name := fmt.Sprintf("%s-%d", prefix, i); lowerHash(rawSubject, name) == subjectDials {
 			return name
 		}
 	}
@@ -61,7 +65,7 @@ func rawName(subjectDials bool) string {
 
 func newRawCluster(t testing.TB, setup rawSetup) *rawCluster {
 	t.Helper()
-	r := &rawCluster{t: t, network: inmem.NewNetwork(inmem.WithBuffer(setup.buffer)), raw: rawName(setup.dials)}
+	r := &rawCluster{t: t, network: inmem.NewNetwork(inmem.WithBuffer(setup.buffer)), raw: rawNameLike(cmp.Or(setup.name, "raw"), setup.dials)}
 	if setup.dials {
 		ln, err := r.network.Node(r.raw).Listen(t.Context(), r.raw)
 		if err != nil {
@@ -224,8 +228,9 @@ func (p *rawPeer) allow(n int) {
 func (p *rawPeer) deafHandshake() {
 	p.t.Helper()
 	synctest.Wait()
-	// The reader is in its first read already, which brings INIT.
-	p.allow(1)
+	// The reader is in its first read already, which brings INIT; HELLO and
+	// PROOF follow.
+	p.allow(2)
 	p.handshake()
 }
 

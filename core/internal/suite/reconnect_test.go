@@ -202,8 +202,8 @@ func TestReconnectTakesNoTimeAfterAStableSession(t *testing.T) {
 			began := time.Now()
 			c.cut(0, 1)
 			c.WaitConnected()
-			if d := time.Since(began); d > 0 {
-				t.Errorf("a stable connection that broke was back after %v, want at once", d)
+			if d := time.Since(began); d > 20*time.Millisecond {
+				t.Errorf("a stable connection that broke was back after %v, want at once: within 20ms for the one peer", d)
 			}
 		}
 		before, began := count(), time.Now()
@@ -232,8 +232,8 @@ func TestConnectTimeout(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		n := len(watched[0].seen()) + len(watched[1].seen())
-		if n < 12 || n > 30 {
-			t.Errorf("%d attempts of 2s in a minute, want about 17", n)
+		if n < 24 || n > 60 {
+			t.Errorf("%d attempts of 2s in a minute, want about 17 of each node", n)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -263,7 +263,7 @@ func TestDiallerRefusesPlaintext(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Manager = m
-	refusedWith(t, d, acceptor, "proves nothing", "use mutual TLS or set Config.AllowInsecure")
+	refusedWith(t, d, acceptor, "proves nothing", "use mutual TLS, or set Config.AllowInsecure")
 	learns(t, a, "inbound connection refused", "proves nothing")
 }
 

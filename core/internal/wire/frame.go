@@ -31,6 +31,7 @@ const (
 	TypePing    Type = 0x04
 	TypePong    Type = 0x05
 	TypeGoaway  Type = 0x06
+	TypeProof   Type = 0x08
 
 	TypeRequest  Type = 0x10
 	TypeResponse Type = 0x11
@@ -63,6 +64,8 @@ func (t Type) String() string {
 		return "PONG"
 	case TypeGoaway:
 		return "GOAWAY"
+	case TypeProof:
+		return "PROOF"
 	case TypeRequest:
 		return "REQUEST"
 	case TypeResponse:
@@ -110,7 +113,7 @@ func allowedFlags(t Type) Flags {
 func carriesPayload(t Type) bool { return t == TypeRequest || t == TypeResponse }
 
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
-func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeGoaway }
+func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeGoaway || t == TypeProof }
 
 // CallID names a call or stream within a session (W11): generation<<32 |
 // slot<<1 | side. Side 0 is the dialler's. The zero id belongs to no call.

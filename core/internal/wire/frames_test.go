@@ -46,6 +46,8 @@ func body(f *Frame) (any, error) {
 		return ParseInit(f)
 	case TypeHello:
 		return ParseHello(f)
+	case TypeProof:
+		return ParseProof(f)
 	case TypePing, TypePong:
 		return ParsePing(f)
 	case TypeRequest:
@@ -102,6 +104,8 @@ func reappend(f *Frame, v any) (b []byte, canonical bool) {
 		return AppendInit(nil, &v), len(f.Body) == initSize
 	case Hello:
 		return AppendHello(nil, &v), false
+	case []byte:
+		return AppendProof(nil, v), true
 	}
 	if f.Type == TypeFragment {
 		return AppendFragment(nil, f.ID, f.Body), true
@@ -125,11 +129,11 @@ func describe(f *Frame) (string, error) {
 	case Status:
 		s += fmt.Sprintf(" code=%d message=%q detail=%s", v.Code, v.Message, quote(v.Detail))
 	case Init:
-		s += fmt.Sprintf(" versions=%d..%d nonce=%x", v.MinVersion, v.MaxVersion, v.Nonce)
+		s += fmt.Sprintf(" versions=%d..%d link=%#x nonce=%x", v.MinVersion, v.MaxVersion, v.Link, v.Nonce)
 	case Hello:
-		s += fmt.Sprintf(" feat=%#x cluster=%q from=%q to=%q inst=%x maxframe=%d maxmsg=%d maxcalls=%d win=%d linkwin=%d alive=%d codecs=%q catalogue=%x proof=%x",
+		s += fmt.Sprintf(" feat=%#x cluster=%q from=%q to=%q inst=%x maxframe=%d maxmsg=%d maxcalls=%d win=%d linkwin=%d alive=%d codecs=%q catalogue=%x",
 			uint64(v.Features), v.Cluster, v.From, v.To, v.Instance, v.MaxFrame, v.MaxMsg, v.MaxCalls,
-			v.Window, v.LinkWin, v.KeepAlive, v.Codecs, v.Catalogue, v.Proof)
+			v.Window, v.LinkWin, v.KeepAlive, v.Codecs, v.Catalogue)
 	case uint64:
 		s += fmt.Sprintf(" value=%#x", v)
 	default:

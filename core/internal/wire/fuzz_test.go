@@ -196,6 +196,15 @@ func FuzzInit(f *testing.F) {
 	})
 }
 
+// FuzzProof: W58 a proof is at most as long as is allowed.
+func FuzzProof(f *testing.F) {
+	fuzzBody(f, []Type{TypeProof}, func(t *testing.T, fr *Frame, v any) {
+		if p := v.([]byte); len(p) > MaxProof || !bytes.Equal(p, fr.Body) {
+			t.Fatalf("proof of %d bytes in a body of %d", len(p), len(fr.Body))
+		}
+	})
+}
+
 // FuzzHello: W52 the body is the map alone; its checksum is made here, or no
 // input would get past it.
 func FuzzHello(f *testing.F) {
@@ -218,7 +227,7 @@ func FuzzHello(f *testing.F) {
 			return
 		}
 		if h.From == "" || h.To == "" || max(len(h.From), len(h.To), len(h.Cluster)) > MaxName ||
-			len(h.Proof) > maxProof || len(h.Codecs) > maxCompressors || h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 {
+			len(h.Codecs) > maxCompressors || h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 {
 			t.Fatalf("HELLO %+v", h)
 		}
 		checkReappend(t, &fr, h)

@@ -199,6 +199,6 @@ func TestGoldenComplete(t *testing.T) {
 }
 
 var knownTypes = []Type{
-	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway,
+	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeProof,
 	TypeRequest, TypeResponse, TypeError, TypeRefused, TypeFragment, TypeReset,
 }

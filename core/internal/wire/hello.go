@@ -22,10 +22,11 @@ const (
 	MaxHandshakeFrame = 16 << 10
 	// MaxName bounds the names of nodes and clusters.
 	MaxName = 255
+	// MaxProof bounds the body of a PROOF.
+	MaxProof = 8 << 10
 	// MinMaxFrame is the least that a HELLO may announce as MaxFrame, so that
 	// every frame that cannot be cut has room (W59).
 	MinMaxFrame    = 64 << 10
-	maxProof       = 8 << 10
 	maxCompressors = 16
 	maxCompressor  = 32
 	maxHelloFields = 64
@@ -39,19 +40,30 @@ var magic = [4]byte{'G', 'M', 'U', 'X'}
 //	0  "GMUX"
 //	4  uint8  lowest version
 //	5  uint8  highest version
-//	6  nonce, 32 random bytes
+//	6  uint8  what the sender says of its end of the link
+//	7  nonce, 32 random bytes
 type Init struct {
 	MinVersion, MaxVersion uint8
+	Link                   LinkFlags
 	Nonce                  [NonceSize]byte
 }
 
-const initSize = 6 + NonceSize
+// LinkFlags say what a node knows of its end of the link. Unknown bits are
+// ignored.
+type LinkFlags uint8
+
+const (
+	LinkTLS   LinkFlags = 1 << 0 // this end of the link speaks TLS
+	LinkProxy LinkFlags = 1 << 1 // the sender allows that a proxy ends TLS in between
+)
+
+const initSize = 7 + NonceSize
 
 // AppendInit appends an INIT.
 func AppendInit(dst []byte, i *Init) []byte {
 	dst = appendHeader(dst, TypeInit, 0, 0, initSize)
 	dst = append(dst, magic[:]...)
-	dst = append(dst, i.MinVersion, i.MaxVersion)
+	dst = append(dst, i.MinVersion, i.MaxVersion, byte(i.Link))
 	return append(dst, i.Nonce[:]...)
 }
 
@@ -60,11 +72,11 @@ func ParseInit(f *Frame) (i Init, err error) {
 	if f.Type != TypeInit || len(f.Body) < initSize || [4]byte(f.Body) != magic {
 		return i, malformed("%v instead of INIT: the other side does not speak gridmux", f.Type)
 	}
-	i.MinVersion, i.MaxVersion = f.Body[4], f.Body[5]
+	i.MinVersion, i.MaxVersion, i.Link = f.Body[4], f.Body[5], LinkFlags(f.Body[6])
 	if i.MinVersion > i.MaxVersion {
 		return i, malformed("INIT with versions %d to %d", i.MinVersion, i.MaxVersion)
 	}
-	copy(i.Nonce[:], f.Body[6:])
+	copy(i.Nonce[:], f.Body[7:])
 	return i, nil
 }
 
@@ -91,14 +103,13 @@ type Hello struct {
 	KeepAlive uint32 // milliseconds between its pings on an idle link
 	Codecs    []string
 	Catalogue [DigestSize]byte // digest of its handler catalogue
-	Proof     []byte
 }
 
 // AppendHello appends a HELLO.
 func AppendHello(dst []byte, h *Hello) []byte {
 	start := len(dst)
 	dst = appendHeader(dst, TypeHello, 0, 0, 0)
-	dst = msgp.AppendMapHeader(dst, 14)
+	dst = msgp.AppendMapHeader(dst, 13)
 	dst = msgp.AppendUint64(msgp.AppendString(dst, "feat"), uint64(h.Features))
 	dst = msgp.AppendString(msgp.AppendString(dst, "cluster"), h.Cluster)
 	dst = msgp.AppendString(msgp.AppendString(dst, "from"), h.From)
@@ -115,7 +126,6 @@ func AppendHello(dst []byte, h *Hello) []byte {
 		dst = msgp.AppendString(dst, c)
 	}
 	dst = msgp.AppendBytes(msgp.AppendString(dst, "catalogue"), h.Catalogue[:])
-	dst = msgp.AppendBytes(msgp.AppendString(dst, "proof"), h.Proof)
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start+HeaderSize:], castagnoli))
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-HeaderSize))
 	return dst
@@ -196,15 +206,24 @@ func (h *Hello) parseField(key string, b []byte) (rest []byte, err error) {
 		h.Codecs, rest, err = readStrings(b, maxCompressors, maxCompressor)
 	case "catalogue":
 		rest, err = readExact(b, h.Catalogue[:])
-	case "proof":
-		var v []byte
-		if v, rest, err = readBytesZC(b, maxProof); err == nil {
-			h.Proof = append([]byte(nil), v...)
-		}
 	default:
 		return skipScalar(b)
 	}
 	return rest, err
+}
+
+// AppendProof appends a PROOF (W58) of at most [MaxProof] bytes.
+func AppendProof(dst, proof []byte) []byte {
+	dst = appendHeader(dst, TypeProof, 0, 0, len(proof))
+	return append(dst, proof...)
+}
+
+// ParseProof returns the body of a PROOF, a slice of the frame's.
+func ParseProof(f *Frame) ([]byte, error) {
+	if f.Type != TypeProof || len(f.Body) > MaxProof {
+		return nil, malformed("%v of %d bytes instead of PROOF of at most %d", f.Type, len(f.Body), MaxProof)
+	}
+	return f.Body, nil
 }
 
 // fits refuses a string or byte string whose length, written with 32 bits, is

@@ -34,6 +34,19 @@ func TestMalformedInit(t *testing.T) {
 	}
 }
 
+func TestMalformedProof(t *testing.T) {
+	proof := func(n int) []byte { return raw(TypeProof, 0, 0, 0, 0, make([]byte, n)) }
+	runChecks(t, []check{
+		{"W58", "empty", proof(0), ""},
+		{"W50", "proof of 8192 bytes", proof(MaxProof), ""},
+		{"W50", "proof of 8193 bytes", proof(MaxProof + 1), "PROOF of 8193 bytes"},
+		{"W16", "PROOF with an id", raw(TypeProof, 0, 0, 0, 2), "PROOF with call id"},
+	})
+	if _, err := ParseProof(&Frame{Type: TypeHello}); err == nil {
+		t.Error("W58: ParseProof takes a HELLO")
+	}
+}
+
 func TestMalformedHello(t *testing.T) {
 	good := helloWith(nil)
 	set := func(key string, v any) []byte { return helloWith(map[string]any{key: v}) }
@@ -97,9 +110,6 @@ func TestMalformedHello(t *testing.T) {
 		{"W52", "16 compressors announced, none there", helloFrame([]byte{0x81, 0xa6, 'c', 'o', 'd', 'e', 'c', 's', 0xdc, 0, 16}), "codecs"},
 		{"W52", "compressors that are no array", set("codecs", "zstd"), "codecs"},
 		{"W52", "compressor that is no string", set("codecs", []any{1}), "codecs"},
-		{"W50", "proof of 8192 bytes", set("proof", make([]byte, maxProof)), ""},
-		{"W50", "proof of 8193 bytes", set("proof", make([]byte, maxProof+1)), "8193 bytes, 8192 allowed"},
-		{"W52", "proof that is a string", set("proof", ""), "proof"},
 		{"W59", "smallest maxframe", set("maxframe", uint64(65536)), ""},
 		{"W59", "maxframe too small", set("maxframe", uint64(65535)), "frames of 65535 bytes"},
 		{"W59", "maxframe 0", set("maxframe", uint64(0)), "frames of 0 bytes"},
@@ -183,7 +193,7 @@ func unknownFields() (checks []check) {
 // TestHelloLengths32: W52 a length of 32 bits that is more than is there is
 // refused for every known field, also where int has 32 bits.
 func TestHelloLengths32(t *testing.T) {
-	for _, key := range []string{"cluster", "from", "to", "inst", "codecs", "catalogue", "proof"} {
+	for _, key := range []string{"cluster", "from", "to", "inst", "codecs", "catalogue"} {
 		for _, lead := range []byte{0xdb, 0xc6} {
 			for _, n := range []uint32{1 << 12, 1<<31 - 1, 1 << 31, 1<<32 - 6, 1<<32 - 5, 1<<32 - 1} {
 				v := prefixed(lead, n)

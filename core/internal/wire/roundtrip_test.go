@@ -203,9 +203,6 @@ func TestRoundTripControl(t *testing.T) {
 			if len(h.Codecs) == 0 {
 				h.Codecs = nil
 			}
-			if len(h.Proof) == 0 {
-				h.Proof = nil
-			}
 			f, got := one(t, func(dst []byte) []byte { return AppendHello(dst, &h) })
 			return f.Type == TypeHello && f.ID == 0 && reflect.DeepEqual(got, h)
 		})
@@ -223,12 +220,15 @@ func TestHandshakeSizes(t *testing.T) {
 	if _, v := one(t, func(dst []byte) []byte { return append(dst, b...) }); !reflect.DeepEqual(v, *h) {
 		t.Errorf("largest HELLO became %+v", v)
 	}
+	if b := AppendProof(nil, make([]byte, MaxProof)); len(b) > MaxHandshakeFrame {
+		t.Errorf("W50: largest PROOF has %d bytes, %d allowed", len(b), MaxHandshakeFrame)
+	}
 	if b := AppendStatus(nil, TypeReject, 0, Status{Message: strings.Repeat("m", MaxStatusMessage)}); len(b) > MaxHandshakeFrame {
 		t.Errorf("W50: largest REJECT has %d bytes, %d allowed", len(b), MaxHandshakeFrame)
 	}
 	for name, v := range map[string][2]int{
 		"nonce": {NonceSize, 32}, "instance id": {InstanceSize, 16}, "digest": {DigestSize, 32},
-		"name": {MaxName, 255}, "proof": {maxProof, 8192}, "frame": {MaxHandshakeFrame, 16 << 10},
+		"name": {MaxName, 255}, "proof": {MaxProof, 8192}, "frame": {MaxHandshakeFrame, 16 << 10},
 	} {
 		if v[0] != v[1] {
 			t.Errorf("W50: %s of %d bytes, want %d", name, v[0], v[1])

@@ -102,7 +102,7 @@ func controlVectors() []vector {
 }
 
 func handshakeVectors() []vector {
-	init := Init{MinVersion: 1, MaxVersion: Version}
+	init := Init{MinVersion: 1, MaxVersion: Version, Link: LinkTLS | LinkProxy}
 	for i := range init.Nonce {
 		init.Nonce[i] = byte(i)
 	}
@@ -112,6 +112,8 @@ func handshakeVectors() []vector {
 		{"INIT, longer than known", longer},
 		{"HELLO", AppendHello(nil, goldenHello())},
 		{"HELLO, required fields and an unknown one", helloWith(map[string]any{"later": true})},
+		{"PROOF", AppendProof(nil, []byte("proof of identity"))},
+		{"PROOF, empty", AppendProof(nil, nil)},
 	}
 }
 
@@ -140,7 +142,7 @@ func largestHello() *Hello {
 	h := &Hello{
 		Features: 1<<64 - 1, Cluster: name, From: name, To: name,
 		MaxFrame: 1<<32 - 1, MaxMsg: 1<<63 - 1, MaxCalls: 1<<32 - 1,
-		Window: 1<<64 - 1, LinkWin: 1<<64 - 1, KeepAlive: 1<<32 - 1, Proof: bytes.Repeat([]byte{0xff}, maxProof),
+		Window: 1<<64 - 1, LinkWin: 1<<64 - 1, KeepAlive: 1<<32 - 1,
 	}
 	for range maxCompressors {
 		h.Codecs = append(h.Codecs, strings.Repeat("c", maxCompressor))

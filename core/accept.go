@@ -1,0 +1,142 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+	"github.com/gridmux/gridmux/transport"
+)
+
+// acceptLoop takes inbound connections until the listener is closed.
+func (m *Manager) acceptLoop(ln transport.Listener) {
+	for {
+		tc, err := ln.Accept(m.ctx)
+		if err != nil {
+			if m.ctx.Err() == nil && !m.draining.Load() {
+				m.cfg.Logger.Error("gridmux: the listener failed; peers cannot connect any more",
+					"local", m.cfg.Local.Name, "addr", ln.Addr().String(), "error", err)
+			}
+			return
+		}
+		stranger := m.strangers.enter(tc)
+		if !m.spawn(func() { m.acceptOne(tc, stranger) }) {
+			m.strangers.leave(stranger)
+			_ = tc.CloseWithError(uint32(wire.CodeRejected), "")
+		}
+	}
+}
+
+// acceptOne greets one inbound connection and attaches it.
+func (m *Manager) acceptOne(tc transport.Conn, s *stranger) {
+	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.ConnectTimeout)
+	defer cancel()
+	c, a, err := m.welcome(ctx, tc, func() { m.strangers.leave(s) })
+	m.strangers.leave(s)
+	if err == nil {
+		err = c.attach(newSession(m, c, tc, a))
+		c.yieldTurn()
+	}
+	if err != nil && !errors.Is(err, errNotNeeded) && !m.draining.Load() && m.ctx.Err() == nil {
+		m.logRefusal(tc, err)
+	}
+}
+
+// maxStrangers bounds the inbound connections that have not proved who they
+// are. The slots are never full for a newcomer: it takes the place of the oldest
+// one from where most of them come. So whoever holds connections open without a
+// word keeps nobody out.
+const maxStrangers = 256
+
+// strangers are the inbound connections of which nothing is known yet.
+type strangers struct {
+	mu  sync.Mutex
+	all []*stranger // oldest first
+}
+
+type stranger struct {
+	tc   transport.Conn
+	host string
+	gone bool
+}
+
+func (s *strangers) enter(tc transport.Conn) *stranger {
+	newcomer := &stranger{tc: tc, host: hostOf(tc.Info().RemoteAddr)}
+	s.mu.Lock()
+	var victim *stranger
+	if len(s.all) >= maxStrangers {
+		victim = s.oldestOfMost()
+		s.remove(victim)
+	}
+	s.all = append(s.all, newcomer)
+	s.mu.Unlock()
+	if victim != nil {
+		// A stranger learns no reason (W57). What the link takes may be nothing,
+		// so nobody waits for it.
+		go victim.tc.CloseWithError(uint32(wire.CodeRejected), "")
+	}
+	return newcomer
+}
+
+// oldestOfMost returns the oldest connection of the host that has most. s.mu is
+// held.
+func (s *strangers) oldestOfMost() *stranger {
+	counts := map[string]int{}
+	most := 0
+	for _, x := range s.all {
+		counts[x.host]++
+		most = max(most, counts[x.host])
+	}
+	i := slices.IndexFunc(s.all, func(x *stranger) bool { return counts[x.host] == most })
+	return s.all[i]
+}
+
+// leave is told that a connection is none of a stranger any more, or is over.
+func (s *strangers) leave(x *stranger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(x)
+}
+
+func (s *strangers) remove(x *stranger) {
+	if x.gone {
+		return
+	}
+	x.gone = true
+	i := slices.Index(s.all, x)
+	s.all = slices.Delete(s.all, i, i+1)
+}
+
+// hostOf returns the host of an address, without the port that every connection
+// has anew.
+func hostOf(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	return host
+}
+
+// refusalInterval is how often a refused inbound connection is logged. Whoever
+// reaches the port can cause them at any rate.
+const refusalInterval = time.Minute
+
+// logRefusal writes a line about an inbound connection that came to nothing,
+// unless it did so just before.
+func (m *Manager) logRefusal(tc transport.Conn, err error) {
+	m.mu.Lock()
+	if !m.refusalLogged.IsZero() && time.Since(m.refusalLogged) < refusalInterval {
+		m.refusalsMissed++
+		m.mu.Unlock()
+		return
+	}
+	missed := m.refusalsMissed
+	m.refusalLogged, m.refusalsMissed = time.Now(), 0
+	m.mu.Unlock()
+	m.cfg.Logger.Warn("gridmux: inbound connection refused", "local", m.cfg.Local.Name,
+		"from", tc.Info().RemoteAddr.String(), "error", err, "others_since_the_last_such_line", missed)
+}

@@ -1,0 +1,152 @@
+package core
+
+import (
+	"fmt"
+	"iter"
+)
+
+// members are the local node and its peers. It is immutable; SetPeers makes
+// another one.
+type members struct {
+	local  *Connection
+	list   []*Connection // the peers, in the order in which they were given
+	byName map[string]*Connection
+	byAddr map[string]*Connection
+}
+
+func newMembers(local *Connection, peers []*Connection) *members {
+	s := &members{local: local, list: peers, byName: map[string]*Connection{}, byAddr: map[string]*Connection{}}
+	s.index(local)
+	for _, c := range peers {
+		s.index(c)
+	}
+	return s
+}
+
+func (s *members) index(c *Connection) {
+	s.byName[c.name] = c
+	if addr := c.address(); addr != "" {
+		s.byAddr[addr] = c
+	}
+}
+
+// find returns the connection to a node by its name, or else by its address.
+func (s *members) find(host string) *Connection {
+	if c := s.byName[host]; c != nil {
+		return c
+	}
+	return s.byAddr[host]
+}
+
+// Connection returns the connection to a node by its name, or else by its
+// address. It is never nil: the local node has a loopback with the same
+// semantics, and the calls of an unknown one fail with [ErrUnknownPeer] until
+// [Manager.SetPeers] has added it.
+func (m *Manager) Connection(host string) *Connection {
+	if m.made() {
+		if c := m.members.Load().find(host); c != nil {
+			return c
+		}
+	}
+	return &Connection{m: m, name: host, unknown: true}
+}
+
+// resolve returns what a handle stands for now: itself, or the connection to a
+// node of that name, or address, that was added after the handle was made or
+// after its own node was removed.
+func (c *Connection) resolve() *Connection {
+	if c == nil || !c.m.made() {
+		return c
+	}
+	if !c.unknown {
+		c.mu.Lock()
+		removed := c.removed
+		c.mu.Unlock()
+		if !removed {
+			return c
+		}
+	}
+	if now := c.m.members.Load().find(c.name); now != nil {
+		return now
+	}
+	return c
+}
+
+// Connections iterates over the connections to all peers, the local node not
+// among them, as they are when it begins.
+func (m *Manager) Connections() iter.Seq[*Connection] {
+	return func(yield func(*Connection) bool) {
+		if !m.made() {
+			return
+		}
+		for _, c := range m.members.Load().list {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// SetPeers replaces the peers of the node, in the form of Config.Peers. It can
+// be called at any time, under traffic too, and does not wait:
+//
+//   - A node that is new is dialled.
+//   - One that is left out is drained: it is told, calls in progress finish in
+//     both directions, new ones fail with [ErrUnknownPeer], and the connection
+//     ends when the last call has. Its attempts to connect are refused.
+//   - One whose address has changed is dialled at the new address. Calls in
+//     progress finish on the old connection, new ones wait or fail until there
+//     is the new one.
+//
+// Name is the identity. A [Connection] of a node that was left out works again
+// when the node is added again. If anything is wrong with peers, SetPeers
+// returns an error and changes nothing.
+func (m *Manager) SetPeers(peers []Node) error {
+	if !m.made() {
+		return peersError(fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
+	}
+	checked, err := remotePeers(&m.cfg.Local, peers, "peers")
+	if err != nil {
+		return peersError(err)
+	}
+	m.peersMu.Lock()
+	defer m.peersMu.Unlock()
+	switch {
+	case m.ctx.Err() != nil:
+		return peersError(ErrClosed)
+	case m.draining.Load():
+		return peersError(errDrainingHere)
+	}
+	old := m.members.Load()
+	left := make(map[string]*Connection, len(old.list))
+	for _, c := range old.list {
+		left[c.name] = c
+	}
+	var list, added []*Connection
+	for _, n := range checked {
+		c := left[n.Name]
+		delete(left, n.Name)
+		switch {
+		case c == nil:
+			c = newConnection(m, n)
+			added = append(added, c)
+		case c.address() != n.Addr:
+			c.move(n.Addr)
+		}
+		list = append(list, c)
+	}
+	m.members.Store(newMembers(m.local, list))
+	for _, c := range old.list {
+		if left[c.name] != nil {
+			c.remove()
+		}
+	}
+	if m.local.State() == StateConnected {
+		for _, c := range added {
+			c.begin()
+		}
+	}
+	return nil
+}
+
+func peersError(err error) error { return fmt.Errorf("gridmux: SetPeers: %w", err) }

@@ -1,0 +1,249 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// How one session of a peer follows on another (W63 to W65). At most one is the
+// current one and takes new calls. Others that are left finish what they have:
+// those that one side has said GOAWAY on.
+//
+// A newcomer never takes the place of a session that lives. Whoever is to decide
+// about one takes the turn of the Connection first, so that there is one such
+// decision at a time. The node with the smaller name holds the turn also while a
+// connection that it dialled itself is being greeted: of two that both dial at
+// once that one's connection lives.
+
+const (
+	// maxNewcomers bounds the inbound connections of one peer, which has proved
+	// who it is, that wait for the turn.
+	maxNewcomers = 8
+	// maxFinishing bounds the older sessions of a peer that finish what they
+	// have. The oldest is ended for one more.
+	maxFinishing = 4
+)
+
+func (c *Connection) takeTurn(ctx context.Context) error {
+	select {
+	case c.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *Connection) yieldTurn() { <-c.turn }
+
+// takeTurnToDial is called when a dialled connection is about to say HELLO. It
+// fails if there is a session by now, and reports whether it took the turn.
+func (c *Connection) takeTurnToDial(ctx context.Context) (held bool, err error) {
+	if c.decides {
+		if err := c.takeTurn(ctx); err != nil {
+			return false, err
+		}
+		held = true
+	}
+	if c.State() != StateConnecting {
+		return held, errNotNeeded
+	}
+	return held, nil
+}
+
+// admit decides about an inbound connection of the peer: nil, and the turn is
+// held, if it may become the current one.
+func (c *Connection) admit(ctx context.Context, instance [wire.InstanceSize]byte) error {
+	defer c.newcomers.Add(-1)
+	if n := c.newcomers.Add(1); n > maxNewcomers {
+		return reject(wire.CodeDuplicate, "%d other connections of node %q are waiting to be taken", n-1, c.name)
+	}
+	if err := c.takeTurn(ctx); err != nil {
+		return err
+	}
+	err := c.contest(ctx, instance)
+	if err != nil {
+		c.yieldTurn()
+	}
+	return err
+}
+
+// contest holds a newcomer against the current session, if there is one: an
+// answer to a ping refuses the newcomer, silence ends the old.
+func (c *Connection) contest(ctx context.Context, instance [wire.InstanceSize]byte) error {
+	for {
+		if c.m.draining.Load() {
+			return reject(wire.CodeShutdown, "node %q is shutting down", c.m.cfg.Local.Name)
+		}
+		s := c.current.Load()
+		switch {
+		case s == nil:
+			return nil
+		case !s.lives(ctx):
+			s.end(fmt.Errorf("%w while a new connection of the same peer came in", errUnanswered), wire.CodeTimeout)
+			continue
+		case s.instance == instance:
+			return errNotNeeded
+		default:
+			return reject(wire.CodeDuplicate,
+				"node %q is connected already and alive: another process has the same name; give each its own", c.name)
+		}
+	}
+}
+
+// probeTimeout is how long the ping of an old session is waited for. The
+// handshake of the newcomer waits with it.
+func (m *Manager) probeTimeout() time.Duration {
+	return min(m.cfg.KeepAliveTimeout, m.cfg.ConnectTimeout/2)
+}
+
+// lives reports whether the peer answers a ping, or at least sends something. It
+// reports true if ctx ends first.
+func (s *session) lives(ctx context.Context) bool {
+	timer := time.NewTimer(s.m.probeTimeout())
+	defer timer.Stop()
+	reads := s.alive.reads.Load()
+	select {
+	case <-s.ping():
+		return true
+	case <-s.done:
+		return false
+	case <-ctx.Done():
+		return true
+	case <-timer.C:
+		return s.alive.reads.Load() != reads
+	}
+}
+
+// errOutrun is the end of a connection that is not wanted any more when its
+// handshake is over.
+var errOutrun = errors.New("things had changed when the handshake was over")
+
+// attach makes s the current session and starts it. It fails if the node was
+// closed, the peer removed or moved, or the link lost meanwhile.
+func (c *Connection) attach(s *session) error {
+	if !c.m.addSession(s) {
+		_ = s.tc.CloseWithError(uint32(wire.CodeShutdown), errManagerDone.Error())
+		return ErrClosed
+	}
+	c.mu.Lock()
+	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr {
+		// The node was closed, the peer removed or moved, or the link lost. The
+		// session must not become current; its reader sees that it is over.
+		c.mu.Unlock()
+		s.end(errOutrun, wire.CodeShutdown)
+		s.start()
+		return errOutrun
+	}
+	old := c.current.Swap(s)
+	c.attempts, c.lastErr, c.hadSession = 0, nil, true
+	if s.side == 1 && time.Since(c.since) >= stableAfter {
+		// After an outage the peer has reached us, so we can probably reach it.
+		// After less, both may be hurrying to and fro over a flapping link.
+		c.backoff = 0
+	}
+	c.setStateLocked(StateConnected, nil)
+	c.mu.Unlock()
+	c.wakeDialer()
+	s.start()
+	if old != nil {
+		old.end(errSuperseded, wire.CodeSuperseded)
+	}
+	if c.m.draining.Load() {
+		s.sayGoaway(shutdownStatus)
+	}
+	return nil
+}
+
+// sessionEnded is told by s that it is over.
+func (c *Connection) sessionEnded(s *session, err error) {
+	c.mu.Lock()
+	if !c.current.CompareAndSwap(s, nil) {
+		if i := slices.Index(c.finishing, s); i >= 0 {
+			c.finishing = slices.Delete(c.finishing, i, i+1)
+		}
+		c.mu.Unlock()
+		return
+	}
+	if c != c.m.local {
+		c.lostLocked(s, err)
+	}
+	c.mu.Unlock()
+	c.connect()
+}
+
+// lostLocked is the change of state when the current session has gone. c.mu is
+// held.
+func (c *Connection) lostLocked(s *session, err error) {
+	c.lastErr = err
+	if time.Since(s.born) >= stableAfter {
+		c.backoff = 0
+	}
+	c.setStateLocked(StateConnecting, err)
+}
+
+// retire makes s, on which one side has said GOAWAY, one that only finishes what
+// it has.
+func (c *Connection) retire(s *session, err error) {
+	c.mu.Lock()
+	if !c.current.CompareAndSwap(s, nil) {
+		c.mu.Unlock()
+		return
+	}
+	c.finishing = append(c.finishing, s)
+	var oldest *session
+	if len(c.finishing) > maxFinishing {
+		oldest = c.finishing[0]
+	}
+	c.lostLocked(s, err)
+	c.mu.Unlock()
+	if oldest != nil {
+		oldest.end(errSuperseded, wire.CodeSuperseded)
+	}
+	c.connect()
+}
+
+// remove ends the Connection of a peer that is no member any more. Its session
+// finishes what it has.
+func (c *Connection) remove() {
+	c.leaveSession("the node is not among the peers any more")
+	c.mu.Lock()
+	c.removed = true
+	c.setStateLocked(StateClosed, nil)
+	cancel := c.cancelDial
+	c.mu.Unlock()
+	c.wakeDialer()
+	if cancel != nil {
+		cancel()
+	}
+}
+
+// move makes addr the address of the peer: from now on calls go to who answers
+// there, and the session with the old address finishes what it has.
+func (c *Connection) move(addr string) {
+	c.mu.Lock()
+	c.addr, c.moved, c.backoff = addr, true, 0
+	cancel := c.cancelDial
+	c.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	c.leaveSession("the node is to be reached at another address")
+	c.wakeDialer()
+}
+
+// leaveSession says GOAWAY on the current session, if there is one. It ends by
+// itself when its calls have.
+func (c *Connection) leaveSession(why string) {
+	s := c.current.Load()
+	if s == nil {
+		return
+	}
+	s.leaving.Store(true)
+	s.sayGoaway(wire.Status{Code: wire.CodeShutdown, Message: why})
+	c.retire(s, fmt.Errorf("%w: %s", ErrDraining, why))
+}
