@@ -55,20 +55,25 @@ func (c *callSpec) String() string {
 // call is a call in progress or done, as the simulation sees it. Apart from
 // what is set at the beginning it is guarded by world.mu.
 type call struct {
-	spec     *callSpec
-	from     *incarnation
-	number   int
-	nested   bool
-	issued   time.Duration
-	deadline time.Duration // by time-out or context; 0: none
-	cancel   time.Duration // when its context is cancelled; 0: never
+	spec   *callSpec
+	from   *incarnation
+	target *incarnation // that ran when it was issued; nil: none
+	number int
+	nested bool
+	// wellAtFirst: the two nodes and their link were well when it was issued.
+	wellAtFirst bool
+	issued      time.Duration
+	deadline    time.Duration // by time-out or context; 0: none
+	cancel      time.Duration // when its context is cancelled; 0: never
 
 	returned    time.Duration // 0: not yet
 	err         error
-	server      *incarnation  // that runs or ran the handler
-	started     time.Duration // 0: not yet
-	ended       time.Duration // 0: not yet
-	ctxDeadline time.Duration // of the handler; 0: none
+	server      *incarnation    // that runs or ran the handler
+	serving     context.Context //nolint:containedctx // What the handler was given.
+	untold      bool            // a violation about draining was entered
+	started     time.Duration   // 0: not yet
+	ended       time.Duration   // 0: not yet
+	ctxDeadline time.Duration   // of the handler; 0: none
 }
 
 func (c *call) String() string {
@@ -121,9 +126,12 @@ func (w *world) perform(ctx context.Context, in *incarnation, spec *callSpec, ne
 	w.mu.Lock()
 	w.calls[booked] = c
 	c.number = len(w.calls)
+	c.target = w.nodes[spec.to].run
+	from, to := c.ends()
+	c.wellAtFirst = w.settledSince(from, to, c.issued)
 	w.open = append(w.open, c)
 	w.mu.Unlock()
-	resp, err := in.m.Connection(w.all[spec.to].Name).Request(ctx, spec.handler, booked.Payload(), opts...)
+	resp, err := in.m.Connection(nameOf(spec.to)).Request(ctx, spec.handler, booked.Payload(), opts...)
 	booked.Return(resp, err)
 	w.returned(c, err)
 }
@@ -154,6 +162,7 @@ func (w *world) returned(c *call, err error) {
 		w.trace.note("call %d: %v", c.number, err)
 	}
 	w.checkReturn(c)
+	w.checkLoss(c)
 }
 
 // verdict is what a call's error amounts to.
@@ -194,7 +203,7 @@ func (w *world) begun(ctx context.Context, in *incarnation, req []byte, limited 
 	w.mu.Lock()
 	c := w.calls[w.ledger.CallOf(req)]
 	if c != nil {
-		c.server, c.started = in, w.now()
+		c.server, c.started, c.serving = in, w.now(), ctx
 		if d, ok := ctx.Deadline(); ok {
 			c.ctxDeadline = d.Sub(w.start)
 		}

@@ -127,6 +127,70 @@ func (w *world) isStuck(c *call, now time.Duration) bool {
 	return from == to || now-w.pairs[keyOf(from, to)].progress > w.patience()
 }
 
+// checkLoss holds that between two nodes that are well no call is lost, whoever
+// else does what (I11, F10).
+func (w *world) checkLoss(c *call) {
+	if c.err == nil || !c.wellAtFirst || !lossy(c.err) {
+		return
+	}
+	from, to := c.ends()
+	w.mu.Lock()
+	settled := w.settledSince(from, to, c.issued) && !c.from.dying.Load()
+	if !settled && core.OutcomeOf(c.err) == core.OutcomeMaybeRun && w.linksWellSince(from, to, c.issued) {
+		w.lost = append(w.lost, c)
+	}
+	w.mu.Unlock()
+	if settled {
+		w.violate("I11", "%v: it failed although both nodes and their link are well: %v", c, c.err)
+	}
+}
+
+// checkLost looks at the calls that were lost although their links were well:
+// none may be lost because a node was shut down, or struck off a list (F19). It
+// is called at the end, when it is known how nodes came to theirs.
+func (w *world) checkLost() {
+	for _, c := range w.lost {
+		if c.from.gentle() && c.target.gentle() {
+			w.violate("F19", "%v: it was lost at %v by a node that finishes its calls: %v", c, c.returned, c.err)
+		}
+	}
+}
+
+// gentle reports whether an incarnation gave up no call.
+func (in *incarnation) gentle() bool { return in != nil && (!in.dying.Load() || in.drained.Load()) }
+
+// checkDraining holds that handlers of a node that shuts down are told, if
+// somebody still waits for them.
+func (w *world) checkDraining() {
+	w.mu.Lock()
+	var untold []*call
+	for _, c := range w.open {
+		if c.started == 0 || c.ended != 0 || !c.server.draining.Load() || c.serving.Err() != nil || c.untold {
+			continue
+		}
+		select {
+		case <-core.Draining(c.serving):
+		default:
+			c.untold = true
+			untold = append(untold, c)
+		}
+	}
+	w.mu.Unlock()
+	for _, c := range untold {
+		w.violate("F19", "%v: its handler is not told that %s shuts down", c, c.server.name)
+	}
+}
+
+// lossy reports whether an error is about the connection.
+func lossy(err error) bool {
+	for _, target := range []error{core.ErrDisconnected, core.ErrDraining, core.ErrClosed, core.ErrUnknownPeer, core.ErrNotStarted} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
 // ends returns the two nodes of a call, or -1 if one is no ordinary node.
 func (c *call) ends() (from, to int) {
 	if c.from.node == nil || c.spec.to >= c.from.w.p.nodes {

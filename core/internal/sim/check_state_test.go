@@ -19,6 +19,9 @@ func (in *incarnation) stateChanged(change core.StateChange) {
 	last := in.states[change.Peer]
 	in.states[change.Peer] = change.To
 	in.mu.Unlock()
+	if last == core.StateClosed && change.From == core.StateIdle {
+		last = core.StateIdle // it was removed and is a peer again
+	}
 	if change.From != last || change.From == change.To {
 		w.violate("I13", "%s was told that %s went from %v to %v, after it was %v", in.name, change.Peer, change.From, change.To, last)
 	}
@@ -46,7 +49,7 @@ func (w *world) checkStates() {
 			continue
 		}
 		for _, peer := range w.all {
-			if peer.Name == n.name {
+			if peer.Name == n.name || n.removed[peer.Name] {
 				continue
 			}
 			state := in.m.Connection(peer.Name).State()

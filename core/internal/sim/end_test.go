@@ -15,6 +15,7 @@ func (w *world) finish() {
 	w.heal()
 	w.checkHealed()
 	w.windUp()
+	w.checkLost()
 	w.takeDown()
 	if err := w.ledger.Check(); err != nil {
 		for line := range strings.Lines(err.Error()) {
@@ -27,7 +28,7 @@ func (w *world) finish() {
 func (w *world) heal() {
 	w.trace.add("faults end")
 	w.endFaults()
-	for w.stops() > 0 {
+	for w.inBackground() > 0 {
 		time.Sleep(100 * time.Millisecond)
 		w.settle()
 	}
@@ -39,8 +40,8 @@ func (w *world) heal() {
 	w.sleepUntil(w.now() + w.p.healTime() + time.Millisecond)
 }
 
-// stops returns how many nodes are on their way down.
-func (w *world) stops() int {
+// inBackground returns how many nodes are on their way down, and the like.
+func (w *world) inBackground() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.busy
@@ -96,8 +97,8 @@ func (w *world) takeDown() {
 	// learn of each other.
 	time.Sleep(w.p.prompt())
 	synctest.Wait()
-	if n := w.stops(); n > 0 {
-		w.violate("I9", "%d nodes do not come to an end", n)
+	if n := w.inBackground(); n > 0 {
+		w.violate("I9", "%d ends of nodes do not come to an end", n)
 	}
 	w.mu.Lock()
 	for _, c := range w.open {
@@ -120,5 +121,6 @@ func (w *world) rest() { synctest.Wait() }
 func (w *world) check() {
 	w.checkStates()
 	w.checkOpen()
+	w.checkDraining()
 	w.checkGoroutines()
 }

@@ -24,6 +24,11 @@ var faults = []*action{
 	{name: "crash", weight: 3, plan: planAbsence, do: doCrash},
 	{name: "close", weight: 2, plan: planAbsence, do: doClose},
 	{name: "shutdown", weight: 2, plan: planAbsence, do: doShutdown},
+	{name: "close-inside", weight: 1, plan: planCloseInside, do: doCloseInside},
+	{name: "remove", weight: 2, plan: planRemove, do: doRemove},
+	{name: "move", weight: 1, plan: planMove, do: doShutdown},
+	{name: "twin", weight: 2, plan: planTwin, do: doTwin},
+	{name: "rogue", weight: 2, rare: true, plan: planRogue, do: doRogue},
 }
 
 // What follows on faults.
@@ -54,7 +59,11 @@ func (w *world) endFaults() {
 	}
 	w.net.HealAll()
 	for _, n := range w.nodes {
+		n.endTwin()
 		w.acceptDelay(n.index, 0)
+		for other := range w.nodes {
+			w.setMember(n.index, other, true)
+		}
 	}
 }
 
@@ -189,9 +198,10 @@ func doCorrupt(w *world, e *event) {
 	w.harm(e.a, e.b)
 }
 
+// doRefuseDials puts a node behind a firewall. The other one has to dial then.
 func doRefuseDials(w *world, e *event) {
 	w.net.RefuseDials(nameOf(e.a), nameOf(e.b))
-	w.harm(e.a, e.b)
+	w.changePair(e.a, e.b, func(p *pair) { p.refused[keyOf(e.a, e.b).side(e.a)] = true })
 }
 
 // planSlowAccept draws a node whose listener is slow for some time.
@@ -208,22 +218,7 @@ func doSlowAccept(w *world, e *event) { w.acceptDelay(e.a, e.d) }
 // acceptDelay sets how slow a node is to accept.
 func (w *world) acceptDelay(node int, d time.Duration) {
 	w.net.SetAcceptDelay(nameOf(node), d)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for k, p := range w.pairs {
-		if k.a != node && k.b != node {
-			continue
-		}
-		p.slowAccept[btoi(k.b == node)] = d > 0
-		p.since = w.now()
-	}
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	w.changeNode(node, func(p *pair, side int) { p.slowAccept[side] = d > 0 })
 }
 
 // planAbsence draws a node that goes down and comes back.
@@ -239,4 +234,18 @@ func doClose(w *world, e *event) { w.nodes[e.a].end("closed", (*incarnation).clo
 
 func doShutdown(w *world, e *event) {
 	w.nodes[e.a].end("shut down", func(in *incarnation) { in.shutdown(e.d) })
+}
+
+func planCloseInside(g *generator, e *event) bool {
+	planAbsence(g, e)
+	g.target(e)
+	return true
+}
+
+func doCloseInside(w *world, e *event) {
+	caller := w.nodes[e.b].run
+	if caller == nil {
+		return
+	}
+	w.nodes[e.a].end("closed inside a handler", func(in *incarnation) { in.closeInside(caller) })
 }

@@ -16,9 +16,12 @@ import (
 type node struct {
 	w     *world
 	index int
-	name  string
+	name  string       // all through
 	count int          // incarnations so far
-	run   *incarnation // nil: down
+	run   *incarnation // nil: down; others read it with world.mu held
+	twin  *incarnation // another process with the same name; nil: none
+	// removed are the peers, by name, that this node does not count as such.
+	removed map[string]bool
 	// stopping is set while the latest incarnation is on its way down; it is
 	// guarded by world.mu.
 	stopping bool
@@ -31,8 +34,10 @@ type incarnation struct {
 	name string
 	m    *core.Manager
 	port *port
-	// dying is set when it is about to be ended.
-	dying atomic.Bool
+	// dying is set when it is about to be ended, drained when it was without a
+	// call being given up.
+	dying, drained atomic.Bool
+	draining       atomic.Bool // is being shut down
 
 	mu      sync.Mutex
 	states  map[string]core.State // by peer, as OnState was told
@@ -47,6 +52,8 @@ const (
 	hAppend  core.HandlerID = "sim.append"
 	hInline  core.HandlerID = "sim.inline"
 	hLimited core.HandlerID = "sim.limited"
+	hClose   core.HandlerID = "sim.close"  // closes the node
+	hRogue   core.HandlerID = "sim.rogue"  // that only the rogue calls
 	hNobody  core.HandlerID = "sim.nobody" // that no node has
 )
 
@@ -54,19 +61,23 @@ const (
 const limitedTo = 2
 
 // newIncarnation makes a Manager that calls itself name and is reached at addr.
-func (w *world) newIncarnation(n *node, name, addr string) (*incarnation, error) {
+func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*incarnation, error) {
+	at := name
+	if n == nil {
+		at = addr // it is somewhere else in the network
+	}
 	in := &incarnation{
 		w: w, node: n, name: name,
-		port:    &port{w: w, Transport: w.net.Node(addr), name: addr},
+		port:    &port{w: w, Transport: w.net.Node(at), name: at},
 		states:  map[string]core.State{},
 		running: map[string]int{},
 	}
 	cfg := w.p.limits
-	cfg.Cluster = "sim"
+	cfg.Cluster = clusterName
 	cfg.Local = core.Node{Name: name, Addr: addr}
-	cfg.Peers = w.all
+	cfg.Peers = peers
 	cfg.Transport = in.port
-	cfg.AllowInsecure = true
+	cfg.Auth = w.p.authOf(name)
 	cfg.OnState = in.stateChanged
 	w.spread(&cfg)
 	m, err := core.NewManager(cfg)
@@ -74,19 +85,28 @@ func (w *world) newIncarnation(n *node, name, addr string) (*incarnation, error)
 		return nil, fmt.Errorf("making the Manager of %s: %w", name, err)
 	}
 	in.m = m
-	handle := func(ctx context.Context, req []byte) ([]byte, error) { return in.serve(ctx, req, nil, false) }
-	limited := func(ctx context.Context, req []byte) ([]byte, error) { return in.serve(ctx, req, nil, true) }
-	appendTo := func(ctx context.Context, req, dst []byte) ([]byte, error) { return in.serve(ctx, req, dst, false) }
-	err = errors.Join(
-		m.Handle(hHandle, handle),
-		m.Handle(hLimited, limited, core.WithConcurrency(limitedTo)),
-		m.HandleAppend(hAppend, appendTo),
-		m.HandleAppend(hInline, appendTo, core.WithInline()),
-	)
-	if err != nil {
+	if err := in.register(); err != nil {
 		return nil, fmt.Errorf("registering the handlers of %s: %w", name, err)
 	}
 	return in, nil
+}
+
+func (in *incarnation) register() error {
+	handle := func(ctx context.Context, req []byte) ([]byte, error) { return in.serve(ctx, req, nil, false) }
+	limited := func(ctx context.Context, req []byte) ([]byte, error) { return in.serve(ctx, req, nil, true) }
+	appendTo := func(ctx context.Context, req, dst []byte) ([]byte, error) { return in.serve(ctx, req, dst, false) }
+	closing := func(context.Context, []byte) ([]byte, error) {
+		in.close()
+		return nil, nil
+	}
+	return errors.Join(
+		in.m.Handle(hHandle, handle),
+		in.m.Handle(hLimited, limited, core.WithConcurrency(limitedTo)),
+		in.m.HandleAppend(hAppend, appendTo),
+		in.m.HandleAppend(hInline, appendTo, core.WithInline()),
+		in.m.Handle(hClose, closing),
+		in.m.Handle(hRogue, in.serveRogue),
+	)
 }
 
 // spread makes the times of every incarnation differ by nanoseconds, so that
@@ -106,7 +126,7 @@ func (n *node) begin() bool {
 	if !n.down() {
 		return false
 	}
-	in, err := n.w.newIncarnation(n, n.name, n.name)
+	in, err := n.w.newIncarnation(n, n.name, n.w.all[n.index].Addr, n.peersOf())
 	if err == nil {
 		err = in.m.Start(context.Background())
 	}
@@ -115,9 +135,11 @@ func (n *node) begin() bool {
 		return false
 	}
 	n.count++
+	n.w.mu.Lock()
 	n.run = in
+	n.w.mu.Unlock()
 	n.w.trace.add("%s up, number %d", n.name, n.count)
-	n.w.setUp(n.index, true)
+	n.w.changeNode(n.index, func(p *pair, side int) { p.up[side] = true })
 	return true
 }
 
@@ -137,20 +159,20 @@ func (n *node) end(how string, stop func(in *incarnation)) {
 	}
 	w := n.w
 	in.dying.Store(true)
+	w.mu.Lock()
 	n.run = nil
-	w.setUp(n.index, false)
+	w.mu.Unlock()
+	w.changeNode(n.index, func(p *pair, side int) { p.up[side] = false })
 	w.mu.Lock()
 	n.stopping = true
-	w.busy++
 	w.mu.Unlock()
-	go func() {
+	w.background(func() {
 		stop(in)
 		w.trace.add("%s down, %s", n.name, how)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		n.stopping = false
-		w.busy--
-	}()
+	})
 }
 
 // close closes a Manager and holds that this takes no time (I9).
@@ -177,7 +199,9 @@ func (in *incarnation) shutdown(grace time.Duration) {
 	began := in.w.now()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
+	in.draining.Store(true)
 	err := in.m.Shutdown(ctx)
+	in.drained.Store(err == nil)
 	d := in.w.now() - began
 	switch {
 	case d > grace:
@@ -185,4 +209,13 @@ func (in *incarnation) shutdown(grace time.Duration) {
 	case err != nil && (d != grace || !errors.Is(err, context.DeadlineExceeded)):
 		in.w.violate("I9", "shutting %s down failed after %v of %v: %v", in.name, d, grace, err)
 	}
+}
+
+// closeInside closes a Manager from inside one of its handlers, which another
+// node calls, or itself.
+func (in *incarnation) closeInside(caller *incarnation) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = caller.m.Connection(in.name).Request(ctx, hClose, nil)
+	in.close() // if the call has not got through
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,8 @@ type profile struct {
 	buffer  int              // of a link in one direction, bytes; 0: the default
 	plain   bool             // links do not notice what they corrupt
 	limits  core.Config
+	auth    authKind
+	rogue   bool // a member that does not keep to the protocol
 	tight   bool // limits are low enough for calls to be refused
 	// loose: the schedule has instants in which two things happen whose order
 	// shows, such as the deadline of a call and its response. It is then the
@@ -68,9 +71,14 @@ func newProfile(seed uint64) *profile {
 		buffer:     pick(r, 0, 0, 0, 0, 4<<10, 1),
 		plain:      r.IntN(3) == 0,
 		tight:      r.IntN(3) == 0,
+		auth:       authKind(r.IntN(numAuthKinds)),
 		loose:      r.IntN(16) == 0,
 	}
 	p.mix = mix{swarm(r, operations), swarm(r, faults)}
+	p.rogue = slices.ContainsFunc(p.mix.faults, func(w weighted) bool { return w.act.name == "rogue" })
+	if p.plain && p.auth == authNone {
+		p.auth = authShared // or nothing would find a bit that flips in the handshake
+	}
 	p.drawPaths(r)
 	p.drawLink(r)
 	p.drawLimits(r)
@@ -136,6 +144,10 @@ func (p *profile) drawLimits(r *rand.Rand) {
 	c := &p.limits
 	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), 10*p.maxLatency())
 	c.MaxBackoff = between(r, 50*time.Millisecond, 3*time.Second)
+	if p.rogue {
+		// It does not listen, and everybody tries all the time.
+		c.MaxBackoff = max(c.MaxBackoff, 500*time.Millisecond)
+	}
 	c.KeepAlive = max(between(r, 50*time.Millisecond, 5*time.Second), 4*p.maxLatency())
 	c.KeepAliveTimeout = max(between(r, 50*time.Millisecond, 5*time.Second), 8*p.maxLatency())
 	c.MaxMessage = pick(r, 40<<10, 200<<10, 1<<20)
@@ -177,8 +189,8 @@ func (p *profile) prompts() bool { return p.buffer == 0 }
 
 func (p *profile) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d nodes, %v, link %+v, buffer %d, plain %v, tight %v, loose %v\n",
-		p.seed, p.nodes, p.length, p.link, p.buffer, p.plain, p.tight, p.loose)
+	fmt.Fprintf(&b, "seed %d: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v\n",
+		p.seed, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

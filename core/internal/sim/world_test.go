@@ -26,6 +26,7 @@ type world struct {
 	nodes   []*node
 	pairs   map[pairKey]*pair
 	all     []core.Node // what is configured as peers
+	moves   int         // nodes that got a new address
 	base    int         // goroutines before anything was started
 
 	// Ends the calls of the run.
@@ -36,7 +37,8 @@ type world struct {
 	mu           sync.Mutex
 	calls        map[*coretest.Call]*call
 	open         []*call // not returned, or with a handler that runs
-	busy         int     // stops of nodes under way
+	lost         []*call // with their connection, while the links were well
+	busy         int     // in the background
 	incarnations int
 	peak         int // most calls that were open at once
 	violations   []violation
@@ -69,9 +71,12 @@ func newWorld(p *profile, verbose bool) *world {
 	w.trace = &trace{start: w.start}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	for i := range p.nodes {
-		n := &node{w: w, index: i, name: nameOf(i)}
+		n := &node{w: w, index: i, name: nameOf(i), removed: map[string]bool{}}
 		w.nodes = append(w.nodes, n)
 		w.all = append(w.all, core.Node{Name: n.name, Addr: n.name})
+	}
+	if p.rogue {
+		w.all = append(w.all, core.Node{Name: rogueName, Addr: rogueName})
 	}
 	for a := range p.nodes {
 		for b := range a {
@@ -137,3 +142,16 @@ func (w *world) settle() {
 
 // nameOf is the name and the address of a node.
 func nameOf(i int) string { return fmt.Sprintf("node-%d", i) }
+
+// background runs what the end of the run has to wait for.
+func (w *world) background(f func()) {
+	w.mu.Lock()
+	w.busy++
+	w.mu.Unlock()
+	go func() {
+		f()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.busy--
+	}()
+}
