@@ -90,12 +90,12 @@ func (w *world) issue(from int, spec *callSpec, delay time.Duration) {
 		if delay > 0 {
 			time.Sleep(delay)
 		}
-		w.perform(w.ctx, in, spec, false)
+		_ = w.perform(w.ctx, in, spec, false)
 	}()
 }
 
 // perform makes a call and holds its caller's side to what it promises.
-func (w *world) perform(ctx context.Context, in *incarnation, spec *callSpec, nested bool) {
+func (w *world) perform(ctx context.Context, in *incarnation, spec *callSpec, nested bool) error {
 	booked := w.ledger.Begin(in.name, spec.job)
 	c := &call{spec: spec, from: in, nested: nested, issued: w.now()}
 	var opts []core.CallOption
@@ -134,6 +134,7 @@ func (w *world) perform(ctx context.Context, in *incarnation, spec *callSpec, ne
 	resp, err := in.m.Connection(nameOf(spec.to)).Request(ctx, spec.handler, booked.Payload(), opts...)
 	booked.Return(resp, err)
 	w.returned(c, err)
+	return err
 }
 
 func (c *call) limit(at time.Duration) {
@@ -191,7 +192,7 @@ func (in *incarnation) serve(ctx context.Context, req, dst []byte, limited bool)
 		// Else the deadline of this call would reach the next node in the same
 		// instant as the news that it is over.
 		time.Sleep(time.Duration(c.number%900+1) * time.Nanosecond)
-		w.perform(ctx, in, c.spec.nested, true)
+		_ = w.perform(ctx, in, c.spec.nested, true)
 	}
 	return w.ledger.Serve(ctx, req, dst)
 }

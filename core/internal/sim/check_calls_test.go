@@ -14,8 +14,12 @@ import (
 // microseconds.
 const rounding = time.Microsecond
 
-// checkReturn holds the end of a call to the time that its caller gave it (I6).
+// checkReturn holds the end of a call to the time that its caller gave it (I6),
+// and the reason to the outcome (I2).
 func (w *world) checkReturn(c *call) {
+	if errors.Is(c.err, core.ErrUnknownHandler) && (c.spec.handler != hNobody || core.OutcomeOf(c.err) != core.OutcomeRefused) {
+		w.violate("I2", "%v: it returned %q, and %v", c, core.OutcomeOf(c.err), c.err)
+	}
 	if c.deadline != 0 && c.returned > max(c.deadline, c.issued) {
 		w.violate("I6", "%v: it returned %v after its deadline: %v", c, c.returned-c.deadline, c.err)
 	}

@@ -1,11 +1,14 @@
 package sim_test
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"strings"
 	"testing/synctest"
 	"time"
 
+	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
 )
 
@@ -15,6 +18,7 @@ func (w *world) finish() {
 	w.heal()
 	w.checkHealed()
 	w.windUp()
+	w.checkRestored()
 	w.checkLost()
 	w.takeDown()
 	if err := w.ledger.Check(); err != nil {
@@ -47,21 +51,53 @@ func (w *world) inBackground() int {
 	return w.busy
 }
 
-// checkHealed holds that calls between all pairs succeed and that the
-// connections last (I10, I11).
+// checkHealed holds that calls between all pairs get through and that the
+// connections last (I10, I11). While others are in progress a call may be refused
+// because of a limit.
 func (w *world) checkHealed() {
 	for from := range w.nodes {
 		for to := range w.nodes {
-			if from == to {
-				continue
-			}
-			w.issue(from, &callSpec{to: to, handler: hAppend}, 0)
-			time.Sleep(w.patience())
-			w.settle()
+			w.checkPair(from, to, coretest.Job{}, w.p.tight)
 		}
 	}
 	l := w.p.limits
 	w.sleepUntil(w.now() + 2*l.KeepAlive + l.KeepAliveTimeout + time.Second)
+}
+
+// checkPair makes a call that has to succeed, or else be refused.
+func (w *world) checkPair(from, to int, job coretest.Job, refusable bool) {
+	done := make(chan error, 1)
+	patience := w.patience() + time.Duration((job.Request+job.Response)/(32<<10)*4)*w.p.maxLatency()
+	in, spec := w.nodes[from].run, &callSpec{to: to, handler: hAppend, job: job}
+	go func() { done <- w.perform(context.Background(), in, spec, false) }()
+	select {
+	case err := <-done:
+		if err != nil && (!refusable || !errors.Is(err, core.ErrOverloaded)) {
+			w.violate("I10", "all is well, and a call from %s to %s fails: %v", nameOf(from), nameOf(to), err)
+		}
+	case <-time.After(patience):
+		w.violate("I15", "all is well, and a call from %s to %s does not return in %v", nameOf(from), nameOf(to), patience)
+	}
+	time.Sleep(time.Millisecond)
+	w.settle()
+}
+
+// checkRestored holds that everything that calls hold is back when none is in
+// progress: places, slots, and memory for large messages (I8).
+func (w *world) checkRestored() {
+	for from := range w.nodes {
+		for to := range w.nodes {
+			size := w.p.limits.MaxMessage
+			if size > 200<<10 && to != (from+1)%w.p.nodes {
+				size = 0 // it would take long
+			}
+			job := coretest.Job{Request: size, Response: size}
+			if from == to {
+				job.Response = 0 // both ends of a loopback share one account
+			}
+			w.checkPair(from, to, job, false)
+		}
+	}
 }
 
 // windUp ends the calls that are still in progress, and holds that none is

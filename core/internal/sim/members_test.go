@@ -113,7 +113,7 @@ func doTwin(w *world, e *event) {
 		}
 	}
 	w.mu.Unlock()
-	go w.perform(w.ctx, in, e.call, false)
+	go func() { _ = w.perform(w.ctx, in, e.call, false) }()
 }
 
 func doNoTwin(w *world, e *event) { w.nodes[e.a].endTwin() }

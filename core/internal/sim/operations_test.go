@@ -3,7 +3,6 @@ package sim_test
 import (
 	"time"
 
-	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
 )
 
@@ -21,7 +20,7 @@ var operations = []*action{
 	{name: "edge-of-limit", weight: 1, plan: planEdge, do: doCall},
 	{name: "close-race", weight: 2, plan: planRace, do: doRace},
 	{name: "nobody", weight: 1, plan: planNobody, do: doCall},
-	{name: "probe", weight: 2, plan: planProbe, do: doProbe},
+	{name: "probe", weight: 2, plan: planProbe, do: doCall},
 }
 
 // size draws the size of a message: mostly small, now and then in parts.
@@ -204,7 +203,7 @@ func doRace(w *world, e *event) {
 		plain := *e.call
 		plain.end, plain.after = endCancel, 5*time.Second
 		began := w.now()
-		w.perform(w.ctx, in, &plain, false)
+		_ = w.perform(w.ctx, in, &plain, false)
 		took := w.now() - began
 		if took+e.d <= 0 || took > time.Second {
 			return
@@ -212,7 +211,7 @@ func doRace(w *world, e *event) {
 		time.Sleep(time.Millisecond)
 		spec := *e.call
 		spec.after = took + e.d
-		w.perform(w.ctx, in, &spec, false)
+		_ = w.perform(w.ctx, in, &spec, false)
 	}()
 }
 
@@ -228,15 +227,3 @@ func planProbe(g *generator, e *event) bool {
 	e.call = &callSpec{to: e.b, handler: hAppend}
 	return true
 }
-
-func doProbe(w *world, e *event) {
-	in := w.nodes[e.a].run
-	if in == nil || w.p.tight {
-		return
-	}
-	go func() {
-		w.perform(w.ctx, in, e.call, false)
-	}()
-}
-
-var _ core.HandlerID = hNobody
