@@ -10,12 +10,14 @@ import (
 )
 
 var (
-	seeds  = flag.Uint64("seeds", 0, "how many seeds to run; 0: 200, fewer under the race detector")
-	first  = flag.Uint64("first", 1, "the first of them")
-	replay = flag.Float64("replay", 0.05, "the share of the seeds that are run again, to compare the traces")
-	seed   = flag.Uint64("seed", 0, "run this seed alone and print what happens; 0: none")
-	onlyOf = flag.String("only", "", "with -seed: the numbers of the events to keep")
-	child  = flag.String("child", "", "what a child process is to do")
+	seeds    = flag.Uint64("seeds", 0, "how many seeds to run; 0: 200, fewer under the race detector")
+	first    = flag.Uint64("first", 1, "the first of them")
+	replay   = flag.Float64("replay", 0.05, "the share of the seeds that are run again, to compare the traces")
+	seed     = flag.Uint64("seed", 0, "run this seed alone and print what happens; 0: none")
+	onlyOf   = flag.String("only", "", "with -seed: the numbers of the events to keep")
+	failures = flag.Int("failures", 3, "after how many seeds that fail to stop")
+	shorten  = flag.Bool("minimise", true, "look for a shorter schedule with which a seed fails")
+	child    = flag.String("child", "", "what a child process is to do")
 )
 
 // TestSimulation runs seeds and holds that no invariant is violated, and that a
@@ -38,7 +40,7 @@ func TestSimulation(t *testing.T) {
 		n = 200
 	}
 	began := time.Now()
-	f := &fleet{workers: uint64(runtime.GOMAXPROCS(0)), maxFailures: 3}
+	f := &fleet{workers: uint64(runtime.GOMAXPROCS(0)), maxFailures: *failures}
 	f.run(t, *first, 1, n)
 	took := time.Since(began)
 	calls := 0
@@ -60,7 +62,7 @@ func compare(t *testing.T, f *fleet, n uint64) {
 	if count == 0 {
 		return
 	}
-	again := &fleet{workers: f.workers, maxFailures: 3}
+	again := &fleet{workers: f.workers, maxFailures: *failures}
 	again.run(t, *first, n/count, count)
 	same, total := 0, 0
 	var different []uint64
@@ -94,10 +96,15 @@ func explain(t *testing.T, r *report) {
 	}
 	p := newProfile(r.seed)
 	fmt.Fprintf(&b, "%v", p)
-	kept := minimise(t.Context(), r.seed, r.invariant())
-	if kept == nil {
+	var kept []int
+	if *shorten {
+		kept = minimise(t.Context(), r.seed, r.invariant())
+	}
+	switch {
+	case !*shorten:
+	case kept == nil:
 		fmt.Fprintf(&b, "it did not fail again alone; see go test ./core/internal/sim -run TestSimulation -seed %d\n", r.seed)
-	} else {
+	default:
 		events := newSchedule(p)
 		fmt.Fprintf(&b, "it fails with %d of its %d events:\n", len(kept), len(events))
 		for _, e := range only(events, kept) {

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// mutant is a bug that is planted in one place of the code.
+type mutant struct {
+	name string
+	why  string // what it does, and what is wrong with that
+	file string // below the root of the module
+	old  string // occurs once in the file
+	new  string
+}
+
+// apply returns the text of the file with the bug in it.
+func (m *mutant) apply(text string) (string, error) {
+	if n := strings.Count(text, m.old); n != 1 {
+		return "", fmt.Errorf("%s: the text to replace occurs %d times in %s, want once: adapt it to the code as it is now", m.name, n, m.file)
+	}
+	return strings.Replace(text, m.old, m.new, 1), nil
+}
+
+// mutants are the planted bugs, each of a kind that a change of the code could
+// bring about.
+var mutants = []mutant{
+	// Calls.
+	{
+		name: "stale-answer",
+		why:  "an answer is delivered to whoever has the slot, without a look at the generation",
+		file: "core/table.go",
+		old:  "if !sl.pending || sl.generation != id.Generation() {",
+		new:  "if !sl.pending {",
+	},
+	{
+		name: "token-left",
+		why:  "a slot is put back before its token was taken, which then completes the next call",
+		file: "core/call.go",
+		old:  "\t// Whoever claimed the call is about to complete it; none of them waits for\n\t// anything.\n\t<-sl.token\n",
+		new:  "",
+	},
+	{
+		name: "begun-too-late",
+		why:  "a call can still be begun on a session that has ended, and nobody ends it",
+		file: "core/table.go",
+		old:  "\tt.ended = err\n",
+		new:  "",
+	},
+	{
+		name: "moved-to-the-next-session",
+		why:  "a call that waits for connections is repeated on the next session even if it may have run on the last",
+		file: "core/request.go",
+		old:  "if !set.wait || res.outcome != OutcomeNotSent ||",
+		new:  "if !set.wait ||",
+	},
+	{
+		name: "refused-maybe-run",
+		why:  "a refusal of the peer is told as if the handler might have run",
+		file: "core/call.go",
+		old:  "s.complete(sl, OutcomeRefused, refusedError(st))",
+		new:  "s.complete(sl, OutcomeMaybeRun, refusedError(st))",
+	},
+	{
+		name: "cancel-ignored",
+		why:  "a RESET forgets a request in parts but does not end a handler that runs",
+		file: "core/serve.go",
+		old:  "\ts.giveUp(c)\n\treturn nil\n}",
+		new:  "\ts.dropPartial(c)\n\treturn nil\n}",
+	},
+	{
+		name: "one-too-many",
+		why:  "the limit on handlers of a peer is off by one",
+		file: "core/serve.go",
+		old:  "int(n) > s.m.cfg.MaxHandlers {",
+		new:  "int(n) > s.m.cfg.MaxHandlers+1 {",
+	},
+	{
+		name: "reservation-kept",
+		why:  "a request of which the last part never came keeps its memory reserved",
+		file: "core/serve.go",
+		old:  "\t\ts.peer.held.Add(-int64(c.partial.size))\n",
+		new:  "",
+	},
+
+	// The writer.
+	{
+		name: "retract-without-padding",
+		why:  "a call that is given up in the queue says that it was not sent, and is written all the same",
+		file: "core/writer.go",
+		old:  "wire.Pad(b.buf[sl.sent.offset:])",
+		new:  "_ = b",
+	},
+	{
+		name: "not-sent-though-taken",
+		why:  "a large request counts as not sent as long as its last part was not copied",
+		file: "core/bulk.go",
+		old:  "\ts.dropped, s.data = true, nil\n\treturn s.off == 0\n",
+		new:  "\tunsent = s.off < len(s.data)\n\ts.dropped, s.data = true, nil\n\treturn unsent\n",
+	},
+	{
+		name: "late-request-written",
+		why:  "a request whose time is over when it is written counts as left out, and is not",
+		file: "core/batch.go",
+		old:  "\t\t\t\tcalls.tooLate(wire.PeekID(b))\n\t\t\t\twire.Pad(b)\n",
+		new:  "\t\t\t\tcalls.tooLate(wire.PeekID(b))\n\t\t\t\twire.SetTimeout(b, 1)\n",
+	},
+
+	// Sessions.
+	{
+		name: "dead-session-stays",
+		why:  "a session that has ended stays the current one",
+		file: "core/succession.go",
+		old:  "\tif !c.current.CompareAndSwap(s, nil) {\n\t\tif i :=",
+		new:  "\tif c.current.Load() != s {\n\t\tif i :=",
+	},
+	{
+		name: "handlers-outlive-session",
+		why:  "the contexts of handlers do not end with the session of their callers",
+		file: "core/session.go",
+		old:  "\ts.in.cancel()\n",
+		new:  "",
+	},
+	{
+		name: "newcomer-wins",
+		why:  "a second process with a peer's name takes the place of the first without its being asked",
+		file: "core/succession.go",
+		old:  "case !s.lives(ctx):",
+		new:  "case s.instance != instance || !s.lives(ctx):",
+	},
+	{
+		name: "silent-session-defended",
+		why:  "a session that does not answer keeps out the connection that would replace it",
+		file: "core/succession.go",
+		old:  "\t\treturn s.alive.reads.Load() != reads\n",
+		new:  "\t\treturn s.alive.reads.Load() >= reads\n",
+	},
+	{
+		name: "turn-not-taken",
+		why:  "of two nodes that dial each other at once neither holds the other's connection",
+		file: "core/succession.go",
+		old:  "\tif c.decides {\n",
+		new:  "\tif false {\n",
+	},
+	{
+		name: "nobody-assists",
+		why:  "the node that is not the first to dial never does",
+		file: "core/dial.go",
+		old:  "\t\tleast = assistAfter\n",
+		new:  "\t\tleast = assistAfter << 12\n",
+	},
+
+	// GOAWAY.
+	{
+		name: "no-fence",
+		why:  "a node that shuts down does not wait until its peers know",
+		file: "core/session.go",
+		old:  "s.fenced() && s.busy.Load() == 0",
+		new:  "s.busy.Load() == 0",
+	},
+	{
+		name: "queue-not-recalled",
+		why:  "requests that wait to be written when GOAWAY arrives are sent to a node that is leaving",
+		file: "core/session.go",
+		old:  "range s.w.recall() {",
+		new:  "range []wire.CallID(nil) {",
+	},
+	{
+		name: "calls-into-the-void",
+		why:  "a node goes on calling a peer that has said GOAWAY",
+		file: "core/session.go",
+		old:  "\ts.goaway.Store(true)\n\ts.link.drain()\n\tfor _, id := range s.w.recall() {\n\t\tif sl := s.calls.take(id); sl != nil {\n\t\t\ts.abandon(sl, errNoNewCalls, wire.CodeCanceled)\n\t\t}\n\t}\n\ts.peer.retire(",
+		new:  "\ts.link.drain()\n\t_ = s.peer.retire\n\t_ = fmt.Sprint(",
+	},
+	{
+		name: "removed-at-once",
+		why:  "a peer that is struck off the list loses its calls in progress",
+		file: "core/succession.go",
+		old:  "\tc.leaveSession(\"the node is not among the peers any more\")\n",
+		new:  "\tif s := c.current.Load(); s != nil {\n\t\ts.end(errLeft, wire.CodeShutdown)\n\t}\n",
+	},
+	{
+		name: "parts-not-counted",
+		why:  "a shut-down does not wait for a request of which parts are still to come",
+		file: "core/session.go",
+		old:  "s.fenced() && s.busy.Load() == 0 && s.w.flushed()",
+		new:  "s.fenced() && s.busy.Load() <= 1 && s.w.flushed()",
+	},
+}
