@@ -60,20 +60,24 @@ const minSharedKey = 16
 // The keys are copied and never printed. [NewManager] returns an error for one
 // that is too short, and for no key at all.
 func SharedKey(keys ...[]byte) Authenticator {
-	a := sharedKey{keys: make([][]byte, len(keys))}
+	copied := make([][]byte, len(keys))
 	for i, k := range keys {
-		a.keys[i] = slices.Clone(k)
+		copied[i] = slices.Clone(k)
 	}
-	return &a
+	return &sharedKey{keys: func() [][]byte { return copied }}
 }
 
-type sharedKey struct{ keys [][]byte }
+// sharedKey, like nodeKeys, has its secret in a function: package fmt prints
+// whatever else it finds in a field that is not exported, as of a Manager that
+// is printed with the wrong verb, without asking Format.
+type sharedKey struct{ keys func() [][]byte }
 
 func (a *sharedKey) check() error {
-	if len(a.keys) == 0 {
+	keys := a.keys()
+	if len(keys) == 0 {
 		return errors.New("SharedKey was given no key: pass at least one")
 	}
-	for i, k := range a.keys {
+	for i, k := range keys {
 		if len(k) < minSharedKey {
 			return fmt.Errorf("key %d of SharedKey has %d bytes: use at least %d random ones", i+1, len(k), minSharedKey)
 		}
@@ -96,7 +100,7 @@ func (a *sharedKey) mac(key, transcript []byte) []byte {
 }
 
 func (a *sharedKey) Prove(_ context.Context, _ string, transcript []byte) ([]byte, error) {
-	return a.mac(a.keys[0], transcript), nil
+	return a.mac(a.keys()[0], transcript), nil
 }
 
 var errWrongKey = errors.New("it was not made with a key that this node has")
@@ -104,7 +108,7 @@ var errWrongKey = errors.New("it was not made with a key that this node has")
 func (a *sharedKey) Verify(_ context.Context, claimed string, transcript, proof []byte) (Identity, error) {
 	// All keys are tried whatever comes out, so that the time tells nothing.
 	ok := false
-	for _, k := range a.keys {
+	for _, k := range a.keys() {
 		if hmac.Equal(a.mac(k, transcript), proof) {
 			ok = true
 		}
@@ -117,7 +121,7 @@ func (a *sharedKey) Verify(_ context.Context, claimed string, transcript, proof 
 
 // Format keeps the keys out of everything that is printed.
 func (a *sharedKey) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "SharedKey(%d keys)", len(a.keys))
+	_, _ = fmt.Fprintf(f, "SharedKey(%d keys)", len(a.keys()))
 }
 
 // NodeKeys makes an Authenticator of one Ed25519 key pair per node, which binds
@@ -129,19 +133,20 @@ func (a *sharedKey) Format(f fmt.State, _ rune) {
 // The private key is never printed. [NewManager] returns an error for one of the
 // wrong length and for a nil lookup.
 func NodeKeys(private ed25519.PrivateKey, lookup func(name string) (ed25519.PublicKey, bool)) Authenticator {
-	return &nodeKeys{private: slices.Clone(private), lookup: lookup}
+	private = slices.Clone(private)
+	return &nodeKeys{private: func() ed25519.PrivateKey { return private }, lookup: lookup}
 }
 
 type nodeKeys struct {
-	private ed25519.PrivateKey
+	private func() ed25519.PrivateKey
 	lookup  func(name string) (ed25519.PublicKey, bool)
 }
 
 func (a *nodeKeys) check() error {
-	switch {
-	case len(a.private) != ed25519.PrivateKeySize:
+	switch size := len(a.private()); {
+	case size != ed25519.PrivateKeySize:
 		return fmt.Errorf("the private key of NodeKeys has %d bytes: use one of ed25519.GenerateKey, of %d",
-			len(a.private), ed25519.PrivateKeySize)
+			size, ed25519.PrivateKeySize)
 	case a.lookup == nil:
 		return errors.New("the lookup of NodeKeys is nil: pass a function that returns the public key of a node")
 	}
@@ -149,22 +154,23 @@ func (a *nodeKeys) check() error {
 }
 
 func (a *nodeKeys) Prove(_ context.Context, _ string, transcript []byte) ([]byte, error) {
-	return ed25519.Sign(a.private, append([]byte(nodeKeyLabel), transcript...)), nil
+	return ed25519.Sign(a.private(), append([]byte(nodeKeyLabel), transcript...)), nil
 }
 
 func (a *nodeKeys) Verify(_ context.Context, claimed string, transcript, proof []byte) (Identity, error) {
 	key, known := a.lookup(claimed)
-	usable := len(key) == ed25519.PublicKeySize
+	size := len(key)
+	usable := size == ed25519.PublicKeySize
 	if !known || !usable {
 		// The time must not tell which names are known.
-		key = ed25519.PublicKey(a.private[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
+		key = ed25519.PublicKey(a.private()[ed25519.PrivateKeySize-ed25519.PublicKeySize:])
 	}
 	signed := ed25519.Verify(key, append([]byte(nodeKeyLabel), transcript...), proof)
 	switch {
 	case !known:
 		return Identity{}, fmt.Errorf("no public key is known for node %q", claimed)
 	case !usable:
-		return Identity{}, fmt.Errorf("the public key of node %q has %d bytes, not %d", claimed, len(key), ed25519.PublicKeySize)
+		return Identity{}, fmt.Errorf("the public key of node %q has %d bytes, not %d", claimed, size, ed25519.PublicKeySize)
 	case !signed:
 		return Identity{}, fmt.Errorf("it was not signed with the private key of node %q", claimed)
 	}

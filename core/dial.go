@@ -59,10 +59,13 @@ func (c *Connection) connect() {
 // dialLoop dials until there is a session. It lives only as long as there is
 // none, so a connected peer costs no goroutine for it.
 func (c *Connection) dialLoop() {
-	for first := true; c.needed(); first = false {
+	for first := true; c.needed(); {
 		if pause := c.pause(first); pause > 0 && !c.sleep(pause) {
+			// What has changed may be a session that is lost again by now.
+			first = true
 			continue
 		}
+		first = false
 		err := c.dialOnce()
 		c.mu.Lock()
 		switch {

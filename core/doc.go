@@ -17,6 +17,20 @@
 // The transport is chosen in [Config]: websocket between processes, inmem in a
 // test. Nothing else changes with it.
 //
+// # Members
+//
+// A node is identified by its name. Nodes prove to each other who they are when
+// they connect, by Config.Auth or by mutual TLS; see [SharedKey] and [NodeKeys].
+// Between two nodes at most one connection takes calls, whichever side made it,
+// and a second process with the name of a node that lives is refused.
+// [Manager.SetPeers] changes who belongs to the cluster at any time.
+//
+// A node that goes away by Shutdown tells its peers. Calls in progress finish,
+// those that it does not take any more fail as not sent or refused, and a
+// successor with the same name is connected as soon as it is there. Callers that
+// repeat what [OutcomeOf] calls safe lose nothing when a cluster is restarted
+// node by node.
+//
 // # What a call promises
 //
 // A call returns exactly once, with the answer to its own request or with an

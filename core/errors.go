@@ -15,7 +15,7 @@ var (
 	// ErrDisconnected: there is no connection to the peer, or it was lost while
 	// the call was in progress. The error's text says since when and why.
 	ErrDisconnected = errors.New("not connected")
-	// ErrUnknownPeer: no node of that name or address is configured.
+	// ErrUnknownPeer: no node of that name or address is among the peers.
 	ErrUnknownPeer = errors.New("unknown peer")
 	// ErrUnknownHandler: the peer has no handler of that id and route.
 	ErrUnknownHandler = errors.New("unknown handler")
@@ -23,8 +23,8 @@ var (
 	ErrMessageTooLarge = errors.New("message too large")
 	// ErrOverloaded: a limit on calls in progress or on memory is reached.
 	ErrOverloaded = errors.New("overloaded")
-	// ErrDraining: the node, or its peer, is shutting down and takes no new
-	// calls.
+	// ErrDraining: the node or its peer is going away, or the connection is
+	// being given up, and takes no new calls.
 	ErrDraining = errors.New("draining")
 	// ErrNotStarted: the Manager has not been started, or was not made by
 	// [NewManager].

@@ -16,7 +16,7 @@ import (
 )
 
 // greeting is one handshake: INIT goes both ways, then HELLO and PROOF of the
-// dialler, then those of the acceptor.
+// dialler, then those of the acceptor, then READY of the dialler.
 type greeting struct {
 	m  *Manager
 	tc transport.Conn
@@ -80,8 +80,11 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, t
 		if err != nil {
 			return err
 		}
+		if err := m.checkHello(&remote); err != nil {
+			return err
+		}
 		a = agree(0, &own, &remote, identity)
-		return m.checkHello(&remote)
+		return g.send(wire.AppendReady(nil))
 	})
 	return a, err
 }
@@ -136,7 +139,11 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 		if err != nil {
 			return err
 		}
-		return g.send(hello, proof)
+		if err := g.send(hello, proof); err != nil {
+			return err
+		}
+		// Only now is it sure that the dialler has found no fault either.
+		return g.receiveReady()
 	})
 	if err != nil && c != nil {
 		c.yieldTurn()
@@ -261,6 +268,14 @@ func (g *greeting) receiveHello() (h wire.Hello, err error) {
 		return h, err
 	}
 	return wire.ParseHello(&f)
+}
+
+func (g *greeting) receiveReady() error {
+	f, err := g.receive()
+	if err != nil {
+		return err
+	}
+	return wire.ParseReady(&f)
 }
 
 // verify reads the PROOF of the other side and holds it to what that side

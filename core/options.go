@@ -108,8 +108,8 @@ type waitOption struct{}
 // WaitForConnection makes a call wait for a connection, as long as its context
 // and time-out let it, where it would fail at once with [ErrDisconnected]. If
 // the connection is lost before anything of the call was sent, it waits for the
-// next one. A peer that is shutting down counts as connected until it closes the
-// connection; calls to it fail with [ErrDraining].
+// next one. A peer that is shutting down counts as not connected: the call waits
+// for its successor.
 func WaitForConnection() CallOption { return waitOption{} }
 
 func (waitOption) applyCall(s callSettings) callSettings {

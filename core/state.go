@@ -11,12 +11,14 @@ type State uint8
 const (
 	// StateIdle: the Manager has not been started, or the peer is unknown.
 	StateIdle State = iota
-	// StateConnecting: there is no connection; one is being made, or the peer
-	// is expected to make it.
+	// StateConnecting: there is no connection that takes calls; one is being
+	// made, or the peer is expected to make it. Calls in progress on a
+	// connection to a peer that is going away may still finish.
 	StateConnecting
 	// StateConnected: calls can be made.
 	StateConnected
-	// StateClosed: the Manager was closed. Nothing follows.
+	// StateClosed: the Manager was closed, or the peer was removed by
+	// [Manager.SetPeers]. Nothing follows, unless the peer is added again.
 	StateClosed
 )
 

@@ -31,10 +31,10 @@ type writer struct {
 	pings   uint64      // value of the last one that was queued
 	room    chan struct{}
 	running bool
-	parked  bool // the goroutine waits for wake
-	linger  bool // it parks when there is nothing to do, else it ends
-	active  bool // something but control was appended since the last tick
-	shut    bool // no more requests are taken: the peer said GOAWAY
+	parked  bool   // the goroutine waits for wake
+	linger  bool   // it parks when there is nothing to do, else it ends
+	active  bool   // something but control was appended since the last tick
+	shut    uint64 // the first batch without requests, since the peer said GOAWAY; 0: it did not
 	closed  bool
 
 	// Of the goroutine alone.
@@ -77,7 +77,7 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 	case sl.gone || w.closed:
 		w.mu.Unlock()
 		return queuedOver, nil
-	case w.shut:
+	case w.shut != 0:
 		w.mu.Unlock()
 		return queuedShut, nil
 	case w.unsent > w.s.maxOutput:
@@ -109,7 +109,9 @@ func (w *writer) recall() (ids []wire.CallID) {
 	if w.closed {
 		return nil
 	}
-	w.shut = true
+	if w.shut == 0 {
+		w.shut = w.small.seq - uint64(len(w.later))
+	}
 	for i := range w.later {
 		ids = w.later[i].recall(w.s.layout, ids)
 	}
@@ -213,7 +215,7 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 		unsent = w.discard(sl.bulk)
 	case sl.sent.seq == 0:
 		sl.gone, unsent = true, true
-	case sl.late.Load() == sl.generation:
+	case sl.late.Load() == sl.generation, w.shut != 0 && sl.sent.seq >= w.shut:
 		unsent = true
 	case b != nil:
 		unsent = true

@@ -95,6 +95,7 @@ func (p *rawPeer) takeInit() {
 	p.init = i
 }
 
+// takeHello takes HELLO and PROOF, and answers those of an acceptor with READY.
 func (p *rawPeer) takeHello() {
 	p.t.Helper()
 	f := p.want(wire.TypeHello, "the handshake goes on")
@@ -107,13 +108,21 @@ func (p *rawPeer) takeHello() {
 	if _, err := wire.ParseProof(&f); err != nil {
 		p.t.Fatalf("the subject's PROOF is malformed: %v", err)
 	}
+	if p.side == 0 {
+		p.write(wire.AppendReady(nil))
+		synctest.Wait() // the subject has a session
+	}
 }
 
-// sayHello sends HELLO and PROOF.
+// sayHello sends HELLO and PROOF. Where the subject has dialled it takes its
+// READY.
 func (p *rawPeer) sayHello(changes ...func(h *wire.Hello)) {
 	p.t.Helper()
 	p.write(p.helloBytes(changes...))
 	p.write(rawProof())
+	if p.side == 1 {
+		p.want(wire.TypeReady, "the handshake is over")
+	}
 }
 
 // handshake goes through the handshake, on either side.

@@ -78,6 +78,7 @@ var badProofs = map[string][]byte{
 	"PROOF and PADDING":      append(rawProof(), rawFrame(wire.Frame{})...),
 	"INIT":                   rawInit(1, 1),
 	"PING":                   wire.AppendPing(nil, wire.TypePing, 1),
+	"READY":                  wire.AppendReady(nil),
 	"REJECT":                 rawStatus(wire.TypeReject, 0, 23),
 	"REQUEST":                wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), rawHash("echo"), 0, 0, nil),
 	"PROOF beyond the limit": rawFrame(wire.Frame{Type: wire.TypeProof, Body: make([]byte, wire.MaxHandshakeFrame)}),
@@ -285,5 +286,40 @@ func TestProtocolAcceptorWaitsNoLonger(t *testing.T) {
 		p.tc.CloseWithError(0, "")
 		time.Sleep(limit)
 		r.connect().wantLife(0, "the strangers' time was over")
+	})
+}
+
+// TestProtocolReady holds an acceptor to W55: it has no session before READY,
+// so that a dialler which finds fault with it changes nothing.
+func TestProtocolReady(t *testing.T) {
+	changes := make(chan core.StateChange, 100)
+	setup := rawSetup{config: func(cfg *core.Config) { cfg.OnState = func(c core.StateChange) { changes <- c } }}
+	rawTest(t, "W55", setup, func(t *testing.T, r *rawCluster) {
+		greeted := func() *rawPeer {
+			p := r.dial()
+			p.swapInits()
+			p.sayHello()
+			p.want(wire.TypeHello, "the acceptor finds no fault")
+			p.want(wire.TypeProof, "the acceptor finds no fault")
+			return p
+		}
+		p := greeted()
+		p.wantIdle("W55: the dialler is to say READY")
+		if got := r.conn().State(); got != core.StateConnecting {
+			t.Errorf("W55: the peer is %v before READY", got)
+		}
+		p.tc.CloseWithError(uint32(wire.CodeRejected), "I do not believe you")
+		p = greeted()
+		p.send(wire.AppendPing(nil, wire.TypePing, 1))
+		p.wantStatus(wire.TypeReject, wire.CodeProtocol, "W55: another frame in place of READY")
+		p.wantClosed(wire.CodeProtocol, "W55: another frame in place of READY")
+		for len(changes) > 0 {
+			if c := <-changes; c.Peer == r.raw && c.To == core.StateConnected {
+				t.Errorf("W55: the peer has become connected without READY: %+v", c)
+			}
+		}
+		p = greeted()
+		p.write(wire.AppendReady(nil))
+		p.wantLife(0, "READY was said")
 	})
 }

@@ -32,6 +32,7 @@ const (
 	TypePong    Type = 0x05
 	TypeGoaway  Type = 0x06
 	TypeProof   Type = 0x08
+	TypeReady   Type = 0x09
 
 	TypeRequest  Type = 0x10
 	TypeResponse Type = 0x11
@@ -66,6 +67,8 @@ func (t Type) String() string {
 		return "GOAWAY"
 	case TypeProof:
 		return "PROOF"
+	case TypeReady:
+		return "READY"
 	case TypeRequest:
 		return "REQUEST"
 	case TypeResponse:
@@ -113,7 +116,7 @@ func allowedFlags(t Type) Flags {
 func carriesPayload(t Type) bool { return t == TypeRequest || t == TypeResponse }
 
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
-func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeGoaway || t == TypeProof }
+func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeReady && t != 0x07 }
 
 // CallID names a call or stream within a session (W11): generation<<32 |
 // slot<<1 | side. Side 0 is the dialler's. The zero id belongs to no call.

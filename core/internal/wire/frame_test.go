@@ -135,7 +135,7 @@ func TestTypes(t *testing.T) {
 			t.Errorf("W12: type %v has no name, or can be ignored", ty)
 		}
 	}
-	for _, ty := range []Type{0x07, 0x09, 0x20, 0x21, 0x22, 0x7f, 0x80, 0xff} {
+	for _, ty := range []Type{0x07, 0x0a, 0x20, 0x21, 0x22, 0x7f, 0x80, 0xff} {
 		if want := fmt.Sprintf("TYPE(%#02x)", uint8(ty)); ty.String() != want {
 			t.Errorf("W12: reserved type is called %v, want %s", ty, want)
 		}

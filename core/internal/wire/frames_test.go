@@ -48,6 +48,8 @@ func body(f *Frame) (any, error) {
 		return ParseHello(f)
 	case TypeProof:
 		return ParseProof(f)
+	case TypeReady:
+		return nil, ParseReady(f)
 	case TypePing, TypePong:
 		return ParsePing(f)
 	case TypeRequest:
@@ -107,8 +109,11 @@ func reappend(f *Frame, v any) (b []byte, canonical bool) {
 	case []byte:
 		return AppendProof(nil, v), true
 	}
-	if f.Type == TypeFragment {
+	switch f.Type {
+	case TypeFragment:
 		return AppendFragment(nil, f.ID, f.Body), true
+	case TypeReady:
+		return AppendReady(nil), true
 	}
 	return nil, false
 }

@@ -199,6 +199,6 @@ func TestGoldenComplete(t *testing.T) {
 }
 
 var knownTypes = []Type{
-	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeProof,
+	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeProof, TypeReady,
 	TypeRequest, TypeResponse, TypeError, TypeRefused, TypeFragment, TypeReset,
 }

@@ -226,6 +226,17 @@ func ParseProof(f *Frame) ([]byte, error) {
 	return f.Body, nil
 }
 
+// AppendReady appends a READY (W55).
+func AppendReady(dst []byte) []byte { return appendHeader(dst, TypeReady, 0, 0, 0) }
+
+// ParseReady holds a frame to being a READY.
+func ParseReady(f *Frame) error {
+	if f.Type != TypeReady || len(f.Body) != 0 {
+		return malformed("%v of %d bytes instead of READY", f.Type, len(f.Body))
+	}
+	return nil
+}
+
 // fits refuses a string or byte string whose length, written with 32 bits, is
 // more than is there. msgp converts that length to int, which may have 32 bits.
 func fits(b []byte) error {

@@ -41,9 +41,15 @@ func TestMalformedProof(t *testing.T) {
 		{"W50", "proof of 8192 bytes", proof(MaxProof), ""},
 		{"W50", "proof of 8193 bytes", proof(MaxProof + 1), "PROOF of 8193 bytes"},
 		{"W16", "PROOF with an id", raw(TypeProof, 0, 0, 0, 2), "PROOF with call id"},
+		{"W16", "READY with an id", raw(TypeReady, 0, 0, 0, 2), "READY with call id"},
+		{"W55", "READY", AppendReady(nil), ""},
+		{"W55", "READY with a body", raw(TypeReady, 0, 0, 0, 0, []byte{1}), "READY of 1 bytes"},
 	})
 	if _, err := ParseProof(&Frame{Type: TypeHello}); err == nil {
 		t.Error("W58: ParseProof takes a HELLO")
+	}
+	if ParseReady(&Frame{Type: TypeHello}) == nil {
+		t.Error("W55: ParseReady takes a HELLO")
 	}
 }
 

@@ -114,6 +114,7 @@ func handshakeVectors() []vector {
 		{"HELLO, required fields and an unknown one", helloWith(map[string]any{"later": true})},
 		{"PROOF", AppendProof(nil, []byte("proof of identity"))},
 		{"PROOF, empty", AppendProof(nil, nil)},
+		{"READY", AppendReady(nil)},
 	}
 }
 
