@@ -41,7 +41,17 @@ func (w *world) heal() {
 			time.Sleep(time.Millisecond + 3*time.Nanosecond)
 		}
 	}
-	w.sleepUntil(w.now() + w.p.healTime() + time.Millisecond)
+	w.sleepUntil(w.wellAt() + w.p.healTime() + time.Millisecond)
+}
+
+// wellAt returns when the last pair has begun, or will begin, to be well.
+func (w *world) wellAt() (at time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.pairs {
+		at = max(at, p.since)
+	}
+	return at
 }
 
 // inBackground returns how many nodes are on their way down, and the like.

@@ -28,7 +28,7 @@ var faults = []*action{
 	{name: "remove", weight: 2, plan: planRemove, do: doRemove},
 	{name: "move", weight: 1, plan: planMove, do: doShutdown},
 	{name: "twin", weight: 2, plan: planTwin, do: doTwin},
-	{name: "rogue", weight: 2, rare: true, plan: planRogue, do: doRogue},
+	{name: "rogue", weight: 6, rare: true, plan: planRogue, do: doRogue},
 }
 
 // What follows on faults.
@@ -156,9 +156,9 @@ func planConditions(g *generator, e *event) bool {
 	case 0:
 		c.Jitter = g.between(g.p.latency, 500*time.Millisecond)
 	case 1:
-		c.Tail, c.TailLatency = 0.3*g.Float64(), g.between(g.p.latency, 500*time.Millisecond)
+		c.Tail, c.TailLatency = 0.3*g.Float64(), g.between(g.p.latency/10, 100*time.Millisecond)
 	case 2:
-		c.Bandwidth = 2000 << g.IntN(12)
+		c.Bandwidth = 32 << 10 << g.IntN(8)
 	default:
 		c.Merge = g.between(g.p.latency, 300*time.Millisecond)
 	}
@@ -173,6 +173,17 @@ func planConditions(g *generator, e *event) bool {
 func doConditions(w *world, e *event) {
 	w.net.SetPathConditions(nameOf(e.a), nameOf(e.b), e.link)
 	w.harm(e.a, e.b)
+	w.changePair(e.a, e.b, func(p *pair) { p.lag = max(p.lag, lagOf(e.link)) })
+}
+
+// lagOf is how long a frame may take under conditions: so long does it last
+// until nothing is left of what was sent under them.
+func lagOf(c inmem.Conditions) time.Duration {
+	d := c.Latency + c.Jitter + 100*c.TailLatency + c.Merge
+	if c.Bandwidth > 0 {
+		d += time.Second * 128 << 10 / time.Duration(c.Bandwidth)
+	}
+	return d
 }
 
 // planBytes draws a fault that happens at a given byte, soon enough for many of

@@ -24,7 +24,8 @@ type pair struct {
 	linkSince time.Duration // the last one of the links
 	progress  time.Duration // when something was last completed between the two
 
-	faults int // of the links, in force
+	faults int           // of the links, in force
+	lag    time.Duration // how much longer they last for what was sent under them
 
 	// By node, the one with the lower index first.
 	up         [2]bool
@@ -64,7 +65,7 @@ func (w *world) changeNode(node int, change func(p *pair, side int)) {
 func (w *world) changeLocked(k pairKey, change func(p *pair)) {
 	p := w.pairs[k]
 	change(p)
-	p.since = w.now()
+	p.since = max(w.now(), p.linkSince)
 	if p.twin != [2]bool{} {
 		p.contested = true
 	}
@@ -72,16 +73,16 @@ func (w *world) changeLocked(k pairKey, change func(p *pair)) {
 
 // harm notes that a fault between two nodes begins, mend that all are over, and
 // jolt that there was one of a moment.
-func (w *world) harm(a, b int) { w.changeLinks(a, b, func(p *pair) { p.faults++ }) }
-func (w *world) mend(a, b int) {
-	w.changeLinks(a, b, func(p *pair) { p.faults, p.refused = 0, [2]bool{} })
+func (w *world) harm(a, b int) {
+	w.changePair(a, b, func(p *pair) { p.faults, p.linkSince = p.faults+1, w.now() })
 }
-func (w *world) jolt(a, b int) { w.changeLinks(a, b, func(*pair) {}) }
+func (w *world) jolt(a, b int) { w.changePair(a, b, func(p *pair) { p.linkSince = w.now() }) }
 
-func (w *world) changeLinks(a, b int, change func(p *pair)) {
+func (w *world) mend(a, b int) {
 	w.changePair(a, b, func(p *pair) {
-		change(p)
-		p.linkSince = w.now()
+		p.faults, p.refused = 0, [2]bool{}
+		p.linkSince = max(p.linkSince, w.now()+p.lag)
+		p.lag = 0
 	})
 }
 

@@ -14,6 +14,7 @@ var operations = []*action{
 	{name: "call", weight: 10, plan: planCall, do: doCall},
 	{name: "fan-out", weight: 1, plan: planCall, do: doFanOut},
 	{name: "burst", weight: 1, plan: planBurst, do: doBurst},
+	{name: "flood", weight: 1, plan: planFlood, do: doBurst},
 	{name: "cancel-storm", weight: 1, plan: planStorm, do: doBurst},
 	{name: "nested", weight: 2, plan: planNested, do: doCall},
 	{name: "large", weight: 2, plan: planLarge, do: doCall},
@@ -130,6 +131,18 @@ func doBurst(w *world, e *event) {
 		}
 		w.issue(e.a, &spec, i*e.d)
 	}
+}
+
+// planFlood draws many calls of a size that fills buffers and queues, some with
+// less time than it takes.
+func planFlood(g *generator, e *event) bool {
+	planBurst(g, e)
+	e.n = 10 + g.IntN(40)
+	e.call.job = coretest.Job{Request: g.IntN(34 << 10), Response: g.IntN(1000)}
+	if g.IntN(3) == 0 {
+		e.call.job.Request, e.call.job.Response = e.call.job.Response, e.call.job.Request
+	}
+	return true
 }
 
 // planStorm draws calls of which all are cancelled about when they arrive.

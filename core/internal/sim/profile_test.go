@@ -91,7 +91,7 @@ func swarm(r *rand.Rand, table []*action) (out []weighted) {
 		for _, act := range table {
 			share := 0.6
 			if act.rare {
-				share = 0.1
+				share = 0.15
 			}
 			if rate := between(r, time.Second/4, 4*time.Second).Seconds(); act.weight > 0 && r.Float64() < share {
 				out = append(out, weighted{act, float64(act.weight) * rate})
@@ -163,12 +163,7 @@ func (p *profile) drawLimits(r *rand.Rand) {
 // maxLatency is the longest time that a frame takes on a link that is well: the
 // worst of its tail, behind a full buffer.
 func (p *profile) maxLatency() time.Duration {
-	c := &p.link
-	d := p.latency*3/2 + c.Jitter + 100*c.TailLatency + c.Merge + 100*time.Microsecond
-	if c.Bandwidth > 0 {
-		d += time.Second * 128 << 10 / time.Duration(c.Bandwidth)
-	}
-	return d
+	return p.latency/2 + lagOf(p.link) + 100*time.Microsecond
 }
 
 // healTime is how long after the last fault every pair has to be connected

@@ -18,7 +18,7 @@ type action struct {
 	name string
 	// weight says how often it is drawn, relative to the others of its table.
 	weight int
-	// rare makes it part of a tenth of the seeds instead of more than half.
+	// rare makes it part of a seventh of the seeds instead of more than half.
 	rare bool
 	// plan draws the particulars of one occurrence into e, and may add further
 	// events that belong to it, such as the end of a fault. It returns false if
