@@ -76,17 +76,18 @@ func serveChild(t *testing.T, request string) {
 			}
 		}
 		out.Flush()
-		res := run(t, p, events, req.verbose)
+		res := run(t, p, events, req.verbose, func(v violation) {
+			text := strings.ReplaceAll(v.String(), "\n", fmt.Sprintf("\n%s %d   ", lineBad, seed))
+			fmt.Fprintln(out, lineBad, seed, text)
+			out.Flush()
+		})
 		if req.verbose {
 			fmt.Fprintln(out, lineText, "what happened:")
 			res.trace.write(prefixed{out})
 		}
-		for _, v := range res.violations {
-			fmt.Fprintf(out, "%s %d %s\n", lineBad, seed, strings.ReplaceAll(v.String(), "\n", "\n"+lineBad+" "+fmt.Sprint(seed)+"   "))
-		}
 		fmt.Fprintln(out, lineEnd, seed, res.hash, res.calls)
 		out.Flush()
-		if len(res.violations) > 0 {
+		if res.violations > 0 {
 			return
 		}
 		runtime.GC()

@@ -33,13 +33,13 @@ func (r *report) bad() bool { return len(r.violations) > 0 || r.crash != "" }
 
 // invariant is what kind of failure it was, as far as it can be told.
 func (r *report) invariant() string {
-	if r.crash != "" {
-		return "I14"
-	}
 	for _, v := range r.violations {
 		if f := strings.Fields(v); len(f) > 1 {
-			return f[1]
+			return strings.TrimSuffix(f[1], ":")
 		}
+	}
+	if r.crash != "" {
+		return "I14"
 	}
 	return ""
 }
@@ -50,7 +50,7 @@ func ask(ctx context.Context, req childRequest, each func(r *report)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestSimulation$", "-test.timeout=0", "-child="+req.String())
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=all")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1", "GOTRACEBACK=all", "GORACE=halt_on_error=1")
 	var stderr tail
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -73,7 +73,10 @@ func ask(ctx context.Context, req childRequest, each func(r *report)) error {
 		each(current)
 		return nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, stderr.String())
+	}
+	return nil
 }
 
 // readReports reads what a child prints. It returns the report of the seed that

@@ -103,7 +103,7 @@ func explain(t *testing.T, r *report) {
 	switch {
 	case !*shorten:
 	case kept == nil:
-		fmt.Fprintf(&b, "it did not fail again alone; see go test ./core/internal/sim -run TestSimulation -seed %d\n", r.seed)
+		fmt.Fprintf(&b, "it did not fail again alone; see go test ./core/internal/sim -v -run TestSimulation -seed %d\n", r.seed)
 	default:
 		events := newSchedule(p)
 		fmt.Fprintf(&b, "it fails with %d of its %d events:\n", len(kept), len(events))
@@ -114,7 +114,7 @@ func explain(t *testing.T, r *report) {
 		if list == "" {
 			list = "none"
 		}
-		fmt.Fprintf(&b, "see go test ./core/internal/sim -run TestSimulation -seed %d -only %s\n", r.seed, list)
+		fmt.Fprintf(&b, "see go test ./core/internal/sim -v -run TestSimulation -seed %d -only %s\n", r.seed, list)
 	}
 	t.Error(b.String())
 }

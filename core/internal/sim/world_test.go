@@ -19,15 +19,18 @@ type world struct {
 	p *profile
 	// verbose: the trace is going to be read.
 	verbose bool
-	start   time.Time
-	net     *inmem.Network
-	ledger  *coretest.Ledger
-	trace   *trace
-	nodes   []*node
-	pairs   map[pairKey]*pair
-	all     []core.Node // what is configured as peers
-	moves   int         // nodes that got a new address
-	base    int         // goroutines before anything was started
+	// tell is given every violation at once: the process may not live to tell
+	// them at the end.
+	tell   func(v violation)
+	start  time.Time
+	net    *inmem.Network
+	ledger *coretest.Ledger
+	trace  *trace
+	nodes  []*node
+	pairs  map[pairKey]*pair
+	all    []core.Node // what is configured as peers
+	moves  int         // nodes that got a new address
+	base   int         // goroutines before anything was started
 
 	// Ends the calls of the run.
 	//nolint:containedctx // A world is the life of one run.
@@ -40,8 +43,8 @@ type world struct {
 	lost         []*call // with their connection, while the links were well
 	busy         int     // in the background
 	incarnations int
-	peak         int // most calls that were open at once
-	violations   []violation
+	peak         int  // most calls that were open at once
+	violations   int  // so far
 	stopped      bool // the run is being taken down
 }
 
@@ -57,10 +60,11 @@ func (v violation) String() string { return fmt.Sprintf("%s %s: %s", stamp(v.at)
 // maxViolations bounds what a run tells.
 const maxViolations = 20
 
-func newWorld(p *profile, verbose bool) *world {
+func newWorld(p *profile, verbose bool, tell func(violation)) *world {
 	w := &world{
 		p:       p,
 		verbose: verbose,
+		tell:    tell,
 		start:   time.Now(),
 		net:     newNetwork(p),
 		ledger:  coretest.NewLedger(),
@@ -94,16 +98,9 @@ func (w *world) violate(invariant, format string, args ...any) {
 	w.trace.note("VIOLATION %s: %s", v.invariant, v.text)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.violations) < maxViolations {
-		w.violations = append(w.violations, v)
+	if w.violations++; w.violations <= maxViolations {
+		w.tell(v)
 	}
-}
-
-// failed reports whether anything was found.
-func (w *world) failed() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.violations) > 0
 }
 
 // play carries out a schedule, one event at a time, each in an instant of its
