@@ -221,7 +221,7 @@ func doRace(w *world, e *event) {
 		if took+e.d <= 0 || took > time.Second {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond + time.Duration(2*e.index)*time.Nanosecond)
 		spec := *e.call
 		spec.after = took + e.d
 		_ = w.perform(w.ctx, in, &spec, false)
