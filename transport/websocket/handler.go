@@ -81,10 +81,22 @@ func (l *listener) judge(w http.ResponseWriter, r *http.Request) (status int, wh
 	case len(h.Values("Origin")) > 0 && !l.allowsOrigin(r):
 		return http.StatusForbidden, "the request comes from a web page (it has an Origin header), and none is allowed to connect"
 	case l.mutualTLS && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0):
-		// The listener promised it, and GetConfigForClient may have been laxer.
-		return http.StatusForbidden, "a verified client certificate is required"
+		// The listener promised it. The server that this one is mounted on may
+		// be laxer, and so may GetConfigForClient.
+		return http.StatusForbidden, "a verified client certificate is required, and this request came " + lacking(r)
 	}
 	return 0, ""
+}
+
+// lacking says what kept a client certificate from being verified here.
+func lacking(r *http.Request) string {
+	switch {
+	case r.TLS == nil:
+		return "without TLS; a proxy that ends TLS in front of this node hides the certificate"
+	case len(r.TLS.PeerCertificates) == 0:
+		return "without one; the server has to ask for it (tls.Config.ClientAuth)"
+	}
+	return "with one that the server did not verify (tls.Config.ClientAuth)"
 }
 
 func (l *listener) allowsOrigin(r *http.Request) bool {
