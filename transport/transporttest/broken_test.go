@@ -66,7 +66,6 @@ func TestBroken(t *testing.T) {
 // TestKindsOfDefects holds that whatever a transport is most likely to get wrong
 // is among the broken ones, and so fails a subtest by name.
 func TestKindsOfDefects(t *testing.T) {
-	t.Parallel()
 	for kind, names := range map[string][]string{
 		"drops":                       {"drops a frame", "holds back a frame", "skips empty frames"},
 		"repeats":                     {"repeats a frame"},
