@@ -62,14 +62,15 @@ func (l *listener) judge(w http.ResponseWriter, r *http.Request) (status int, wh
 	case r.Method != http.MethodGet:
 		return http.StatusBadRequest, "a websocket begins with GET"
 	case !r.ProtoAtLeast(1, 1):
-		return http.StatusBadRequest, "a websocket begins on HTTP/1.1"
+		return http.StatusBadRequest, "a websocket begins on HTTP/1.1 and this request came over " + r.Proto +
+			"; a proxy in between has to use HTTP/1.1 towards this node and to pass the Upgrade and Connection headers on"
 	case !hasToken(h, "Upgrade", "websocket"):
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Connection", "Upgrade")
 		return http.StatusUpgradeRequired, "this path is for websocket connections; if a proxy is in between, " +
 			"it has to pass the Upgrade and Connection headers on"
 	case !hasToken(h, "Connection", "upgrade"):
-		return http.StatusBadRequest, `the Connection header lacks "Upgrade"; a proxy in between has to pass it on`
+		return http.StatusBadRequest, `the Connection header lacks "Upgrade"; if a proxy is in between, it has to pass it on`
 	case h.Get("Sec-WebSocket-Version") != "13":
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		return http.StatusUpgradeRequired, "the websocket version has to be 13"
