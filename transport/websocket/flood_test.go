@@ -55,7 +55,7 @@ func (s *strangers) open(t *testing.T, from memnet.Addr, says string) {
 // TestIdleStrangersKeepNobodyOut expects a node to get in at once beside 2,000
 // connections that do nothing, wherever they are from, and no more than 256 of
 // those to be held, for five seconds. A node that takes its time is not pushed
-// out by any number of connections from one other host. (T3, T24)
+// out by any number of connections from one other host (T3, T24).
 func TestIdleStrangersKeepNobodyOut(t *testing.T) {
 	const many = 2000
 	for _, c := range []struct {
@@ -136,8 +136,8 @@ func TestIdleStrangersKeepNobodyOut(t *testing.T) {
 }
 
 // TestWhoMakesRoom expects the oldest connection of the host with the most to go
-// when there is no room, and among equals the oldest of all, never the newcomer.
-// (T3)
+// when there is no room, and among equals the oldest of all, never the newcomer
+// (T3).
 func TestWhoMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := memnet.Listen("a:1")
@@ -189,7 +189,7 @@ func TestWhoMakesRoom(t *testing.T) {
 }
 
 // TestIdleStrangersOverTCP is the same over sockets: a node gets in within a
-// second beside more connections than there is room for. (T3)
+// second beside more connections than there is room for (T3).
 func TestIdleStrangersOverTCP(t *testing.T) {
 	l := listen(t, websocket.New(websocket.Options{}), "127.0.0.1:0")
 	for range maxFresh + 100 {
@@ -226,7 +226,7 @@ func (e *exhausted) Accept() (net.Conn, error) {
 
 // TestNoFreeFileDescriptors expects a listener to survive that the process has
 // no file descriptor left: it tries again, seldom, and takes the connections
-// that waited. (T25)
+// that waited (T25).
 func TestNoFreeFileDescriptors(t *testing.T) {
 	for _, withTLS := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

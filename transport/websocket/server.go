@@ -112,7 +112,8 @@ func (s *server) evict() net.Conn {
 // holds mu.
 func (s *server) drop(nc net.Conn, f *freshConn) bool {
 	delete(s.fresh, nc)
-	if s.held[f.host]--; s.held[f.host] == 0 {
+	s.held[f.host]--
+	if s.held[f.host] == 0 {
 		delete(s.held, f.host)
 	}
 	return f.deadline.Stop()

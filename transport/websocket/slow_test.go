@@ -39,7 +39,7 @@ func (d dripConn) Write(p []byte) (int, error) {
 }
 
 // TestDrippingClients expects a client that sends a byte per second, at whatever
-// stage of the handshake, to be closed after five seconds in all. (T3)
+// stage of the handshake, to be closed after five seconds in all (T3).
 func TestDrippingClients(t *testing.T) {
 	const request = "GET /gridmux/v1 HTTP/1.1\r\nHost: a\r\nX-Filler: filler\r\n\r\n"
 	for _, c := range []struct {
@@ -116,7 +116,7 @@ func (s *stallConn) Close() error {
 
 // TestBlackHoleInTheHandshake expects both ends to give up after five seconds,
 // and to close the connection, when what the other end sends stops arriving
-// after any byte of the handshake. (F3)
+// after any byte of the handshake (F3).
 func TestBlackHoleInTheHandshake(t *testing.T) {
 	for _, withTLS := range []bool{false, true} {
 		for _, dials := range []bool{false, true} {
@@ -229,7 +229,7 @@ func (l *stallingListener) Accept() (net.Conn, error) {
 }
 
 // TestDrippingServers expects Dial to give up after five seconds on a server
-// that sends a byte per second, at whatever stage. (T3, F3)
+// that sends a byte per second, at whatever stage (T3, F3).
 func TestDrippingServers(t *testing.T) {
 	for _, c := range []struct {
 		name  string

@@ -77,7 +77,7 @@ func upgradeRequest() *http.Request {
 
 // TestRefusals expects each request that is not one of a gridmux node's to be
 // refused with a status and a sentence that say why; among them whatever a web
-// page sent. (T19)
+// page sent (T19).
 func TestRefusals(t *testing.T) {
 	header := func(key, value string) func(*http.Request) {
 		return func(r *http.Request) {
@@ -282,7 +282,7 @@ func TestHeader(t *testing.T) {
 }
 
 // TestRawUpgrade speaks the handshake by hand: extensions are not accepted, and
-// a frame sent right behind the request is not lost. (T4)
+// a frame sent right behind the request is not lost (T4).
 func TestRawUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := memnet.Listen("a:1")
@@ -323,8 +323,8 @@ func TestRawUpgrade(t *testing.T) {
 
 // TestServerTimeouts expects time-outs of the surrounding server, which it set on
 // the connection before it was taken over, to have no effect on it: neither
-// while it idles for ten seconds and for a day, nor when the server is closed.
-// (D12)
+// while it idles for ten seconds and for a day, nor when the server is closed
+// (D12).
 func TestServerTimeouts(t *testing.T) {
 	for _, withTLS := range []bool{false, true} {
 		t.Run(fmt.Sprintf("TLS=%v", withTLS), func(t *testing.T) {

@@ -83,7 +83,6 @@ func TestIdleBehindNginx(t *testing.T) {
 		{"keep-alive longer than the time-out", time.Minute, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
 			c := start(t, test.keepAlive, func(conf string) string {
 				return replaced(t, conf, "_timeout 60s;", "_timeout 2s;")
 			})
