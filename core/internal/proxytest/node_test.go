@@ -8,30 +8,28 @@ import (
 	"crypto/x509"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
 
-// newNode is the example of docs/nginx.md.
-func newNode(local core.Node, listen string, peers []core.Node, roots *x509.CertPool, keepAlive time.Duration) (*core.Manager, error) {
+// nodeConfig is the example of docs/nginx.md.
+func nodeConfig(local core.Node, listen string, peers []core.Node, roots *x509.CertPool, key []byte) core.Config {
 	ws := websocket.New(websocket.Options{
 		// The authorities that issued nginx's certificates. There is no
 		// certificate of our own, so Dial uses TLS and Listen does not.
 		TLS: &tls.Config{RootCAs: roots},
 	})
-	return core.NewManager(core.Config{
+	return core.Config{
 		Local:     local,  // Addr is that of nginx, which the others dial: "10.0.0.1:443"
 		Listen:    listen, // what nginx passes connections to: "127.0.0.1:7000"
 		Peers:     peers,  // the other nodes, with their names and nginx's addresses
 		Transport: ws,
-		// Twice this and once that must be less than proxy_read_timeout. 0 for
-		// the defaults, which are 5 s each.
-		KeepAlive: keepAlive, KeepAliveTimeout: keepAlive,
-		// The node cannot see who is at the other end of the proxy.
-		AllowInsecure: true,
-	})
+		// Nodes prove who they are by themselves, since TLS ends at nginx: here
+		// with a secret of at least 16 random bytes that all of them have.
+		Auth:          core.SharedKey(key),
+		AllowTLSProxy: true,
+	}
 }
 
 // cluster is two nodes, each behind nginx.
@@ -40,9 +38,14 @@ type cluster struct {
 	names [2]string
 }
 
-// start makes and starts the nodes, and nginx in front of them with its
-// configuration changed by edit.
-func start(t *testing.T, keepAlive time.Duration, edit func(conf string) string) *cluster {
+// setup says what differs from the page.
+type setup struct {
+	conf func(conf string) string         // nil: nothing
+	node func(cfg *core.Config, node int) // nil: nothing
+}
+
+// start makes and starts the nodes, and nginx in front of them.
+func start(t *testing.T, s setup) *cluster {
 	t.Helper()
 	authority := newAuthority(t)
 	c := &cluster{names: [2]string{"node1", "node2"}}
@@ -54,7 +57,11 @@ func start(t *testing.T, keepAlive time.Duration, edit func(conf string) string)
 		members = append(members, core.Node{Name: name, Addr: servers[i].listener.Addr().String()})
 	}
 	for i := range c.nodes {
-		m, err := newNode(members[i], "127.0.0.1:0", members, authority.pool, keepAlive)
+		cfg := nodeConfig(members[i], "127.0.0.1:0", members, authority.pool, []byte("a key of the whole cluster"))
+		if s.node != nil {
+			s.node(&cfg, i)
+		}
+		m, err := core.NewManager(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +75,10 @@ func start(t *testing.T, keepAlive time.Duration, edit func(conf string) string)
 		c.nodes[i] = m
 		servers[i].upstream = m.Addr()
 	}
-	startNginx(t, servers, edit)
+	if s.conf == nil {
+		s.conf = func(conf string) string { return conf }
+	}
+	startNginx(t, servers, s.conf)
 	return c
 }
 

@@ -20,8 +20,6 @@ import (
 // patience bounds whatever a test waits for.
 const patience = 20 * time.Second
 
-func asIs(conf string) string { return conf }
-
 // connected waits until both nodes have the other.
 func (c *cluster) connected(t *testing.T) {
 	t.Helper()
@@ -50,7 +48,7 @@ func (c *cluster) exchange(t *testing.T) {
 // other and to call each other both ways, with messages of all sizes, many at
 // once.
 func TestBehindNginx(t *testing.T) {
-	c := start(t, 0, asIs)
+	c := start(t, setup{})
 	c.connected(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -83,8 +81,9 @@ func TestIdleBehindNginx(t *testing.T) {
 		{"keep-alive longer than the time-out", time.Minute, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := start(t, test.keepAlive, func(conf string) string {
-				return replaced(t, conf, "_timeout 60s;", "_timeout 2s;")
+			c := start(t, setup{
+				conf: func(conf string) string { return replaced(t, conf, "_timeout 60s;", "_timeout 2s;") },
+				node: func(cfg *core.Config, _ int) { cfg.KeepAlive, cfg.KeepAliveTimeout = test.keepAlive, test.keepAlive },
 			})
 			c.connected(t)
 			c.exchange(t)
@@ -103,13 +102,49 @@ func TestIdleBehindNginx(t *testing.T) {
 	}
 }
 
+// refusals returns why the two nodes do not connect. Of the two the one that
+// dials knows.
+func (c *cluster) refusals(t *testing.T) string {
+	t.Helper()
+	var texts [2]string
+	var wg sync.WaitGroup
+	for i, m := range c.nodes {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+			defer cancel()
+			err := m.WaitConnected(ctx)
+			if err == nil {
+				t.Errorf("%s is connected all the same", c.names[i])
+				return
+			}
+			texts[i] = strings.ReplaceAll(err.Error(), `\"`, `"`)
+		})
+	}
+	wg.Wait()
+	return strings.Join(texts[:], "\n")
+}
+
+// wantRefusals checks what the nodes say, and that the page has a line with the
+// first two of the texts.
+func wantRefusals(t *testing.T, got string, says ...string) {
+	t.Helper()
+	for _, want := range says {
+		if !strings.Contains(got, want) {
+			t.Errorf("the errors do not say %q:\n%s", want, got)
+		}
+	}
+	if first := says[:min(len(says), 2)]; !pageMentions(t, first...) {
+		t.Errorf("%s has no line that says %q", pageFile, first)
+	}
+}
+
 // TestNginxInTheWay expects the error of a node to say what is wrong with the
 // proxy, and the page to have a line about it.
 func TestNginxInTheWay(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		edit func(t *testing.T, conf string) string
-		says []string // the first two are in the page
+		says []string
 	}{
 		{"HTTP/1.0", func(t *testing.T, conf string) string { return without(t, conf, "proxy_http_version") }, []string{
 			"400 Bad Request", "came over HTTP/1.0", "has to use HTTP/1.1",
@@ -122,36 +157,36 @@ func TestNginxInTheWay(t *testing.T) {
 		}},
 		{"other path", func(t *testing.T, conf string) string {
 			return replaced(t, conf, "location = /gridmux/v1 {", "location / {\nreturn 404;\n}\nlocation = /elsewhere {")
-		}, []string{
-			"404 Not Found", "404 Not Found", "nginx",
-		}},
+		}, []string{"404 Not Found"}},
 		{"other port", func(t *testing.T, conf string) string {
 			return replaced(t, conf, "proxy_pass http://127.0.0.1:", "proxy_pass http://127.0.0.2:")
-		}, []string{
-			"502 Bad Gateway", "502 Bad Gateway", "nginx",
-		}},
+		}, []string{"502 Bad Gateway"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := start(t, 0, func(conf string) string { return test.edit(t, conf) })
-			// Of the two the one that dials knows.
-			var texts []string
-			for _, m := range c.nodes {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				err := m.WaitConnected(ctx)
-				cancel()
-				if err == nil {
-					t.Fatal("the nodes connect all the same")
-				}
-				texts = append(texts, strings.ReplaceAll(err.Error(), `\"`, `"`))
-			}
-			for _, want := range test.says {
-				if !strings.Contains(texts[0], want) && !strings.Contains(texts[1], want) {
-					t.Errorf("the errors do not say %q:\n%s", want, strings.Join(texts, "\n"))
-				}
-			}
-			if !pageMentions(t, test.says[:2]...) {
-				t.Errorf("%s has no line that says %q", pageFile, test.says[:2])
-			}
+			c := start(t, setup{conf: func(conf string) string { return test.edit(t, conf) }})
+			wantRefusals(t, c.refusals(t), test.says...)
+		})
+	}
+}
+
+// TestProxyIsNotExpected expects nodes of which not both allow a proxy to refuse
+// each other with an error that names the option, and nodes with different keys
+// to get nowhere, with nginx between them or not.
+func TestProxyIsNotExpected(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		node func(cfg *core.Config, node int)
+		says []string
+	}{
+		{"neither", func(cfg *core.Config, _ int) { cfg.AllowTLSProxy = false }, []string{"Config.AllowTLSProxy", "ends TLS", "on both nodes"}},
+		{"only the first", func(cfg *core.Config, node int) { cfg.AllowTLSProxy = node == 0 }, []string{"Config.AllowTLSProxy", "ends TLS", "on both nodes"}},
+		{"only the second", func(cfg *core.Config, node int) { cfg.AllowTLSProxy = node == 1 }, []string{"Config.AllowTLSProxy", "ends TLS", "on both nodes"}},
+		{"different keys", func(cfg *core.Config, node int) {
+			cfg.Auth = core.SharedKey(fmt.Appendf(nil, "a key of node %d alone", node))
+		}, []string{"rejected by the peer", "the log of that node has it", "Config.Auth"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			wantRefusals(t, start(t, setup{node: test.node}).refusals(t), test.says...)
 		})
 	}
 }
