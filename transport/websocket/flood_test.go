@@ -86,7 +86,7 @@ func TestIdleStrangersKeepNobodyOut(t *testing.T) {
 					}
 					return websocket.New(client).Dial(t.Context(), peerA)
 				}
-				s := newStrangers(mem, 2*many)
+				s := newStrangers(mem, many+2*maxFresh)
 				for n := range many {
 					s.open(t, c.from(n), c.says)
 				}
@@ -119,7 +119,7 @@ func TestIdleStrangersKeepNobodyOut(t *testing.T) {
 					slow.CloseWithError(0, "")
 				})
 				synctest.Wait()
-				for n := range many {
+				for n := range 2 * maxFresh {
 					s.open(t, c.from(many+n), c.says)
 				}
 				wg.Wait()
