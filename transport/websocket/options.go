@@ -84,8 +84,8 @@ type Options struct {
 	// ErrorLog receives what the server of an own listener has to say about
 	// clients that failed in the TLS or HTTP handshake. Strangers can cause that
 	// at any rate, so that of each kind of message at most ten a second are
-	// passed on, cut to 256 bytes and without control characters. nil:
-	// discarded.
+	// passed on, without control characters and cut to 256 bytes, or 4 KiB for
+	// a panic of CheckOrigin. nil: discarded.
 	ErrorLog *log.Logger
 }
 

@@ -257,7 +257,8 @@ func TestCheckOrigin(t *testing.T) {
 	})
 }
 
-// TestHeader: what Options.Header says is sent, Host in its own way.
+// TestHeader: what Options.Header says is sent, Host in its own way, and no
+// extension is offered (T4).
 func TestHeader(t *testing.T) {
 	seen := make(chan *http.Request, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen <- r }))
