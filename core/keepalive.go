@@ -11,10 +11,10 @@ import (
 // keepAlive judges whether the peer lives: by anything that arrives, provoked
 // by a ping when nothing does. It is one timer and no goroutine.
 //
-// A tick comes every Config.KeepAlive. If nothing arrived since the last one a
-// ping goes out, and if nothing arrives within Config.KeepAliveTimeout after
-// it, the session ends: at most 2*KeepAlive + KeepAliveTimeout after the last
-// sign of life.
+// A tick comes every Config.KeepAlive, or earlier where a ping runs out of time
+// earlier. If nothing arrived since the last one a ping goes out, and if nothing
+// arrives within Config.KeepAliveTimeout after it, the session ends: at most
+// 2*KeepAlive + KeepAliveTimeout after the last sign of life.
 //
 // A tick that comes far too late says that this process itself did not run, as
 // while it was stopped or its machine slept. Then nothing is known of the peer,
@@ -28,7 +28,7 @@ type keepAlive struct {
 	mu     sync.Mutex
 	timer  *time.Timer
 	seen   uint64
-	pinged bool
+	lost   int64  // when the ping that is out counts as unanswered, manager's clock; 0: none is out
 	writes uint64 // of the writer, when the ping was last looked at
 	over   bool
 }
@@ -89,19 +89,24 @@ func (s *session) tick() {
 	paused := k.notePause(now)
 	switch reads := k.reads.Load(); {
 	case reads != k.seen:
-		k.seen, k.pinged = reads, false
-		k.again(now, s.m.cfg.KeepAlive)
-	case !k.pinged || paused:
-		k.pinged = true
+		k.seen, k.lost = reads, 0
+	case k.lost == 0 || paused:
 		_, k.writes = s.w.pingWaits()
 		s.w.ping()
-		k.again(now, s.m.cfg.KeepAliveTimeout)
+		k.lost = addClock(now, s.m.cfg.KeepAliveTimeout)
+	case now < k.lost:
 	case s.pingUnderWay():
-		k.again(now, s.m.cfg.KeepAliveTimeout)
+		k.lost = addClock(now, s.m.cfg.KeepAliveTimeout)
 	default:
 		// Ended from a goroutine of its own since end stops this timer.
 		go s.end(errUnanswered, wire.CodeTimeout)
+		return
 	}
+	wait := s.m.cfg.KeepAlive
+	if k.lost != 0 {
+		wait = min(wait, time.Duration(k.lost-now))
+	}
+	k.again(now, wait)
 }
 
 // notePause reports whether the process has just woken from a pause.
