@@ -4,9 +4,10 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/gridmux/gridmux/transport"
 )
 
 const (
@@ -74,7 +75,7 @@ func (s *server) track(nc net.Conn, state http.ConnState) {
 // remember gives nc its deadline. It returns a connection that has to be closed,
 // if there is one.
 func (s *server) remember(nc net.Conn) (out net.Conn) {
-	f := &freshConn{raw: beneathTLS(nc), host: hostOf(nc.RemoteAddr())}
+	f := &freshConn{raw: beneathTLS(nc), host: transport.RemoteHost(nc.RemoteAddr())}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed { // accepted just before, and unknown to http.Server.Close
@@ -126,28 +127,6 @@ func (s *server) forget(nc net.Conn) bool {
 	defer s.mu.Unlock()
 	f := s.fresh[nc]
 	return f != nil && s.drop(nc, f)
-}
-
-// hostOf returns what stands for the host at the other end: its address, and of
-// an IPv6 address the first 64 bits, since a host has all the rest to itself.
-func hostOf(a net.Addr) string {
-	if a == nil {
-		return ""
-	}
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	if ip = ip.Unmap(); ip.Is6() {
-		if p, err := ip.Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return ip.String()
 }
 
 func (s *server) serveHTTP(w http.ResponseWriter, r *http.Request) {
