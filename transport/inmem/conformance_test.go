@@ -31,6 +31,32 @@ func TestConformanceInBubble(t *testing.T) {
 	transporttest.RunInBubble(t, fixture)
 }
 
+// TestConformanceWithSeed holds the contract where no two things arrive at one
+// instant.
+func TestConformanceWithSeed(t *testing.T) {
+	transporttest.RunInBubble(t, func(*testing.T) transporttest.Fixture {
+		return fixtureOn(inmem.NewNetwork(inmem.WithSeed(1)))
+	})
+}
+
+// TestConformanceUnderBadConditions holds the contract on a link that is slow,
+// irregular and narrow, and splits and merges what it carries. Nothing of that
+// may break it.
+func TestConformanceUnderBadConditions(t *testing.T) {
+	for name, opts := range map[string][]inmem.Option{"no seed": nil, "seed": {inmem.WithSeed(7)}} {
+		t.Run(name, func(t *testing.T) {
+			transporttest.RunInBubble(t, func(*testing.T) transporttest.Fixture {
+				n := inmem.NewNetwork(opts...)
+				n.SetConditions(inmem.Conditions{
+					Latency: ms, Jitter: 5 * ms, Tail: 0.01, TailLatency: 10 * ms, Bandwidth: 200 << 20, Split: true,
+				})
+				n.SetPathConditions("b", "a", inmem.Conditions{Jitter: ms, Merge: 3 * ms})
+				return fixtureOn(n)
+			})
+		})
+	}
+}
+
 func TestConformanceWithLatency(t *testing.T) {
 	transporttest.RunInBubble(t, func(t *testing.T) transporttest.Fixture {
 		n := inmem.NewNetwork()

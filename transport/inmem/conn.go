@@ -10,11 +10,12 @@ import (
 // A connection is both ends of one connection. It is made as one object,
 // because a large cluster in one process has tens of thousands of them.
 type connection struct {
-	net   *Network
-	age   uint64 // counts the connections of the network
-	ends  [2]conn
-	links [2]link // links[i] carries what ends[i] sends
-	first [2]pipe // the first lane
+	net    *Network
+	age    uint64 // counts the connections of the network
+	number uint64 // tells it from the others between its two nodes
+	ends   [2]conn
+	links  [2]link // links[i] carries what ends[i] sends
+	first  [2]pipe // the first lane
 }
 
 // A conn is one end of a connection, and its first lane.
@@ -53,28 +54,44 @@ var (
 // with n.mu held, and returns the end of t.
 func (n *Network) connect(t *Transport, l *listener) *conn {
 	n.connections++
-	c := &connection{net: n, age: n.connections}
+	c := &connection{net: n, age: n.connections, number: n.connections}
+	if n.instants != nil {
+		pair := path{min(t.name, l.node.name), max(t.name, l.node.name)}
+		n.pairs[pair]++
+		c.number = n.pairs[pair]
+	}
 	near, far := &c.ends[0], &c.ends[1]
 	near.node, far.node = t, l.node
 	nearAddr := Addr(t.name)
 	for i := range c.ends {
 		end, peer := &c.ends[i], &c.ends[1-i]
 		end.both, end.peer, end.out = c, peer, &c.links[i]
-		end.out.init(n.latencyOf(end.node.name, peer.node.name))
 		c.first[i].init(end.out, n.buffer)
 		end.lane = lane{conn: end, peer: &peer.lane, in: &c.first[1-i], out: &c.first[i]}
 		end.info = transport.Info{
 			Transport: "inmem",
 			LocalAddr: nearAddr, RemoteAddr: l.addr,
 			MaxFrame:  maxFrame,
-			Integrity: true,
+			Integrity: !n.plain,
 			Local:     true,
 		}
 	}
 	far.info.LocalAddr, far.info.RemoteAddr = l.addr, nearAddr
+	for i := range c.ends {
+		c.ends[i].prepare()
+	}
 	t.conns[c] = struct{}{}
 	l.node.conns[c] = struct{}{}
 	return near
+}
+
+// prepare sets up the link on which c sends. It is called with net.mu held.
+func (c *conn) prepare() {
+	c.out.direct.Store(true)
+	if c.both.net.instants != nil {
+		c.out.model = newModel(c)
+	}
+	c.both.net.configure(c)
 }
 
 // leave unregisters the connection when both ends are gone.

@@ -4,37 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"time"
 )
-
-// SetLatency makes every frame arrive d after it was written, in both
-// directions between all nodes, except where [Network.SetPathLatency] says
-// otherwise. It concerns what is sent from now on; frames stay in order when d
-// falls. A dial takes a round trip. d below 0 counts as 0, which is how a
-// network begins.
-func (n *Network) SetLatency(d time.Duration) {
-	if !n.lock() {
-		return
-	}
-	defer n.mu.Unlock()
-	n.latency = max(d, 0)
-	n.refreshLatency(n.live())
-}
-
-// SetPathLatency sets the latency of the direction from one node to another in
-// place of the network's, as [Network.SetLatency] does. d below 0 returns to
-// the network's.
-func (n *Network) SetPathLatency(from, to string, d time.Duration) {
-	if !n.lock() {
-		return
-	}
-	defer n.mu.Unlock()
-	p := path{from, to}
-	s := n.paths[p]
-	s.latency, s.hasLatency = d, d >= 0
-	n.paths[p] = s
-	n.refreshLatency(n.between(from, to))
-}
 
 // Partition silences two nodes for each other. Nothing arrives any more in
 // either direction, on connections that exist, the news of their end included,
@@ -91,36 +61,42 @@ func (n *Network) stall(from, to string) {
 	}
 }
 
-// Heal ends every partition and stall between two nodes, in both directions.
-// What was held arrives at once, each connection in its order; what was sent
-// within the latency before arrives in its time. Dials go on. Latency stays,
-// and what has been cut or has crashed stays so.
+// Heal ends every partition and stall between two nodes, in both directions,
+// and forgets what [Network.CutAfter], [Network.StallAfter] and
+// [Network.CorruptNext] have planned there. What was held arrives at once, each
+// connection in its order; what was sent within the latency before arrives in
+// its time. Dials go on. Conditions stay, as do dials that are refused, and what
+// has been cut or has crashed.
 func (n *Network) Heal(a, b string) {
 	if !n.lock() {
 		return
 	}
 	defer n.mu.Unlock()
 	for _, p := range []path{{a, b}, {b, a}} {
-		s := n.paths[p]
-		s.blocked = false
-		n.paths[p] = s
+		n.heal(p)
 	}
 	release(n.between(a, b))
 	n.announce()
 }
 
-// HealAll is [Network.Heal] for every two nodes.
+// HealAll is [Network.Heal] for all nodes.
 func (n *Network) HealAll() {
 	if !n.lock() {
 		return
 	}
 	defer n.mu.Unlock()
-	for p, s := range n.paths {
-		s.blocked = false
-		n.paths[p] = s
+	for p := range n.paths {
+		n.heal(p)
 	}
 	release(n.live())
 	n.announce()
+}
+
+func (n *Network) heal(p path) {
+	s := n.paths[p]
+	s.blocked = false
+	s.plan.Clear()
+	n.paths[p] = s
 }
 
 func release(cs []*connection) {
@@ -140,8 +116,7 @@ func (n *Network) Cut(a, b string) {
 	defer n.mu.Unlock()
 	for _, c := range n.between(a, b) {
 		for i := range c.ends {
-			c.links[i].drop()
-			c.ends[i].reset()
+			c.links[i].sever(c.ends[1-i].reset)
 		}
 	}
 }
@@ -211,13 +186,4 @@ func inOrder(set map[*connection]struct{}) []*connection {
 	}
 	slices.SortFunc(cs, func(a, b *connection) int { return cmp.Compare(a.age, b.age) })
 	return cs
-}
-
-// refreshLatency gives the links of cs their latency anew.
-func (n *Network) refreshLatency(cs []*connection) {
-	for _, c := range cs {
-		for i := range c.ends {
-			c.links[i].setLatency(n.latencyOf(c.ends[i].node.name, c.ends[1-i].node.name))
-		}
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
+	"time"
 
 	"github.com/gridmux/gridmux/transport"
 )
@@ -20,7 +22,38 @@ type listener struct {
 	queue *queue[*conn] // given connections with net.mu held
 
 	// Guarded by net.mu.
-	pending int // connections in queue
+	pending int            // connections in queue and in delayed
+	delayed []*delayedConn // oldest first
+}
+
+// A delayedConn is a connection that Accept must not see before its time.
+type delayedConn struct {
+	conn  *conn
+	timer *time.Timer
+}
+
+// offer makes c wait for Accept. It is called with net.mu held.
+func (l *listener) offer(c *conn) {
+	l.pending++
+	n, d := l.node.net, l.node.acceptDelay
+	if n.instants != nil {
+		now := time.Now()
+		d = n.instants.reserve(now, now.Add(d), slot(c.peer.node, l.node, acceptSlot)).Sub(now)
+	}
+	if d == 0 {
+		l.queue.put(c)
+		return
+	}
+	waiting := &delayedConn{conn: c}
+	waiting.timer = time.AfterFunc(d, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if i := slices.Index(l.delayed, waiting); i >= 0 {
+			l.delayed = slices.Delete(l.delayed, i, i+1)
+			l.queue.put(c)
+		}
+	})
+	l.delayed = append(l.delayed, waiting)
 }
 
 func (l *listener) Accept(ctx context.Context) (transport.Conn, error) {
@@ -64,5 +97,11 @@ func (l *listener) endLocked(err error) []*conn {
 		delete(n.listeners, string(l.addr))
 	}
 	n.announce()
-	return l.queue.end(err)
+	left := l.queue.end(err)
+	for _, o := range l.delayed {
+		o.timer.Stop()
+		left = append(left, o.conn)
+	}
+	l.delayed = nil
+	return left
 }

@@ -3,6 +3,8 @@ package inmem
 import (
 	"sync"
 	"time"
+
+	"github.com/gridmux/gridmux/transport/internal/linkmodel"
 )
 
 // DefaultBuffer is how much a sender may have under way in bytes, unless
@@ -13,17 +15,23 @@ const DefaultBuffer = 64 << 10
 // without options. Its methods may be called concurrently and at any time. They
 // name nodes as [Network.Node] does; a name that is new makes a node.
 type Network struct {
-	buffer int
+	buffer   int
+	plain    bool      // connections announce no integrity
+	seed     uint64    // of all that is drawn by chance
+	instants *instants // nil unless the seed was given
 
 	mu sync.Mutex // before every other lock; never held while waiting
 
 	// Guarded by mu.
 	nodes     map[string]*Transport
 	listeners map[string]*listener // by address
-	latency   time.Duration
 	paths     map[path]pathState
-	// connections counts those made so far.
+
+	conditions linkmodel.Conditions
+	// connections counts those made so far, pairs those between two nodes, by
+	// their names in order; the latter in a network with a seed only.
 	connections uint64
+	pairs       map[path]uint64
 	// changed is closed when a dial that waits has something to look at. It
 	// is nil while none does.
 	changed chan struct{}
@@ -35,9 +43,14 @@ type path struct{ from, to string }
 // pathState is what the network does to a path. The zero value is a path that
 // nobody has touched.
 type pathState struct {
-	latency    time.Duration
-	hasLatency bool // latency takes the place of the network's
-	blocked    bool
+	conditions    linkmodel.Conditions
+	hasConditions bool // conditions take the place of the network's
+	latency       time.Duration
+	hasLatency    bool // latency takes the place of that of the conditions
+	blocked       bool
+	refused       bool            // dials are
+	dials         uint64          // so far
+	plan          *linkmodel.Plan // nil if there never was one
 }
 
 // Option changes a [Network] as it is made.
@@ -53,6 +66,31 @@ func WithBuffer(n int) Option {
 	return func(net *Network) {
 		if net != nil && n > 0 {
 			net.buffer = n
+		}
+	}
+}
+
+// WithSeed sets the seed of everything that the network draws by chance, and
+// makes it repeatable: equal seeds and equal use give equal arrivals, to the
+// nanosecond. For that, no two things arrive at the same instant anywhere in
+// the network, so that everything takes a few microseconds even where nothing
+// else delays it; the documentation of the package tells more. Without this
+// option the seed is 0, and what takes no time arrives at once.
+func WithSeed(seed uint64) Option {
+	return func(net *Network) {
+		if net != nil {
+			net.seed, net.instants = seed, newInstants()
+		}
+	}
+}
+
+// WithoutIntegrity makes connections announce that they do not detect
+// corruption, as TCP without TLS, so that a frame in which a bit has flipped is
+// delivered.
+func WithoutIntegrity() Option {
+	return func(net *Network) {
+		if net != nil {
+			net.plain = true
 		}
 	}
 }
@@ -80,6 +118,7 @@ func (n *Network) lock() bool {
 		n.nodes = make(map[string]*Transport)
 		n.listeners = make(map[string]*listener)
 		n.paths = make(map[path]pathState)
+		n.pairs = make(map[path]uint64)
 		if n.buffer == 0 {
 			n.buffer = DefaultBuffer
 		}
@@ -101,18 +140,10 @@ func (n *Network) Node(name string) *Transport {
 func (n *Network) node(name string) *Transport {
 	t := n.nodes[name]
 	if t == nil {
-		t = &Transport{net: n, name: name, conns: make(map[*connection]struct{})}
+		t = &Transport{net: n, name: name, number: uint64(len(n.nodes)), conns: make(map[*connection]struct{})}
 		n.nodes[name] = t
 	}
 	return t
-}
-
-// latencyOf is the latency of a path. It is called with mu held.
-func (n *Network) latencyOf(from, to string) time.Duration {
-	if s := n.paths[path{from, to}]; s.hasLatency {
-		return s.latency
-	}
-	return n.latency
 }
 
 // open reports whether both directions between two nodes let dials through. It

@@ -139,7 +139,7 @@ func (p *pipe) push(chain *buffer) error {
 			freeChain(chain)
 			return err
 		}
-		n := 0
+		n, first := 0, chain
 		for chain != nil && (p.size == 0 || p.size+chain.charge() <= p.room) {
 			b := chain
 			chain, b.next = b.next, nil
@@ -152,7 +152,7 @@ func (p *pipe) push(chain *buffer) error {
 			} else {
 				// The link's lock comes before this one.
 				p.mu.Unlock()
-				p.link.carryFrames(p, n)
+				p.link.carryFrames(p, first, n)
 				p.mu.Lock()
 			}
 		}
