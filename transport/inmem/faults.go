@@ -144,7 +144,7 @@ func (n *Network) Crash(name string) {
 			if end.node != t {
 				continue
 			}
-			end.reset()
+			peer.out.sever(end.reset)
 			end.out.drop()
 			end.out.carryCall(peer.reset)
 			end.leaveLocked()

@@ -3,6 +3,7 @@ package inmem
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gridmux/gridmux/transport"
 )
@@ -100,4 +101,62 @@ func TestFarLaneAfterEnd(t *testing.T) {
 		t.Error("an ended connection took a lane")
 	}
 	_ = near
+}
+
+// TestDirectAgain shows that links go back to the path without locks and clocks
+// when what has disturbed them is over, and that links which nothing has
+// disturbed keep neither a model nor a timer.
+func TestDirectAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewNetwork()
+		a, b := connectNodes(t, n)
+		n.CutAfter("c", "b", 1)
+		n.SetPathConditions("a", "c", Conditions{Latency: 1})
+		n.SetConditions(Conditions{Split: true})
+		if l := a.out; !l.direct.Load() || l.model != nil || l.timer != nil {
+			t.Errorf("a link that nothing has disturbed is %+v", l)
+		}
+		carry := func() {
+			t.Helper()
+			if err := a.WriteFrames([][]byte{{1}, {2}}); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := b.ReadFrame(1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		n.SetConditions(Conditions{Latency: 5, Jitter: 5, Bandwidth: 1 << 30, Merge: 5})
+		carry()
+		n.SetConditions(Conditions{})
+		n.CorruptNext("a", "b", 100)
+		n.StallAfter("a", "b", 10)
+		carry()
+		if a.out.direct.Load() {
+			t.Error("a link for which something is planned is direct")
+		}
+		n.Heal("a", "b")
+		n.Stall("a", "b")
+		n.Heal("a", "b")
+		carry()
+		if l := a.out; !l.direct.Load() || len(l.transit) > 0 {
+			t.Error("a link that is well again is not direct")
+		}
+	})
+}
+
+// TestInstantsForget shows that what a network remembers of instants does not
+// grow with the time that it runs.
+func TestInstantsForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newInstants()
+		for range 100_000 {
+			s.reserve(time.Now(), time.Now(), 7)
+			time.Sleep(time.Microsecond)
+		}
+		if len(s.taken) > 2*minTakenToTrim {
+			t.Errorf("%d instants are remembered", len(s.taken))
+		}
+	})
 }

@@ -22,6 +22,10 @@ func TestZeroValues(t *testing.T) {
 		"WithBuffer":                  inmem.WithBuffer,
 		"WithBuffer applied":          inmem.WithBuffer(0),
 		"WithBuffer on nothing at it": inmem.WithBuffer(1),
+		"WithSeed":                    inmem.WithSeed,
+		"WithSeed applied":            inmem.WithSeed(0),
+		"WithoutIntegrity":            inmem.WithoutIntegrity,
+		"WithoutIntegrity applied":    inmem.WithoutIntegrity(),
 	} {
 		callWithNothing(t, name, reflect.ValueOf(f), false)
 	}
@@ -43,11 +47,14 @@ func TestZeroNetworkWorks(t *testing.T) {
 	var n inmem.Network
 	n.Cut("a", "b")
 	n.SetPathLatency("a", "b", 0)
+	n.SetConditions(inmem.Conditions{})
+	n.CutAfter("a", "b", 0)
 	l, err := n.Node("a").Listen(t.Context(), "a")
 	if err != nil {
 		t.Fatalf("listening in a zero Network failed: %v", err)
 	}
 	defer l.Close()
+	n.Heal("a", "b")
 	c, err := n.Node("b").Dial(t.Context(), transport.Peer{Addr: "a"})
 	if err != nil {
 		t.Fatalf("dialling in a zero Network failed: %v", err)
