@@ -35,6 +35,7 @@ var layers = []layer{
 	{pkg: "transport"},
 	{pkg: "transport/transporttest", allow: []string{"transport"}},
 	{pkg: "transport/internal/..."},
+	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/websocket", allow: []string{"transport", wsModule + "/...", httpheadModule}},
 	{pkg: "bench/...", allow: []string{"..."}},
@@ -93,6 +94,7 @@ layers has a line for ., which is no package
 layers has a line for core/coretest, which is no package
 layers has a line for internal/memnet, which is no package
 layers has a line for transport/transporttest, which is no package
+layers has a line for transport/faulty, which is no package
 layers has a line for transport/inmem, which is no package`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
