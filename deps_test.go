@@ -35,6 +35,7 @@ var layers = []layer{
 	{pkg: "transport"},
 	{pkg: "transport/transporttest", allow: []string{"transport"}},
 	{pkg: "transport/internal/..."},
+	{pkg: "transport/faulty/internal/..."},
 	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/websocket", allow: []string{"transport", wsModule + "/...", httpheadModule}},

@@ -9,7 +9,6 @@ import (
 	"github.com/gridmux/gridmux/transport/faulty"
 	"github.com/gridmux/gridmux/transport/inmem"
 	"github.com/gridmux/gridmux/transport/transporttest"
-	"github.com/gridmux/gridmux/transport/websocket"
 )
 
 const ms = time.Millisecond
@@ -47,32 +46,18 @@ func inMemory() transporttest.Fixture {
 	}
 }
 
-func overWebsocket() transporttest.Fixture {
-	return transporttest.Fixture{
-		Dialer:   websocket.New(websocket.Options{}),
-		Listener: websocket.New(websocket.Options{}),
-		Addr:     "127.0.0.1:0",
-	}
-}
-
 // TestConformance holds the contract of a transport where nothing is disturbed.
+// The same over websocket is in internal/suite.
 func TestConformance(t *testing.T) {
-	transporttest.Run(t, func(*testing.T) transporttest.Fixture { return wrapped(overWebsocket()) })
-}
-
-// TestConformanceInBubble is TestConformance with lanes, in virtual time.
-func TestConformanceInBubble(t *testing.T) {
 	transporttest.RunInBubble(t, func(*testing.T) transporttest.Fixture { return wrapped(inMemory()) })
 }
 
-// TestConformanceUnderFaults holds the contract where frames are late, split,
-// merged and narrow.
+// TestConformanceUnderFaults holds the contract where frames are late, the line
+// is narrow, and writes are split or merged.
 func TestConformanceUnderFaults(t *testing.T) {
 	for name, c := range map[string]faulty.Conditions{
-		"latency": {Latency: 3 * ms},
-		"jitter":  {Jitter: 4 * ms, Tail: 0.05, TailLatency: 10 * ms, Split: true},
-		"merge":   {Latency: ms, Merge: 2 * ms},
-		"narrow":  {Bandwidth: 100 << 20},
+		"split": {Jitter: 4 * ms, Tail: 0.05, TailLatency: 10 * ms, Bandwidth: 100 << 20, Split: true},
+		"merge": {Latency: ms, Merge: 2 * ms},
 	} {
 		t.Run(name, func(t *testing.T) {
 			transporttest.RunInBubble(t, func(t *testing.T) transporttest.Fixture {
@@ -88,16 +73,6 @@ func TestConformanceUnderFaultsWithReadAhead(t *testing.T) {
 	transporttest.RunInBubble(t, func(t *testing.T) transporttest.Fixture {
 		return disturbed(t, inMemory(), func(t *faulty.Transport) {
 			t.SetConditions(faulty.Conditions{Latency: ms, Jitter: ms, Split: true})
-		})
-	})
-}
-
-// TestConformanceOfWebsocketUnderFaults is TestConformanceUnderFaults over
-// sockets.
-func TestConformanceOfWebsocketUnderFaults(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T) transporttest.Fixture {
-		return disturbed(t, overWebsocket(), func(t *faulty.Transport) {
-			t.SetDirectionConditions(faulty.Out, faulty.Conditions{Jitter: ms, Split: true})
 		})
 	})
 }
