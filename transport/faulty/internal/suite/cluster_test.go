@@ -144,7 +144,7 @@ func TestKills(t *testing.T) {
 func TestStallInHandshake(t *testing.T) {
 	for d := range faulty.In + 1 {
 		stalled := 0
-		for n := range 300 {
+		for n := range 400 {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(t, coretest.Unstarted())
 				c.nodes[0].StallAfter(d, n)
@@ -157,7 +157,7 @@ func TestStallInHandshake(t *testing.T) {
 				}
 			})
 		}
-		if stalled < 20 || stalled == 300 {
+		if stalled < 100 || stalled == 400 {
 			t.Errorf("direction %d: %d connections were stalled in their handshake", d, stalled)
 		}
 	}
