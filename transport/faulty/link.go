@@ -51,7 +51,7 @@ func (l *link) add(inner transport.Conn, lane string) *conn {
 	}
 	for d, name := range [2]string{"out", "in"} {
 		key := linkmodel.NewKey(l.t.seed, l.number, l.way, name, lane)
-		c.flows[d] = flow{conn: c, dir: Direction(d), draws: linkmodel.NewDirection(key)} //nolint:gosec // 0 or 1.
+		c.flows[d] = flow{conn: c, dir: Direction(d), draws: linkmodel.NewDirection(key)}
 	}
 	l.conns = append(l.conns, c)
 	return c

@@ -70,5 +70,5 @@ func slot(from, to *Transport, k uint64) time.Duration {
 	if i >= j {
 		pair = i*i + i + j
 	}
-	return time.Duration(1 + (pair*slotsPerPath+k)%uint64(cycle-1)) //nolint:gosec // Less than cycle.
+	return time.Duration(1 + (pair*slotsPerPath+k)%uint64(cycle-1))
 }

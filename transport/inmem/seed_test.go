@@ -25,7 +25,7 @@ type event struct {
 	at   time.Duration
 }
 
-func (r *trace) add(began time.Time, format string, args ...any) {
+func (r *trace) addf(began time.Time, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, event{fmt.Sprintf(format, args...), time.Since(began)})
@@ -103,14 +103,14 @@ func (w *workload) serve(node int, l transport.Listener) {
 		if err != nil {
 			return
 		}
-		w.add(w.began, "%d accepts %v", node, c.Info().RemoteAddr)
+		w.addf(w.began, "%d accepts %v", node, c.Info().RemoteAddr)
 		go w.read(c)
 	}
 }
 
 func (w *workload) dial(i, j int) {
 	c, err := w.n.Node(fmt.Sprint(i)).Dial(w.t.Context(), transport.Peer{Addr: fmt.Sprint(j)})
-	w.add(w.began, "%d dials %d: error %v", i, j, err)
+	w.addf(w.began, "%d dials %d: error %v", i, j, err)
 	if err != nil {
 		return
 	}
@@ -126,7 +126,7 @@ func (w *workload) read(c transport.Conn) {
 	for last := time.Duration(-1); ; {
 		f, err := c.ReadFrame(1 << 20)
 		if now := time.Since(w.began); now != last {
-			w.add(w.began, "%s: %q, error %v", who, f, err)
+			w.addf(w.began, "%s: %q, error %v", who, f, err)
 			last = now
 		}
 		if err != nil {
@@ -252,9 +252,9 @@ func TestManySeededConnections(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				r.add(began, "dialled")
+				r.addf(began, "dialled")
 				_, _ = c.ReadFrame(1)
-				r.add(began, "ended")
+				r.addf(began, "ended")
 			})
 		}
 		for range 100 {

@@ -55,6 +55,6 @@ func saneShare(p float64) float64 {
 
 // Perfect reports whether c disturbs nothing. Split alone does not: what arrives
 // at once arrives in pieces at the same instant.
-func (c *Conditions) Perfect() bool {
+func (c Conditions) Perfect() bool {
 	return c.Latency == 0 && c.Jitter == 0 && c.Tail == 0 && c.Bandwidth == 0 && c.Corrupt == 0 && c.Merge == 0
 }

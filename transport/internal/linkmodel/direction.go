@@ -52,7 +52,7 @@ func (d *Direction) Next(c *Conditions, now time.Time, size int) Fate {
 	var source rand.PCG
 	source.Seed(d.key, d.sent)
 	d.sent++
-	draw := rand.New(&source) //nolint:gosec // A simulation has to be repeatable.
+	draw := rand.New(&source)
 
 	// Every event draws the same numbers, whatever the conditions, so that
 	// changing one of them leaves the others' alone.
@@ -63,7 +63,7 @@ func (d *Direction) Next(c *Conditions, now time.Time, size int) Fate {
 		f.Delay += tailDelay(c.TailLatency, length)
 	}
 	if corrupt < c.Corrupt && size > 0 {
-		f.Flip = int(bit % (uint64(size) * 8)) //nolint:gosec // Less than 8 times the length of a slice.
+		f.Flip = int(bit % (uint64(size) * 8))
 	}
 	if c.Bandwidth > 0 {
 		if d.free.Before(now) {

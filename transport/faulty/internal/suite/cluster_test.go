@@ -121,7 +121,7 @@ func TestKills(t *testing.T) {
 			if n%2 == 0 {
 				node.Cut()
 			} else {
-				node.CutAfter(faulty.Direction(rng.IntN(2)), rng.IntN(2000)) //nolint:gosec // 0 or 1.
+				node.CutAfter(faulty.Direction(rng.IntN(2)), rng.IntN(2000))
 			}
 			time.Sleep(time.Duration(rng.IntN(200)) * ms)
 			for i := range 2 {
