@@ -1,12 +1,15 @@
 package faulty_test
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/faulty"
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // TestLatency expects frames of one direction to arrive so much later, several
@@ -68,6 +71,71 @@ func TestBandwidthAndSplit(t *testing.T) {
 		b.read(far, "0123456789")
 		b.at(30*ms, "the first frame of a batch that stays together")
 	})
+}
+
+// A recorder is a connection that keeps how many frames each write had.
+type recorder struct {
+	transport.Conn
+
+	writes []int
+}
+
+func (r *recorder) WriteFrames(frames [][]byte) error {
+	r.writes = append(r.writes, len(frames))
+	return r.Conn.WriteFrames(frames)
+}
+
+// A recording transport dials recorders.
+type recording struct {
+	transport.Transport
+
+	conn *recorder
+}
+
+func (r *recording) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
+	c, err := r.Transport.Dial(ctx, to)
+	r.conn = &recorder{Conn: c}
+	return r.conn, err
+}
+
+// TestWrites expects the link below to get frames in the writes that the
+// conditions ask for, and in those of the user without any.
+func TestWrites(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		c    faulty.Conditions
+		want []int
+	}{
+		{"perfect", faulty.Conditions{}, []int{3, 1, 2}},
+		{"split", faulty.Conditions{Split: true}, []int{1, 1, 1, 1, 1, 1}},
+		{"late", faulty.Conditions{Latency: 5 * ms}, []int{3, 1, 2}},
+		{"late and split", faulty.Conditions{Latency: 5 * ms, Split: true}, []int{1, 1, 1, 1, 1, 1}},
+		{"merge", faulty.Conditions{Merge: 5 * ms}, []int{4, 2}},
+		{"split and merge", faulty.Conditions{Split: true, Merge: 5 * ms}, []int{4, 2}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(b *lab) {
+				r := &recording{Transport: inmem.NewNetwork().Node("peer")}
+				l, err := r.Listen(b.Context(), "peer")
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.Transport, b.listener = faulty.Wrap(r), l
+				b.SetConditions(test.c)
+				near, _ := b.connect()
+				b.write(near, "1", "2", "3")
+				time.Sleep(2 * ms)
+				b.write(near, "4")
+				time.Sleep(10 * ms)
+				b.write(near, "5", "6")
+				time.Sleep(20 * ms)
+				synctest.Wait()
+				if !slices.Equal(r.conn.writes, test.want) {
+					b.Errorf("frames per write are %v, not %v", r.conn.writes, test.want)
+				}
+			})
+		})
+	}
 }
 
 // TestMerge expects what comes within the time after a frame to be handed over

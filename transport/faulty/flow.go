@@ -39,11 +39,12 @@ type item struct {
 
 func (i *item) stalls() bool { return i.frames == nil && i.act == nil }
 
-// direct reports whether what is carried arrives at once.
+// direct reports whether what is carried goes on as it is.
 func (f *flow) direct() bool {
 	l := f.conn.link
+	c := &l.conditions[f.dir]
 	return !f.running && !f.lost && len(f.queue) == 0 && !l.held[f.dir] &&
-		l.conditions[f.dir].Perfect() && !l.t.plans[f.dir].Armed()
+		c.Perfect() && (f.dir == In || !c.Split) && !l.t.plans[f.dir].Armed()
 }
 
 // takes reports whether there is room for a frame.

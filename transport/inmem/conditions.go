@@ -35,8 +35,8 @@ type Conditions struct {
 	// follows from that is told at [Network.CorruptNext].
 	Corrupt float64
 
-	// Split makes every frame travel by itself, with a delay of its own. Else
-	// the frames of one WriteFrames arrive together.
+	// Split makes every frame travel by itself, with a delay of its own, if
+	// there is any. Else the frames of one WriteFrames arrive together.
 	Split bool
 
 	// Merge holds what arrives for so long, for what arrives meanwhile to be

@@ -72,5 +72,6 @@
 //     the nodes, the number of the connection, and n. What happens elsewhere in
 //     the network does not shift it.
 //
-// What is handed over together under Conditions.Merge counts as one arrival.
+// What is handed over together under Conditions.Merge counts as one arrival. A
+// writer that waits for room goes on at the instant at which its peer reads.
 package inmem
