@@ -76,6 +76,22 @@ func TestPartition(t *testing.T) {
 			})
 		}
 		patient := dial(b.Context())
+		l, err := b.Listen(b.Context(), "node")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer l.Close()
+		dialled, err := b.peer.Dial(b.Context(), transport.Peer{Addr: "node"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		accepted, err := l.Accept(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer accepted.CloseWithError(0, "")
+		b.write(dialled, "knock")
+		readingAccepted := startRead(accepted)
 		r := b.ended(dial(ctx), "the dial")
 		if de, ok := errors.AsType[*transport.DialError](r.err); !ok || de.Phase != transport.PhaseDial || !errors.Is(r.err, context.DeadlineExceeded) {
 			b.Errorf("a dial through a partition gave %v", r.err)
@@ -83,11 +99,15 @@ func TestPartition(t *testing.T) {
 		b.pending(reading, "a read through a partition")
 		b.pending(readingFar, "a read of the peer through a partition")
 		b.pending(patient, "a dial through a partition")
+		b.pending(readingAccepted, "a read of a connection that was accepted in a partition")
 		b.Heal()
 		if r := b.ended(reading, "the read"); r.frame != "back" {
 			b.Errorf("after the partition the read gave %v", r)
 		}
 		if r := b.ended(readingFar, "the read"); r.frame != "there" {
+			b.Errorf("after the partition the read gave %v", r)
+		}
+		if r := b.ended(readingAccepted, "the read"); r.frame != "knock" {
 			b.Errorf("after the partition the read gave %v", r)
 		}
 		if r := b.ended(patient, "the dial"); r.err != nil {
@@ -132,6 +152,64 @@ func TestStallHoldsTheClose(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCloseEndsEverything expects CloseWithError to end, at once, a write that
+// waits for the link below, a read and a wait for lanes, although the close
+// itself is late or held.
+func TestCloseEndsEverything(t *testing.T) {
+	inBubble(t, func(b *lab) {
+		near, far := b.connect()
+		writing := startWrite(near, string(make([]byte, 100<<10)), "more")
+		b.pending(writing, "a write that the peer does not read")
+		b.SetConditions(faulty.Conditions{Latency: time.Hour})
+		_ = near.CloseWithError(0, "")
+		if r := b.ended(writing, "the write"); !errors.Is(r.err, net.ErrClosed) {
+			b.Errorf("the write gave %v", r)
+		}
+		b.at(0, "the end of the write")
+		_ = far.CloseWithError(0, "")
+	})
+	inBubble(t, func(b *lab) {
+		near, _ := b.connect()
+		b.Stall(faulty.Out)
+		b.write(near, "is held")
+		reading := startRead(near)
+		accepting := start(func() (string, error) {
+			_, err := near.(transport.LaneConn).AcceptLane(b.Context())
+			return "", err
+		})
+		synctest.Wait()
+		_ = near.CloseWithError(0, "")
+		for what, c := range map[string]chan result{"the read": reading, "AcceptLane": accepting} {
+			if r := b.ended(c, what); !errors.Is(r.err, net.ErrClosed) {
+				b.Errorf("%s gave %v", what, r)
+			}
+		}
+		b.at(0, "the end")
+	})
+}
+
+// TestBorrowedFrameOutlivesReadAhead expects a frame that was read before the
+// direction was disturbed to stay as it is when more is read ahead.
+func TestBorrowedFrameOutlivesReadAhead(t *testing.T) {
+	inBubble(t, func(b *lab) {
+		near, far := b.connect()
+		b.write(far, "first")
+		frame, err := near.ReadFrame(100)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.SetDirectionConditions(faulty.In, faulty.Conditions{Latency: ms})
+		for range 20 {
+			b.write(far, "other")
+			synctest.Wait()
+		}
+		if string(frame) != "first" {
+			b.Errorf("the frame has become %q", frame)
+		}
+		b.read(near, "other")
+	})
 }
 
 // TestCut expects reads and writes to fail at both ends: abruptly at the node,
@@ -299,6 +377,9 @@ func TestCorruptNext(t *testing.T) {
 					}[d]
 					if r.err == nil || r.err.Error() != want {
 						b.Errorf("bit %d: the receiver got %v", bit, r)
+					}
+					if r := b.ended(startRead(from), "the sender's read"); !isCut(r.err) && (!isReset(r.err) || r.err.Error() != "faulty: connection reset") {
+						b.Errorf("bit %d: the sender got %v", bit, r)
 					}
 					return
 				}

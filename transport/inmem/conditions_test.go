@@ -115,26 +115,30 @@ func TestJitter(t *testing.T) {
 }
 
 // TestTail expects the share that was set to take at least TailLatency more,
-// half of it twice as long, and nothing over 100 times.
+// half of that twice as long, a tenth ten times, and nothing over 100 times.
 func TestTail(t *testing.T) {
 	inBubble(t, func(b *lab) {
 		near, far := b.connect()
 		b.SetConditions(inmem.Conditions{Latency: ms, Tail: 0.1, TailLatency: 50 * ms})
-		slow, slower := 0, 0
+		slow, slower, slowest := 0, 0, 0
 		for _, d := range delays(b, near, far, 3000) {
 			switch {
 			case d == ms:
 			case d < 51*ms || d > 5001*ms:
 				b.Fatalf("a frame took %v", d)
+			case d > 501*ms:
+				slowest++
+				fallthrough
 			case d > 101*ms:
 				slower++
-				slow++
+				fallthrough
 			default:
 				slow++
 			}
 		}
-		if slow < 240 || slow > 360 || slower < slow*2/5 || slower > slow*3/5 {
-			b.Errorf("of 3000 frames %d were slow and %d of them took twice the least, not about 300 and 150", slow, slower)
+		if slow < 240 || slow > 360 || slower < slow*2/5 || slower > slow*3/5 || slowest < slow/20 || slowest > slow/5 {
+			b.Errorf("of 3000 frames %d were slow, %d took twice and %d ten times the least, not about 300, 150 and 30",
+				slow, slower, slowest)
 		}
 	})
 }

@@ -146,6 +146,25 @@ func TestDirectAgain(t *testing.T) {
 	})
 }
 
+// TestInstantsAreDistinct shows that sources with one slot avoid each other, and
+// that an instant has the residue of its slot otherwise.
+func TestInstantsAreDistinct(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, now := newInstants(), time.Now()
+		seen := make(map[time.Duration]bool)
+		for i := range 5 {
+			d := s.reserve(now, now.Add(100*time.Microsecond), 7).Sub(now)
+			if i == 0 && d != 100*time.Microsecond+7 || seen[d] || d > 101*time.Microsecond {
+				t.Errorf("instant %d is after %v; the ones before: %v", i, d, seen)
+			}
+			seen[d] = true
+		}
+		if d := s.reserve(now, now.Add(-time.Hour), 9).Sub(now); d != 9 {
+			t.Errorf("an instant for what is overdue is after %v", d)
+		}
+	})
+}
+
 // TestInstantsForget shows that what a network remembers of instants does not
 // grow with the time that it runs.
 func TestInstantsForget(t *testing.T) {

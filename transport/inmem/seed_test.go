@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -143,6 +144,10 @@ func (w *workload) step(step int) {
 	synctest.Wait()
 	a, b := fmt.Sprint(w.rng.IntN(labNodes)), fmt.Sprint(w.rng.IntN(labNodes))
 	switch step {
+	case 20:
+		if w.busy {
+			go w.dial(1, 0)
+		}
 	case 50:
 		w.n.Partition("1", "2")
 		w.n.Partition("3", "4")
@@ -216,12 +221,14 @@ func TestOneArrivalPerInstant(t *testing.T) {
 	}
 }
 
-// TestPathsAreIndependent expects more traffic between two nodes to leave the
-// arrivals of all others where they were.
+// TestPathsAreIndependent expects more traffic and connections between two nodes to
+// leave the arrivals of all others where they were.
 func TestPathsAreIndependent(t *testing.T) {
 	others := func(events []event) []event {
 		return slices.DeleteFunc(events, func(e event) bool {
-			return len(e.what) > 8 && (e.what[:8] == "0 from 1" || e.what[:8] == "1 from 0")
+			return slices.ContainsFunc([]string{"0 from 1", "1 from 0", "1 dials 0", "0 accepts 1"}, func(between string) bool {
+				return strings.HasPrefix(e.what, between)
+			})
 		})
 	}
 	quiet, busy := run(t, 1, false), run(t, 1, true)
@@ -231,6 +238,50 @@ func TestPathsAreIndependent(t *testing.T) {
 	if q, b := others(quiet), others(busy); !slices.Equal(q, b) {
 		t.Error(difference(q, b))
 	}
+}
+
+// TestPathsDiffer expects paths under the same conditions, and the two
+// directions of one, to have delays of their own.
+func TestPathsDiffer(t *testing.T) {
+	inBubble(t, func(b *lab) {
+		near, far := b.connect()
+		other, otherFar := dialTo(b, b.Node("c"), b.listener)
+		again, againFar := b.connect()
+		b.SetConditions(inmem.Conditions{Jitter: time.Second})
+		seen := make(map[time.Duration]bool)
+		for _, way := range [][2]transport.Conn{{near, far}, {far, near}, {other, otherFar}, {again, againFar}} {
+			seen[delays(b, way[0], way[1], 1)[0].Round(ms)] = true
+		}
+		if len(seen) != 4 {
+			b.Errorf("four directions have the delays %v", seen)
+		}
+	}, inmem.WithSeed(1))
+}
+
+// TestHealStaggersDials expects dials that a partition has caught on their way to
+// end one per instant after the heal.
+func TestHealStaggersDials(t *testing.T) {
+	inBubble(t, func(b *lab) {
+		b.SetLatency(10 * ms)
+		var dials []*pending
+		for _, from := range []string{"a", "c", "d"} {
+			dials = append(dials, b.startDial(b.Context(), from, "b"))
+		}
+		b.until(5 * ms)
+		for _, from := range []string{"a", "c", "d"} {
+			b.Partition(from, "b")
+		}
+		b.until(time.Second)
+		b.HealAll()
+		seen := make(map[time.Duration]bool)
+		for _, d := range dials {
+			o := <-d.c
+			if o.err != nil || o.at <= time.Second || seen[o.at] {
+				b.Errorf("a dial gave %v; others ended at %v", o, seen)
+			}
+			seen[o.at] = true
+		}
+	}, inmem.WithSeed(1))
 }
 
 // TestManySeededConnections expects instants to stay distinct where there are

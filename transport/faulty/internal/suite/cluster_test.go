@@ -53,6 +53,48 @@ func (c *cluster) call(ctx context.Context, i int, opts ...core.CallOption) erro
 	return err
 }
 
+// TestBytesAreCountedWithoutHeadroom expects a cut and a flipped bit where they
+// were asked for, on a link whose frames begin with room for its header.
+func TestBytesAreCountedWithoutHeadroom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := new(memnet.Network)
+		node := faulty.Wrap(websocket.New(websocket.Options{DialContext: network.DialContext}), faulty.WithoutIntegrity())
+		l, err := websocket.New(websocket.Options{Listen: network.ListenContext}).Listen(t.Context(), "b:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		near, err := node.Dial(t.Context(), transport.Peer{Addr: "b:1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer near.CloseWithError(0, "")
+		far, err := l.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.CloseWithError(0, "")
+		headroom := near.Info().Headroom
+		if headroom == 0 || near.Info().Integrity {
+			t.Fatalf("Info is %+v", near.Info())
+		}
+		node.CorruptNext(faulty.Out, 16)
+		node.CutAfter(faulty.Out, 9)
+		for _, want := range []string{"hemlo", "four"} {
+			frame := append(make([]byte, headroom), map[string]string{"hemlo": "hello", "four": "four"}[want]...)
+			if err := near.WriteFrames([][]byte{frame}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := far.ReadFrame(100); string(got) != want {
+				t.Errorf("read %q and error %v, not %q", got, err, want)
+			}
+		}
+		if _, err := far.ReadFrame(100); err == nil {
+			t.Error("the connection was not cut")
+		}
+	})
+}
+
 // TestOneWayStall expects calls over a link that is dead in one direction to end
 // at their deadline in both, the link to be given up, and calls to work after
 // the heal.
