@@ -40,7 +40,7 @@ func TestKillServingProcess(t *testing.T) {
 			if c.inherited {
 				caller = accepting("caller", server)
 			}
-			killOften(t, caller, server, c.inherited, kills/2+1)
+			killOften(t, caller, server, c.inherited, kills)
 		})
 	}
 }
