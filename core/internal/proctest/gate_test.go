@@ -64,14 +64,14 @@ func (c *gatedConn) Write(b []byte) (int, error) {
 		return c.Conn.Write(b)
 	default:
 	}
-	signal(c.gate.withheld)
+	poke(c.gate.withheld)
 	<-way
 	n, err := c.Conn.Write(b)
-	signal(c.gate.passed)
+	poke(c.gate.passed)
 	return n, err
 }
 
-func signal(ch chan<- struct{}) {
+func poke(ch chan<- struct{}) {
 	select {
 	case ch <- struct{}{}:
 	default:
