@@ -132,12 +132,19 @@ func (c *child) awaitState(peer string, to core.State) {
 // command tells the child to do something; the reply comes on the channel.
 func (c *child) command(cmd command) <-chan event {
 	c.t.Helper()
+	ch := make(chan event, 1)
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.last++
 	cmd.ID = c.last
-	ch := make(chan event, 1)
 	c.replies[cmd.ID] = ch
+	c.mu.Unlock()
+	c.tell(cmd)
+	return ch
+}
+
+// tell sends a command that has no reply.
+func (c *child) tell(cmd command) {
+	c.t.Helper()
 	line, err := json.Marshal(cmd)
 	if err != nil {
 		c.t.Fatalf("encoding a command failed: %v", err)
@@ -145,7 +152,6 @@ func (c *child) command(cmd command) <-chan event {
 	if _, err := c.in.Write(append(line, '\n')); err != nil {
 		c.t.Fatalf("the child takes no commands: %v", err)
 	}
-	return ch
 }
 
 // do carries a command out and returns the reply.

@@ -45,20 +45,31 @@ func (l *load) start(m *core.Manager, own string, peers []core.Node, rate int) {
 			case <-l.quit:
 				return
 			}
-			l.calls.Go(func() { l.call(to[n%len(to)], loadID(own, os.Getpid(), n)) })
+			l.calls.Go(func() { l.call(to[n%len(to)], loadWork(own, n)) })
 		}
 	}()
 }
 
-// loadID is what the call number n of a process is known by.
-func loadID(name string, pid, n int) string { return fmt.Sprintf("%s/%d/%d", name, pid, n) }
+// loadWork is the call number n of a process. Some take a while, so that now and
+// then a node has something to finish when it leaves, and now and then not.
+func loadWork(own string, n int) work {
+	w := work{id: fmt.Sprintf("%s/%d/%d", own, os.Getpid(), n), mode: modeEcho}
+	if n%5 == 0 {
+		w.mode, w.d = modeSleep, loadTime
+	}
+	return w
+}
 
-// repeatPause is between a call that was refused and its repetition.
-const repeatPause = 2 * time.Millisecond
+const (
+	// repeatPause is between a call that was refused and its repetition.
+	repeatPause = 2 * time.Millisecond
+	// loadTime is how long the handler of a call takes, if it takes a while.
+	loadTime = 20 * time.Millisecond
+)
 
 // call makes one call until it succeeds, or until nobody knows.
-func (l *load) call(to *core.Connection, id string) {
-	req := work{id: id, mode: modeSleep, d: 2 * time.Millisecond}.request()
+func (l *load) call(to *core.Connection, w work) {
+	req := w.request()
 	repeats := 0
 	for {
 		_, err := to.Request(context.Background(), workHandler, req, core.WaitForConnection(), core.WithTimeout(patience))
@@ -85,6 +96,7 @@ func (l *load) call(to *core.Connection, id string) {
 func (l *load) stop() {
 	l.mu.Lock()
 	quit, over := l.quit, l.over
+	l.quit = nil
 	l.mu.Unlock()
 	if quit == nil {
 		return

@@ -80,6 +80,7 @@ const (
 	opOpen  = "open"  // opens a file, for which the child needs a descriptor
 	opState = "state" // tells the state of a peer
 	opLoad  = "load"  // calls all peers in turn, until SIGTERM
+	opRest  = "rest"  // ends the load
 )
 
 // role is the process of a child.
@@ -214,6 +215,8 @@ func (r *role) obey(c command) {
 	case opLoad:
 		r.load.start(r.m, r.spec.Node.Name, r.spec.Peers, c.Rate)
 		return
+	case opRest:
+		r.load.stop()
 	}
 	e.Err, e.Outcome, e.Deadline = errorText(err), core.OutcomeOf(err), errors.Is(err, context.DeadlineExceeded)
 	r.tell(e)
