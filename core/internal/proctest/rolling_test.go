@@ -17,7 +17,7 @@ import (
 // theirs fails; each runs exactly once (F19).
 func TestRollingRestart(t *testing.T) {
 	const size, rate = 5, 1000
-	rounds := scale(2, 1, 6)
+	rounds := scale(2, 1, 20)
 	dir := t.TempDir()
 	var nodes []core.Node
 	for i := range size {
