@@ -110,13 +110,24 @@ func (c *child) listen(out io.Reader) {
 // await returns the next event that is meant, passing over others.
 func (c *child) await(sentence string, meant func(event) bool) event {
 	c.t.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	for {
-		e := wait(c.t, c.events, sentence)
-		if e.Kind == "" {
-			c.t.Fatalf("%s: the child ended instead: %v\n%s", sentence, c.cmd.ProcessState, c.stderr.String())
-		}
-		if meant(e) {
-			return e
+		select {
+		case e, ok := <-c.events:
+			if !ok {
+				c.t.Fatalf("%s: the child ended instead: %v\n%s", sentence, c.cmd.ProcessState, c.stderr.String())
+			}
+			if meant(e) {
+				return e
+			}
+		case <-timer.C:
+			// What it waits for is the first thing to know.
+			c.cmd.Process.Signal(syscall.SIGQUIT)
+			for range c.events { //nolint:revive // Until it is over.
+			}
+			<-c.gone
+			c.t.Fatalf("%s: nothing happened for %v; it was in\n%s", sentence, patience, c.stderr.String())
 		}
 	}
 }
@@ -163,7 +174,7 @@ func (c *child) do(cmd command) event {
 // kill ends the child as a crash does, and returns when it is gone.
 func (c *child) kill() {
 	c.cmd.Process.Kill()
-	for range c.events { //nolint:revive // What was said before is of no interest.
+	for range c.events { //nolint:revive // Until it is over.
 	}
 	<-c.gone
 	c.in.Close()

@@ -4,6 +4,7 @@ package proctest_test
 
 import (
 	"fmt"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -18,6 +19,9 @@ func limitProcess(s *spec) error {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 			return fmt.Errorf("limiting descriptors: %w", err)
 		}
+	}
+	if s.MemoryLimit != 0 {
+		debug.SetMemoryLimit(s.MemoryLimit)
 	}
 	return limitMemory(s.MaxMoreAddressSpace)
 }

@@ -37,6 +37,7 @@ type spec struct {
 	KeepAlive, KeepAliveTimeout         time.Duration
 	MaxBackoff                          time.Duration
 	MaxDescriptors, MaxMoreAddressSpace uint64 // of the process; 0: as inherited
+	MemoryLimit                         int64  // as GOMEMLIMIT, in bytes; 0: none
 }
 
 // event is a line that a child writes to its standard output.
