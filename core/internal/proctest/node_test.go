@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/transport/websocket"
@@ -117,3 +118,11 @@ func mustCall(t testing.TB, ctx context.Context, c core.Caller, h core.HandlerID
 }
 
 func echo(_ context.Context, req []byte) ([]byte, error) { return req, nil }
+
+// slowEcho returns a handler that takes a while.
+func slowEcho(d time.Duration) core.HandlerFunc {
+	return func(_ context.Context, req []byte) ([]byte, error) {
+		pass(d)
+		return req, nil
+	}
+}

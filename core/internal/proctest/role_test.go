@@ -164,7 +164,9 @@ func (r *role) start() error {
 		Transport:   websocket.New(opts),
 		MaxHandlers: r.spec.MaxHandlers, MaxHandlersTotal: r.spec.MaxHandlers,
 		KeepAlive: r.spec.KeepAlive, KeepAliveTimeout: r.spec.KeepAliveTimeout, MaxBackoff: r.spec.MaxBackoff,
-		OnState: func(c core.StateChange) { r.tell(event{Kind: stateIs, Peer: c.Peer, To: c.To.String(), Err: errorText(c.Err)}) },
+		OnState: func(c core.StateChange) {
+			r.tell(event{Kind: stateIs, Peer: c.Peer, To: c.To.String(), Err: errorText(c.Err)})
+		},
 	})
 	if err != nil {
 		return err
