@@ -32,17 +32,18 @@ func (l *load) start(m *core.Manager, own string, peers []core.Node, rate int) {
 			to = append(to, m.Connection(n.Name))
 		}
 	}
+	quit, over := make(chan struct{}), make(chan struct{})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.quit, l.over = make(chan struct{}), make(chan struct{})
+	l.quit, l.over = quit, over
 	go func() {
-		defer close(l.over)
+		defer close(over)
 		ticks := time.NewTicker(time.Second / time.Duration(rate))
 		defer ticks.Stop()
 		for n := 0; ; n++ {
 			select {
 			case <-ticks.C:
-			case <-l.quit:
+			case <-quit:
 				return
 			}
 			l.calls.Go(func() { l.call(to[n%len(to)], loadWork(own, n)) })

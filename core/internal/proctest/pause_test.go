@@ -167,7 +167,7 @@ func TestPausedPeerIsDeclaredDead(t *testing.T) {
 				}
 				asleep := p.c.pause()
 				const n = 200
-				p.begin("expired-", n, core.WithTimeout(bound/3))
+				p.begin("expired-", n, core.WithTimeout(timeout/4))
 				p.begin("lost-", n)
 				lost := p.h.awaitState(t, p.conn.Peer(), core.StateConnecting)
 				if d := lost.At.Sub(asleep); d > bound+slack {
