@@ -33,6 +33,9 @@ type spec struct {
 	// ReportAt: an event is to say when so many handlers have begun.
 	ReportAt int64
 
+	// Latency of all connections, on the side of the child.
+	Latency time.Duration
+
 	MaxHandlers                         int
 	KeepAlive, KeepAliveTimeout         time.Duration
 	MaxBackoff                          time.Duration
@@ -151,13 +154,9 @@ func (r *role) start() error {
 		}
 		w.file = f
 	}
-	var opts websocket.Options
-	if r.spec.Inherited {
-		ln, err := net.FileListener(os.NewFile(3, "listener"))
-		if err != nil {
-			return err
-		}
-		opts.Listener = ln
+	opts, err := r.options()
+	if err != nil {
+		return err
 	}
 	m, err := core.NewManager(core.Config{
 		Cluster: clusterName, Local: r.spec.Node, Peers: r.spec.Peers, AllowInsecure: true,
@@ -176,6 +175,19 @@ func (r *role) start() error {
 		return err
 	}
 	return m.Start(context.Background())
+}
+
+func (r *role) options() (opts websocket.Options, err error) {
+	switch {
+	case r.spec.Inherited:
+		opts.Listener, err = net.FileListener(os.NewFile(3, "listener"))
+	case r.spec.Latency > 0:
+		var ln net.Listener
+		ln, err = net.Listen("tcp", r.spec.Node.Addr)
+		opts.Listener = slowListener{ln, r.spec.Latency}
+		opts.DialContext = slowDial(r.spec.Latency)
+	}
+	return opts, err
 }
 
 func (r *role) tell(e event) {

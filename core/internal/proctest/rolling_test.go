@@ -27,7 +27,10 @@ func TestRollingRestart(t *testing.T) {
 	running := make([]*child, size)
 	start := func(i int) {
 		running[i] = startChild(t, spec{
-			Node: nodes[i], Peers: nodes, Ledger: filepath.Join(dir, nodes[i].Name), MaxBackoff: 200 * time.Millisecond,
+			Node: nodes[i], Peers: nodes, Ledger: filepath.Join(dir, nodes[i].Name),
+			MaxBackoff: 200 * time.Millisecond,
+			// On a loopback device hardly anything is ever under way.
+			Latency: 5 * time.Millisecond,
 		}, nil)
 	}
 	// join waits until a node is connected to all others, and has it call them.
