@@ -209,7 +209,7 @@ const perStranger = 32 << 10
 
 // TestIdleStrangers leaves 2000 connections idle at each stage of the handshake.
 // The victim needs little memory for them, serves the peer that it has, and the
-// next peer can connect when they are thrown out, if not before (T3).
+// next peer connects within a second (T3).
 func TestIdleStrangers(t *testing.T) {
 	const strangers = 2000
 	stages := []struct {
@@ -244,8 +244,8 @@ func TestIdleStrangers(t *testing.T) {
 				h.awaitState(t, v.name, core.StateConnected)
 				d := time.Since(began)
 				t.Logf("a peer connected within %v", d)
-				if d > handshakeTimeout+slack {
-					t.Errorf("a peer connected only after %v", d)
+				if d > time.Second+slack {
+					t.Errorf("a peer connected only after %v, want at most 1s", d)
 				}
 				v.checkAlive("a peer joined")
 			})
@@ -256,9 +256,6 @@ func TestIdleStrangers(t *testing.T) {
 		})
 	}
 }
-
-// handshakeTimeout is how long a stranger may take for everything.
-const handshakeTimeout = 5 * time.Second
 
 // initFrame is a masked websocket frame with the INIT of a node.
 func initFrame() []byte {

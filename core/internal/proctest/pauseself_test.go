@@ -52,7 +52,7 @@ func TestPausedProcessBlamesNobody(t *testing.T) {
 		}
 	}
 
-	for range scale(3, 3, 30) {
+	for range scale(2, 2, 20) {
 		var calls []<-chan event
 		for _, n := range peers {
 			calls = append(calls, c.command(command{Op: opCall, Peer: n.Name, Timeout: 2 * timeout}))
