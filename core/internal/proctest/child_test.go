@@ -47,7 +47,8 @@ func launch(t testing.TB, s spec, listener *net.TCPListener) *child {
 		t: t, spec: s, cmd: exec.Command(os.Args[0]),
 		events: make(chan event, 1<<12), gone: make(chan struct{}), replies: map[int]chan event{},
 	}
-	c.cmd.Env = append(os.Environ(), childVariable+"="+string(text))
+	// Under the race detector a process would sleep before it exits.
+	c.cmd.Env = append(os.Environ(), childVariable+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	c.cmd.Stderr = &c.stderr
 	c.cmd.SysProcAttr = childAttributes()
 	if s.Inherited {

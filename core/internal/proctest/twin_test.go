@@ -74,7 +74,7 @@ func TestTwinProcesses(t *testing.T) {
 				}
 			}()
 			second := startChild(t, two, nil)
-			r := second.do(command{Op: opAwait, Peer: own, Timeout: 2 * time.Second})
+			r := second.do(command{Op: opAwait, Peer: own, Timeout: time.Second})
 			t.Logf("the second process was told: %s", r.Err)
 			cancel()
 			for range 2 {
