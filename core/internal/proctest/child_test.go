@@ -16,8 +16,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/gridmux/gridmux/core"
 )
 
 // child is a process of the test, and ends with it.
@@ -125,20 +123,13 @@ func (c *child) await(sentence string, meant func(event) bool) event {
 		case <-timer.C:
 			// What it waits for is the first thing to know.
 			c.cmd.Process.Signal(syscall.SIGQUIT)
-			for range c.events { //nolint:revive // Until it is over.
+			for range c.events {
+				continue // until it is over
 			}
 			<-c.gone
 			c.t.Fatalf("%s: nothing happened for %v; it was in\n%s", sentence, patience, c.stderr.String())
 		}
 	}
-}
-
-// awaitState waits until the child sees a peer in a state.
-func (c *child) awaitState(peer string, to core.State) {
-	c.t.Helper()
-	c.await(fmt.Sprintf("%s sees %s %v", c.spec.Node.Name, peer, to), func(e event) bool {
-		return e.Kind == stateIs && e.Peer == peer && e.To == to.String()
-	})
 }
 
 // command tells the child to do something; the reply comes on the channel.
@@ -175,7 +166,8 @@ func (c *child) do(cmd command) event {
 // kill ends the child as a crash does, and returns when it is gone.
 func (c *child) kill() {
 	c.cmd.Process.Kill()
-	for range c.events { //nolint:revive // Until it is over.
+	for range c.events {
+		continue // until it is over
 	}
 	<-c.gone
 	c.in.Close()

@@ -63,7 +63,8 @@ func (c *cutter) cut(reset bool) {
 func TestCutFromBothEnds(t *testing.T) {
 	cuts := scale(500, 500, 2000)
 	ledger := coretest.NewLedger()
-	dialler, acceptor := names("dialler", "acceptor")
+	const acceptor = "acceptor"
+	dialler := dialling("dialler", acceptor)
 	ends := []*cutter{{Listener: listenAnywhere(t)}, {Listener: listenAnywhere(t)}}
 	setup := hostSetup{
 		config: func(cfg *core.Config) { cfg.MaxBackoff = time.Millisecond },

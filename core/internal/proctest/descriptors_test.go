@@ -17,7 +17,7 @@ import (
 // another node can connect (T25, F29).
 func TestOutOfDescriptors(t *testing.T) {
 	const server, limit = "server", 64
-	friend, late := accepting("friend", server), first(names("late", server))
+	friend, late := accepting("friend", server), dialling("late", server)
 	friendPort, latePort := listenAnywhere(t), listenAnywhere(t)
 	s := spec{
 		Node: core.Node{Name: server, Addr: holdPort(t).addr},

@@ -13,7 +13,8 @@ import (
 // but for a little: no buffer of that size stays with the connection (D22).
 func TestHeapAfterLargeMessages(t *testing.T) {
 	const size, tolerance = 16 << 20, 1 << 20
-	first, second := names("first", "second")
+	const second = "second"
+	first := dialling("first", second)
 	lns := listenAnywhere(t)
 	other := newHost(t, hostSetup{
 		name: second, peers: []core.Node{{Name: first, Addr: lns.Addr().String()}},

@@ -19,7 +19,8 @@ func TestServerTimeoutsDoNotReachTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = time.Second
 		network := new(memnet.Network)
-		dialler, acceptor := names("dialler", "mounted")
+		const acceptor = "mounted"
+		dialler := dialling("dialler", acceptor)
 		nodes := []core.Node{{Name: dialler, Addr: dialler + ":80"}, {Name: acceptor, Addr: acceptor + ":80"}}
 		var conns [2]*core.Connection
 		lost := make(chan core.StateChange, 1)

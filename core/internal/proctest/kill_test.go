@@ -36,21 +36,12 @@ func TestKillServingProcess(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Either side dials in one of the two.
-			caller, _ := names("caller", server)
+			caller := dialling("caller", server)
 			if c.inherited {
 				caller = accepting("caller", server)
 			}
 			killOften(t, caller, server, c.inherited, kills)
 		})
-	}
-}
-
-// accepting returns a name for a node that the other one dials.
-func accepting(prefix, dialler string) string {
-	for i := 0; ; i++ {
-		if name := prefix + strconv.Itoa(i); dials(dialler, name) {
-			return name
-		}
 	}
 }
 

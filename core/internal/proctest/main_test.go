@@ -30,7 +30,7 @@ func scale(normal, underRace, withHeavy int) int {
 const patience = 30 * time.Second
 
 // slack is what a loaded machine may add to a time that is promised.
-const slack = time.Second
+const slack = 2 * time.Second
 
 // runTests returns the exit code of a run, which fails if it leaves goroutines of
 // the library behind.

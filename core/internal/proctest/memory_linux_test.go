@@ -40,7 +40,7 @@ func newVictim(t testing.TB, others int) *victim {
 	v := &victim{t: t, name: "victim", addr: holdPort(t).addr}
 	for i := range others + 1 {
 		ln := listenAnywhere(t)
-		name, _ := names("peer-"+strconv.Itoa(i), v.name)
+		name := dialling("peer-"+strconv.Itoa(i), v.name)
 		v.others = append(v.others, ln)
 		v.peers = append(v.peers, core.Node{Name: name, Addr: ln.Addr().String()})
 	}
@@ -210,6 +210,8 @@ const perStranger = 32 << 10
 // TestIdleStrangers leaves 2000 connections idle at each stage of the handshake.
 // The victim needs little memory for them, serves the peer that it has, and the
 // next peer connects within a second (T3).
+//
+//nolint:tparallel // Its cases wait side by side; beside other tests they would disturb each other.
 func TestIdleStrangers(t *testing.T) {
 	const strangers = 2000
 	stages := []struct {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
@@ -23,11 +24,20 @@ func dials(own, other string) bool {
 	return bytes.Compare(a[:], b[:]) < 0
 }
 
-// names returns names for two nodes of which the first dials the second.
-func names(dialler, acceptor string) (first, second string) {
+// dialling returns a name for a node that dials the acceptor.
+func dialling(prefix, acceptor string) string {
 	for i := 0; ; i++ {
-		if first = fmt.Sprintf("%s-%d", dialler, i); dials(first, acceptor) {
-			return first, acceptor
+		if name := prefix + "-" + strconv.Itoa(i); dials(name, acceptor) {
+			return name
+		}
+	}
+}
+
+// accepting returns a name for a node that the dialler dials.
+func accepting(prefix, dialler string) string {
+	for i := 0; ; i++ {
+		if name := prefix + "-" + strconv.Itoa(i); dials(dialler, name) {
+			return name
 		}
 	}
 }

@@ -33,7 +33,7 @@ func newPausedPair(t testing.TB, hostDials bool, keepAlive, timeout time.Duratio
 	const server = "server"
 	own := accepting("host", server)
 	if hostDials {
-		own = first(names("host", server))
+		own = dialling("host", server)
 	}
 	ln := listenAnywhere(t)
 	s := spec{
@@ -154,6 +154,8 @@ func wantNotRun(t testing.TB, a account, prefix string, n int) {
 // connected: the other notices within the documented time. When it wakes, both
 // are connected again within the longest pause between attempts, and nothing is
 // run that was sent to it meanwhile and is over (D9, F33).
+//
+//nolint:tparallel // Its cases wait side by side; beside other tests they would disturb each other.
 func TestPausedPeerIsDeclaredDead(t *testing.T) {
 	const interval, timeout = 200 * time.Millisecond, 200 * time.Millisecond
 	const bound = 2*interval + timeout

@@ -27,16 +27,14 @@ func TestKillUnderPendingCalls(t *testing.T) {
 		stops  bool
 		caller string
 	}{
-		{"handlers run, caller dialled", false, first(names("caller", server))},
+		{"handlers run, caller dialled", false, dialling("caller", server)},
 		{"handlers run, server dialled", false, accepting("caller", server)},
-		{"full queue, caller dialled", true, first(names("caller", server))},
+		{"full queue, caller dialled", true, dialling("caller", server)},
 		{"full queue, server dialled", true, accepting("caller", server)},
 	} {
 		t.Run(c.name, func(t *testing.T) { killPending(t, c.caller, server, c.stops) })
 	}
 }
-
-func first(a, _ string) string { return a }
 
 func killPending(t *testing.T, caller, server string, stops bool) {
 	n := scale(20_000, 4000, 131_070)

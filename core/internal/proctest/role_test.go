@@ -193,8 +193,7 @@ func (r *role) options() (opts websocket.Options, err error) {
 func (r *role) tell(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	// Nobody is left to tell of a parent that is gone.
-	_ = r.out.Encode(e)
+	_ = r.out.Encode(e) //nolint:errchkjson // Nobody is left to tell that the parent is gone.
 }
 
 func errorText(err error) string {

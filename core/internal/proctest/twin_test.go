@@ -23,7 +23,7 @@ func TestTwinProcesses(t *testing.T) {
 		t.Run(fmt.Sprintf("host dials %v", hostDials), func(t *testing.T) {
 			own := accepting("host", name)
 			if hostDials {
-				own = first(names("host", name))
+				own = dialling("host", name)
 			}
 			ln := listenAnywhere(t)
 			self := core.Node{Name: own, Addr: ln.Addr().String()}
