@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -131,7 +132,7 @@ func TestPausedPeerIsWaitedFor(t *testing.T) {
 	}
 	a := p.account()
 	for _, r := range p.results {
-		impatient := len(r.id) > 9 && r.id[:9] == "impatient"
+		impatient := strings.HasPrefix(r.id, "impatient")
 		if impatient != errors.Is(r.err, context.DeadlineExceeded) || !impatient && r.err != nil {
 			t.Errorf("call %s to a peer that was stopped for 3s returned %v", r.id, r.err)
 		}
@@ -178,7 +179,7 @@ func TestPausedPeerIsDeclaredDead(t *testing.T) {
 				p.calls.Wait()
 				for _, r := range p.results {
 					kind := core.ErrDisconnected
-					if r.id[0] == 'e' {
+					if strings.HasPrefix(r.id, "expired") {
 						kind = context.DeadlineExceeded
 					}
 					if !errors.Is(r.err, kind) {

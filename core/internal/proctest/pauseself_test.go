@@ -32,7 +32,7 @@ func TestPausedProcessBlamesNobody(t *testing.T) {
 	var peers []core.Node
 	for i := range 3 {
 		// The gate is on the side that accepts.
-		name := accepting(fmt.Sprintf("peer-%d-", i), own)
+		name := accepting(fmt.Sprintf("peer-%d", i), own)
 		g := newGate(listenAnywhere(t))
 		h := newHost(t, hostSetup{
 			name: name, peers: []core.Node{self},
