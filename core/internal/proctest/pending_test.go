@@ -62,13 +62,18 @@ func killPending(t *testing.T, caller, server string, stops bool) {
 	if stops {
 		c.pause()
 	}
+	pad := 512
+	if stops {
+		// More than the sockets of both processes take by themselves, by far.
+		pad = max(pad, 32<<20/n)
+	}
 	errs := make([]error, n)
 	ended := make([]time.Time, n)
 	var queued, calls sync.WaitGroup
 	queued.Add(n)
 	for i := range n {
 		calls.Go(func() {
-			w := work{id: strconv.Itoa(i), mode: modeBlock, pad: 512}
+			w := work{id: strconv.Itoa(i), mode: modeBlock, pad: pad}
 			_, errs[i] = conn.Request(&watchedContext{Context: t.Context(), waited: queued.Done}, workHandler, w.request())
 			ended[i] = time.Now()
 		})
@@ -114,7 +119,7 @@ func killPending(t *testing.T, caller, server string, stops bool) {
 	if a["after"] != 1 {
 		t.Errorf("the handler of the call after the restart ran %d times", a["after"])
 	}
-	if stops && (len(a) != 1 || got.notSent < n/2) || !stops && (len(a) != n+1 || got.maybeRun != n) {
+	if stops && (len(a) != 1 || got.notSent < n/3) || !stops && (len(a) != n+1 || got.maybeRun != n) {
 		t.Errorf("%d handlers were started; the calls were told %+v", len(a), got)
 	}
 	t.Logf("%+v; the last call returned %v after the kill; connected %v after the restart", got, last.Sub(killed), back.Sub(restarted))
