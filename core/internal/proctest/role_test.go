@@ -74,7 +74,8 @@ type command struct {
 	Peer    string
 	Request []byte
 	Timeout time.Duration
-	Rate    int // of the load, calls per second
+	Wait    bool // the call waits for a connection
+	Rate    int  // of the load, calls per second
 }
 
 // Ops of commands. All but the load are answered by one reply.
@@ -213,6 +214,9 @@ func (r *role) obey(c command) {
 		var opts []core.CallOption
 		if c.Timeout != 0 {
 			opts = append(opts, core.WithTimeout(c.Timeout))
+		}
+		if c.Wait {
+			opts = append(opts, core.WaitForConnection())
 		}
 		_, err = conn.Request(context.Background(), workHandler, c.Request, opts...)
 	case opAwait:
