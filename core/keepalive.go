@@ -18,10 +18,11 @@ import (
 //
 // A tick that comes far too late says that this process itself did not run, as
 // while it was stopped or its machine slept. Then nothing is known of the peer,
-// whose answers may wait to be read, and it is asked again.
+// whose answers may wait to be read, and it is asked again. A pause that begins
+// and ends between two ticks goes unnoticed: one of up to KeepAlive and a second.
 type keepAlive struct {
 	reads atomic.Uint64 // transport frames; written by the reader alone
-	due   atomic.Int64  // of the next tick, manager's clock
+	due   atomic.Int64  // of the next tick, manager's clock; 0: not started
 	woken atomic.Int64  // when a tick last came too late, manager's clock; 0: never
 	slept atomic.Int64  // by how much, nanoseconds
 
@@ -124,7 +125,8 @@ func (k *keepAlive) notePause(now int64) bool {
 // have waited for longer than that because this process did not run. The reader
 // may be the first to notice.
 func (k *keepAlive) stale(now int64, d time.Duration) bool {
-	if late := now - k.due.Load(); late >= int64(pauseAfter) {
+	due := k.due.Load()
+	if late := now - due; due != 0 && late >= int64(pauseAfter) {
 		return late >= int64(d)
 	}
 	woken := k.woken.Load()
