@@ -29,6 +29,7 @@ func TestConsumer(t *testing.T) {
 		want      []string
 	}{
 		{"transport/inmem", ofCore},
+		{"transport/faulty", ofCore},
 		{"transport/websocket", ofWebsocket},
 	} {
 		t.Run(test.transport, func(t *testing.T) {

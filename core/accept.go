@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -65,7 +64,7 @@ type stranger struct {
 }
 
 func (s *strangers) enter(tc transport.Conn) *stranger {
-	newcomer := &stranger{tc: tc, host: hostOf(tc.Info().RemoteAddr)}
+	newcomer := &stranger{tc: tc, host: transport.RemoteHost(tc.Info().RemoteAddr)}
 	s.mu.Lock()
 	var victim *stranger
 	if len(s.all) >= maxStrangers {
@@ -109,16 +108,6 @@ func (s *strangers) remove(x *stranger) {
 	x.gone = true
 	i := slices.Index(s.all, x)
 	s.all = slices.Delete(s.all, i, i+1)
-}
-
-// hostOf returns the host of an address, without the port that every connection
-// has anew.
-func hostOf(a net.Addr) string {
-	host, _, err := net.SplitHostPort(a.String())
-	if err != nil {
-		return a.String()
-	}
-	return host
 }
 
 // refusalInterval is how often a refused inbound connection is logged. Whoever

@@ -92,8 +92,8 @@ type Config struct {
 	// MaxBackoff caps the pause between attempts to connect, which doubles from
 	// 100 ms; the actual pause is a random part of it. Default 3 s.
 	MaxBackoff time.Duration
-	// KeepAlive is the time without anything received after which a peer is
-	// pinged. Default 5 s.
+	// KeepAlive is how often a connection looks whether anything was received
+	// since it looked last; if not, the peer is pinged. Default 5 s.
 	KeepAlive time.Duration
 	// KeepAliveTimeout is the time that a pinged peer has to send anything
 	// before the connection is given up. A silent peer is noticed after at most

@@ -11,24 +11,25 @@ import (
 // keepAlive judges whether the peer lives: by anything that arrives, provoked
 // by a ping when nothing does. It is one timer and no goroutine.
 //
-// A tick comes every Config.KeepAlive. If nothing arrived since the last one a
-// ping goes out, and if nothing arrives within Config.KeepAliveTimeout after
-// it, the session ends: at most 2*KeepAlive + KeepAliveTimeout after the last
-// sign of life.
+// A tick comes every Config.KeepAlive, or earlier where a ping runs out of time
+// earlier. If nothing arrived since the last one a ping goes out, and if nothing
+// arrives within Config.KeepAliveTimeout after it, the session ends: at most
+// 2*KeepAlive + KeepAliveTimeout after the last sign of life.
 //
 // A tick that comes far too late says that this process itself did not run, as
 // while it was stopped or its machine slept. Then nothing is known of the peer,
-// whose answers may wait to be read, and it is asked again.
+// whose answers may wait to be read, and it is asked again. A pause that begins
+// and ends between two ticks goes unnoticed: one of up to KeepAlive and a second.
 type keepAlive struct {
 	reads atomic.Uint64 // transport frames; written by the reader alone
-	due   atomic.Int64  // of the next tick, manager's clock
+	due   atomic.Int64  // of the next tick, manager's clock; 0: not started
 	woken atomic.Int64  // when a tick last came too late, manager's clock; 0: never
 	slept atomic.Int64  // by how much, nanoseconds
 
 	mu     sync.Mutex
 	timer  *time.Timer
 	seen   uint64
-	pinged bool
+	lost   int64  // when the ping that is out counts as unanswered, manager's clock; 0: none is out
 	writes uint64 // of the writer, when the ping was last looked at
 	over   bool
 }
@@ -48,8 +49,14 @@ func (k *keepAlive) start(s *session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.over {
-		k.due.Store(s.m.now() + int64(s.m.cfg.KeepAlive))
-		k.timer = time.AfterFunc(s.m.cfg.KeepAlive, s.tick)
+		first := s.m.cfg.KeepAlive
+		if s.peer == s.m.local && s.side == 1 {
+			// The two ends of the loopback begin at one time. In a simulation no
+			// two timers may go off together.
+			first--
+		}
+		k.due.Store(s.m.now() + int64(first))
+		k.timer = time.AfterFunc(first, s.tick)
 	}
 }
 
@@ -89,19 +96,24 @@ func (s *session) tick() {
 	paused := k.notePause(now)
 	switch reads := k.reads.Load(); {
 	case reads != k.seen:
-		k.seen, k.pinged = reads, false
-		k.again(now, s.m.cfg.KeepAlive)
-	case !k.pinged || paused:
-		k.pinged = true
+		k.seen, k.lost = reads, 0
+	case k.lost == 0 || paused:
 		_, k.writes = s.w.pingWaits()
 		s.w.ping()
-		k.again(now, s.m.cfg.KeepAliveTimeout)
+		k.lost = addClock(now, s.m.cfg.KeepAliveTimeout)
+	case now < k.lost:
 	case s.pingUnderWay():
-		k.again(now, s.m.cfg.KeepAliveTimeout)
+		k.lost = addClock(now, s.m.cfg.KeepAliveTimeout)
 	default:
 		// Ended from a goroutine of its own since end stops this timer.
 		go s.end(errUnanswered, wire.CodeTimeout)
+		return
 	}
+	wait := s.m.cfg.KeepAlive
+	if k.lost != 0 {
+		wait = min(wait, time.Duration(k.lost-now))
+	}
+	k.again(now, wait)
 }
 
 // notePause reports whether the process has just woken from a pause.
@@ -119,7 +131,8 @@ func (k *keepAlive) notePause(now int64) bool {
 // have waited for longer than that because this process did not run. The reader
 // may be the first to notice.
 func (k *keepAlive) stale(now int64, d time.Duration) bool {
-	if late := now - k.due.Load(); late >= int64(pauseAfter) {
+	due := k.due.Load()
+	if late := now - due; due != 0 && late >= int64(pauseAfter) {
 		return late >= int64(d)
 	}
 	woken := k.woken.Load()

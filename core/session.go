@@ -103,8 +103,10 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 
 // start runs the session, once it is the peer's current one.
 func (s *session) start() {
-	go s.readLoop()
+	// Before the reader, which asks the keep-alive whether the process ran all
+	// the time.
 	s.alive.start(s)
+	go s.readLoop()
 }
 
 // end ends the session; only the first call counts. Calls that are waiting

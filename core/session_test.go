@@ -354,3 +354,23 @@ func TestIdleWorkersEnd(t *testing.T) {
 		s.finishTest()
 	})
 }
+
+// TestStaleBeforeTheFirstTick reads a request on a session whose keep-alive has
+// not begun, of a manager that is a while old. It used to count as one that had
+// waited all that while.
+func TestStaleBeforeTheFirstTick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		time.Sleep(time.Minute)
+		s, _ := newTestSession(m)
+		defer s.finishTest()
+		if s.alive.stale(m.now(), time.Second) {
+			t.Error("a request on a new session counts as stale")
+		}
+		s.alive.start(s)
+		time.Sleep(3 * time.Second)
+		if s.alive.stale(m.now(), time.Second) {
+			t.Error("a request counts as stale before the first tick is due")
+		}
+	})
+}

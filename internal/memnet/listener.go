@@ -150,6 +150,12 @@ func (l *Listener) Close() error {
 // are ignored. It does not wait for Accept unless the queue is full. Its errors
 // are ctx's, and "connection refused" after Close.
 func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
+	return l.DialFrom(ctx, Addr("client:"+strconv.FormatInt(l.dialed.Add(1), 10)))
+}
+
+// DialFrom is DialContext with an address for the dialling end, for tests of
+// what is decided by it.
+func (l *Listener) DialFrom(ctx context.Context, from Addr) (net.Conn, error) {
 	fail := func(err error) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "mem", Addr: l.addr, Err: err}
 	}
@@ -159,7 +165,6 @@ func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, erro
 	if l.isClosed() {
 		return fail(errRefused)
 	}
-	from := Addr("client:" + strconv.FormatInt(l.dialed.Add(1), 10))
 	near, far := pipe(from, l.addr, l.settings)
 	select {
 	case l.queue <- far:

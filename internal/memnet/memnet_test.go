@@ -233,3 +233,24 @@ func TestDialWaitsForAFullQueueWithItsContext(t *testing.T) {
 		l.Close()
 	})
 }
+
+// TestDialFrom expects the accepting end to see the address that was given.
+func TestDialFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := memnet.Listen("a:1")
+		defer l.Close()
+		c, err := l.DialFrom(t.Context(), "10.0.0.1:2")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if got := s.RemoteAddr().String(); got != "10.0.0.1:2" || c.LocalAddr().String() != got {
+			t.Errorf("RemoteAddr() = %q, LocalAddr() of the other end = %q, want 10.0.0.1:2", got, c.LocalAddr())
+		}
+	})
+}

@@ -137,5 +137,5 @@ func (n *Network) refresh(cs []*connection) {
 // mu held.
 func (n *Network) configure(end *conn) {
 	p := path{end.node.name, end.peer.node.name}
-	end.out.configure(n.conditionsOf(p.from, p.to), n.paths[p].plan, func() *model { return newModel(end) })
+	end.out.configure(n.conditionsOf(p.from, p.to), n.paths[p].plan, func() *model { return newModel(end, end.both.age) })
 }

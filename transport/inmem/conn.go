@@ -10,12 +10,11 @@ import (
 // A connection is both ends of one connection. It is made as one object,
 // because a large cluster in one process has tens of thousands of them.
 type connection struct {
-	net    *Network
-	age    uint64 // counts the connections of the network
-	number uint64 // tells it from the others between its two nodes
-	ends   [2]conn
-	links  [2]link // links[i] carries what ends[i] sends
-	first  [2]pipe // the first lane
+	net   *Network
+	age   uint64 // counts the connections of the network
+	ends  [2]conn
+	links [2]link // links[i] carries what ends[i] sends
+	first [2]pipe // the first lane
 }
 
 // A conn is one end of a connection, and its first lane.
@@ -54,12 +53,7 @@ var (
 // with n.mu held, and returns the end of t.
 func (n *Network) connect(t *Transport, l *listener) *conn {
 	n.connections++
-	c := &connection{net: n, age: n.connections, number: n.connections}
-	if n.instants != nil {
-		pair := path{min(t.name, l.node.name), max(t.name, l.node.name)}
-		n.pairs[pair]++
-		c.number = n.pairs[pair]
-	}
+	c := &connection{net: n, age: n.connections}
 	near, far := &c.ends[0], &c.ends[1]
 	near.node, far.node = t, l.node
 	nearAddr := Addr(t.name)
@@ -77,21 +71,29 @@ func (n *Network) connect(t *Transport, l *listener) *conn {
 		}
 	}
 	far.info.LocalAddr, far.info.RemoteAddr = l.addr, nearAddr
-	for i := range c.ends {
-		c.ends[i].prepare()
-	}
+	c.prepare()
 	t.conns[c] = struct{}{}
 	l.node.conns[c] = struct{}{}
 	return near
 }
 
-// prepare sets up the link on which c sends. It is called with net.mu held.
-func (c *conn) prepare() {
-	c.out.direct.Store(true)
-	if c.both.net.instants != nil {
-		c.out.model = newModel(c)
+// prepare sets up the links. It is called with net.mu held.
+func (c *connection) prepare() {
+	n := c.net
+	var number uint64
+	if n.instants != nil {
+		a, b := c.ends[0].node.name, c.ends[1].node.name
+		pair := path{min(a, b), max(a, b)}
+		n.pairs[pair]++
+		number = n.pairs[pair]
 	}
-	c.both.net.configure(c)
+	for i := range c.ends {
+		c.links[i].direct.Store(true)
+		if n.instants != nil {
+			c.links[i].model = newModel(&c.ends[i], number)
+		}
+		n.configure(&c.ends[i])
+	}
 }
 
 // leave unregisters the connection when both ends are gone.

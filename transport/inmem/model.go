@@ -30,9 +30,10 @@ type frameFate struct {
 	corrupted bool
 }
 
-// newModel makes the model of the link on which from sends.
-func newModel(from *conn) *model {
-	n, to, number := from.both.net, from.peer.node, from.both.number
+// newModel makes the model of the link on which from sends. number tells its
+// connection from the others between the two nodes.
+func newModel(from *conn, number uint64) *model {
+	n, to := from.both.net, from.peer.node
 	m := &model{
 		from: from,
 		dir:  linkmodel.NewDirection(linkmodel.NewKey(n.seed, number, "link", from.node.name, to.name)),

@@ -6,26 +6,26 @@ import (
 	"github.com/gridmux/gridmux/transport/internal/linkmodel"
 )
 
-// CutAfter breaks a connection abruptly when n more bytes have been carried in
-// the direction from one node to another. The frames wholly inside those n
-// bytes arrive and can be read; the one that byte n is in is lost, and so is
-// all that is sent after it. Both ends get the error of a [Network.Cut], when
-// what was under way in that direction has arrived. If n is 0 the next frame is
-// lost, whatever its length.
+// CutAfter breaks a connection abruptly when so many more bytes have been carried
+// in the direction from one node to another. The frames wholly inside those
+// bytes arrive and can be read; the one that the next byte is in is lost, and so
+// is all that is sent after it. Both ends get the error of a [Network.Cut], when
+// what was under way in that direction has arrived. After 0 bytes the next frame
+// is lost, whatever its length.
 //
 // Bytes are those of frames, on all lanes and on all connections of that
 // direction together, those that are yet to be made included: a CutAfter before
 // a dial cuts the new connection in its handshake. The connection that carries
-// byte n is the one that breaks, and with that the plan is over. A later
-// CutAfter takes its place, and a negative n or [Network.Heal] forgets it.
+// the last of the bytes, or the frame with the one after it, is the one that
+// breaks, and with that the plan is over. A later CutAfter takes its place, and
+// a negative number or [Network.Heal] forgets it.
 func (n *Network) CutAfter(from, to string, bytes int) {
 	n.plan(from, to, func(p *linkmodel.Plan) { p.CutAfter(bytes) })
 }
 
-// StallAfter is [Network.Stall] for the connection that carries byte n from
-// now, counted as [Network.CutAfter] counts, and from that byte on: frames
-// wholly inside the n bytes arrive, what comes after is held until
-// [Network.Heal].
+// StallAfter is [Network.Stall] for one connection, when so many more bytes have
+// been carried, counted as [Network.CutAfter] counts: frames wholly inside those
+// bytes arrive, what comes after is held until [Network.Heal].
 func (n *Network) StallAfter(from, to string, bytes int) {
 	n.plan(from, to, func(p *linkmodel.Plan) { p.StallAfter(bytes) })
 }

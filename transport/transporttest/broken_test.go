@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,6 +59,29 @@ func TestBroken(t *testing.T) {
 	for _, c := range cases {
 		if !caught[c.name] {
 			t.Errorf("no defect shows that %s can fail", c.name)
+		}
+	}
+}
+
+// TestKindsOfDefects holds that whatever a transport is most likely to get wrong
+// is among the broken ones, and so fails a subtest by name.
+func TestKindsOfDefects(t *testing.T) {
+	for kind, names := range map[string][]string{
+		"drops":                       {"drops a frame", "holds back a frame", "skips empty frames"},
+		"repeats":                     {"repeats a frame"},
+		"reorders":                    {"reverses a batch", "reorders batches", "accepts the newest lane first"},
+		"merges":                      {"merges a batch"},
+		"splits":                      {"splits long frames", "splits a frame of a batch"},
+		"keeps a buffer":              {"writes after WriteFrames has returned", "reads ahead into the borrowed frame", "uses one buffer both ways"},
+		"ignores the context":         {"dials whatever the context says", "waits for an answer whatever the context says", "accepts whatever the context says", "waits for a lane whatever the context says"},
+		"leaks":                       {"leaks a goroutine with every close", "leaves a goroutine behind", "leaves a connection behind", "forgets connections in its queue"},
+		"unblocks only one direction": {"does not unblock ReadFrame", "does not unblock WriteFrames"},
+		"believes a length":           {"allocates before it looks at the limit", "ignores the limit", "cuts lengths to sixteen bits"},
+	} {
+		for _, name := range names {
+			if !slices.ContainsFunc(defects, func(d defect) bool { return d.name == name }) {
+				t.Errorf("%s: no broken transport %s", kind, name)
+			}
 		}
 	}
 }

@@ -67,6 +67,10 @@ func onEnd(f func(c *conn, code uint32, reason string) error) func() Fixture {
 
 var closeDefects = []defect{
 	{"does not unblock ReadFrame", "CloseUnblocksRead", "unblocks ReadFrame", onReadError(neverIf(isClosed))},
+	{"leaks a goroutine with every close", "CloseUnblocksRead", "frees all resources", onEnd(func(c *conn, code uint32, reason string) error {
+		go never()
+		return c.end(code, reason)
+	})},
 	{"does not unblock WriteFrames", "CloseUnblocksWrite", "unblocks WriteFrames", onWriteError(neverIf(isClosed))},
 	{"does not notice the peer's close", "PeerCloseUnblocksRead", "nothing happened", onReadError(neverIf(isPeerClose))},
 	{"returns a bare io.EOF", "PeerCloseUnblocksRead", "never returned bare", onReadError(func(error) error { return io.EOF })},

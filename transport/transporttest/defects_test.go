@@ -63,6 +63,58 @@ var frameDefects = []defect{
 		write := c.write
 		c.write = func(frames [][]byte) error { return write([][]byte{slices.Concat(frames...)}) }
 	})},
+	{"repeats a frame", "FrameOrder", "each once", broken(func(c *conn) {
+		n, write := 0, c.write
+		c.write = func(frames [][]byte) error {
+			if n++; n == 100 {
+				frames = append([][]byte{bytes.Clone(frames[0])}, frames...)
+			}
+			return write(frames)
+		}
+	})},
+	{"reorders batches", "FrameOrder", "in the order", broken(func(c *conn) {
+		// As two queues do of which the one for short frames goes first.
+		write := c.write
+		var held [][]byte
+		c.write = func(frames [][]byte) error {
+			if held == nil {
+				for _, f := range frames {
+					held = append(held, bytes.Clone(f))
+				}
+				return nil
+			}
+			first := held
+			held = nil
+			if err := write(frames); err != nil {
+				return err
+			}
+			return write(first)
+		}
+	})},
+	{"splits long frames", "FrameSizes", "arrives whole", broken(func(c *conn) {
+		write := c.write
+		c.write = func(frames [][]byte) error {
+			var parts [][]byte
+			for _, f := range frames {
+				for len(f) > 32<<10 {
+					parts = append(parts, f[:32<<10])
+					f = f[32<<10:]
+				}
+				parts = append(parts, f)
+			}
+			return write(parts)
+		}
+	})},
+	{"splits a frame of a batch", "Batch", "keeps the boundaries", broken(func(c *conn) {
+		write := c.write
+		c.write = func(frames [][]byte) error {
+			if last := len(frames) - 1; last > 0 && len(frames[last]) > 1 {
+				f := frames[last]
+				frames = append(slices.Clone(frames[:last]), f[:1], f[1:])
+			}
+			return write(frames)
+		}
+	})},
 	{"skips empty frames", "Batch", "empty ones too", broken(func(c *conn) {
 		write := c.write
 		c.write = func(frames [][]byte) error {

@@ -180,6 +180,26 @@ func TestCloseWaitsForAWriteThatMoves(t *testing.T) {
 	})
 }
 
+// TestLeftoverDeadlines expects a deadline that whoever made the link left on it
+// to be gone (D12).
+func TestLeftoverDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := memnet.Pipe()
+		near.SetDeadline(time.Now().Add(time.Second))
+		c := newConn(near, setup{})
+		defer c.CloseWithError(0, "")
+		defer far.Close()
+		time.Sleep(10 * time.Second)
+		far.Write(masked(ws.NewBinaryFrame([]byte("late"))))
+		if p, err := c.ReadFrame(100); err != nil || string(p) != "late" {
+			t.Errorf("ReadFrame after the deadline: %q, %v", p, err)
+		}
+		if err := c.WriteFrames([][]byte{frame("late")}); err != nil {
+			t.Errorf("WriteFrames after the deadline: %v", err)
+		}
+	})
+}
+
 // TestLinkClosedByOthers: whoever owns the net.Conn closes it behind our back.
 func TestLinkClosedByOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -64,7 +64,8 @@ func newConn(nc net.Conn, s setup) *conn {
 			Integrity:  s.tls != nil,
 		},
 	}
-	// A surrounding http.Server may have left its time-outs behind.
+	// The server that this was taken from, or Options.DialContext, may have left
+	// a deadline behind.
 	nc.SetDeadline(time.Time{})
 	if isSocket(nc) {
 		c.vectored = true

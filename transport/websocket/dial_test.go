@@ -102,7 +102,7 @@ func TestStrangeServers(t *testing.T) {
 	}
 }
 
-// TestServerWithout insists on the sub-protocol and takes no extension.
+// TestServerWithout insists on the sub-protocol and takes no extension (T4).
 func TestServerWithout(t *testing.T) {
 	for _, c := range []struct {
 		name, header, says string

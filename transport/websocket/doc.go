@@ -30,13 +30,18 @@
 //     shut the core down from http.Server.RegisterOnShutdown. Time-outs of the
 //     server have no effect on them.
 //
-// A reverse proxy must pass the upgrade on and be more patient than the
-// keep-alive interval of the core; for nginx:
+// The surrounding server decides how long and how many clients may take up to
+// the upgrade: set http.Server.ReadHeaderTimeout, and MaxHeaderBytes if the
+// default of 1 MiB is too much.
 //
-//	proxy_http_version 1.1;
-//	proxy_set_header Upgrade $http_upgrade;
-//	proxy_set_header Connection "upgrade";
-//	proxy_read_timeout 1h;
+// With [Options].RequireClientCert it refuses whoever brought no verified client
+// certificate, and promises that to the core. Without, a mounted listener
+// promises nothing, and the core wants to be told that this is meant.
+//
+// A reverse proxy must pass the upgrade on and be more patient than the
+// keep-alive of the core; docs/nginx.md in the repository has a configuration
+// for nginx. Behind a proxy that ends TLS, Options.TLS without a certificate
+// makes Dial use wss and leaves Listen plaintext.
 //
 // # Over something else than TCP
 //
@@ -51,13 +56,21 @@
 // [Options].CheckOrigin allows it, none that a browser sent: those carry an
 // Origin header. Compression extensions are neither offered nor accepted.
 //
-// From TCP accept or connect on, TLS and upgrade together have five seconds. At
-// most 128 upgraded connections wait for Accept; further ones get 503.
+// From TCP accept or connect on, TLS and upgrade together have five seconds,
+// however slowly bytes trickle in. An own listener holds at most 256 connections
+// that have not come through that yet. When one more arrives, the oldest of the
+// host that has the most of them is closed, so that strangers who do nothing, of
+// whatever number, keep no node out; an IPv6 network of 64 bits counts as a host.
+// At most 128 upgraded connections wait for Accept; further ones get 503. An own
+// listener also survives that the process has no file descriptor left, and goes
+// on when there is one.
 //
 // # Limits
 //
 // Frames are up to 64 MiB. A received frame is bounded by the limit given to
-// ReadFrame, however many fragments it comes in, of which there may be 1,024. A
+// ReadFrame, however many fragments it comes in, of which there may be 1,024, and
+// a longer one is refused from its header alone. Lengths that are not in their
+// shortest form, which RFC 6455 leaves to the receiver, are refused. A
 // peer that breaks RFC 6455 ends the connection: ReadFrame returns an error that
 // names the section, and the close frame that CloseWithError then sends carries
 // the websocket code of that breach (1002, 1003, 1007, 1008 or, for a frame over

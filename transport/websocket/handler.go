@@ -62,14 +62,15 @@ func (l *listener) judge(w http.ResponseWriter, r *http.Request) (status int, wh
 	case r.Method != http.MethodGet:
 		return http.StatusBadRequest, "a websocket begins with GET"
 	case !r.ProtoAtLeast(1, 1):
-		return http.StatusBadRequest, "a websocket begins on HTTP/1.1"
+		return http.StatusBadRequest, "a websocket begins on HTTP/1.1 and this request came over " + r.Proto +
+			"; a proxy in between has to use HTTP/1.1 towards this node and to pass the Upgrade and Connection headers on"
 	case !hasToken(h, "Upgrade", "websocket"):
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Connection", "Upgrade")
 		return http.StatusUpgradeRequired, "this path is for websocket connections; if a proxy is in between, " +
 			"it has to pass the Upgrade and Connection headers on"
 	case !hasToken(h, "Connection", "upgrade"):
-		return http.StatusBadRequest, `the Connection header lacks "Upgrade"; a proxy in between has to pass it on`
+		return http.StatusBadRequest, `the Connection header lacks "Upgrade"; if a proxy is in between, it has to pass it on`
 	case h.Get("Sec-WebSocket-Version") != "13":
 		w.Header().Set("Sec-WebSocket-Version", "13")
 		return http.StatusUpgradeRequired, "the websocket version has to be 13"
@@ -81,10 +82,22 @@ func (l *listener) judge(w http.ResponseWriter, r *http.Request) (status int, wh
 	case len(h.Values("Origin")) > 0 && !l.allowsOrigin(r):
 		return http.StatusForbidden, "the request comes from a web page (it has an Origin header), and none is allowed to connect"
 	case l.mutualTLS && (r.TLS == nil || len(r.TLS.VerifiedChains) == 0):
-		// The listener promised it, and GetConfigForClient may have been laxer.
-		return http.StatusForbidden, "a verified client certificate is required"
+		// The listener promised it. The server that this one is mounted on may
+		// be laxer, and so may GetConfigForClient.
+		return http.StatusForbidden, "a verified client certificate is required, and this request came " + lacking(r)
 	}
 	return 0, ""
+}
+
+// lacking says what kept a client certificate from being verified here.
+func lacking(r *http.Request) string {
+	switch {
+	case r.TLS == nil:
+		return "without TLS; a proxy that ends TLS in front of this node hides the certificate"
+	case len(r.TLS.PeerCertificates) == 0:
+		return "without one; the server has to ask for it (tls.Config.ClientAuth)"
+	}
+	return "with one that the server did not verify (tls.Config.ClientAuth)"
 }
 
 func (l *listener) allowsOrigin(r *http.Request) bool {

@@ -5,24 +5,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
-	"net/http"
 	"sync"
-	"time"
 
 	"github.com/gobwas/ws"
 
 	"github.com/gridmux/gridmux/transport"
 )
 
-const (
-	// maxPending bounds the upgraded connections that nobody accepted yet.
-	maxPending = 128
-	// maxHeader bounds the header of a request to an own listener, in bytes.
-	maxHeader = 16 << 10
-)
+// maxPending bounds the upgraded connections that nobody accepted yet.
+const maxPending = 128
 
 var errListenerUsed = errors.New("websocket: Options.Listener was used by an earlier Listen")
 
@@ -45,6 +37,7 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	}
 	if t.opts.Mounted {
 		l.addr = mountedAddr(addr)
+		l.mutualTLS = t.opts.RequireClientCert
 		if err := t.mount(l); err != nil {
 			return nil, err
 		}
@@ -141,8 +134,9 @@ func (l *listener) acceptError() error {
 // Addr returns what the listener is bound to.
 func (l *listener) Addr() net.Addr { return l.addr }
 
-// Info describes the connections to come. Those of a mounted listener are never
-// announced as mutual TLS, since another server decides who gets in.
+// Info describes the connections to come. Those of a mounted listener are
+// announced as mutual TLS only with Options.RequireClientCert, since otherwise
+// another server decides who gets in.
 func (l *listener) Info() transport.ListenerInfo {
 	return transport.ListenerInfo{MutualTLS: l.mutualTLS}
 }
@@ -215,90 +209,4 @@ func (l *listener) deliver(c *conn) bool {
 	}
 	l.queue <- c // never blocks: the place is reserved
 	return true
-}
-
-// server is the HTTP server of an own listener.
-type server struct {
-	l    *listener
-	http http.Server
-	wg   sync.WaitGroup // Serve, and every connection that is not yet upgraded
-
-	mu     sync.Mutex
-	fresh  map[net.Conn]*time.Timer // guarded by mu; not yet upgraded, each with its deadline
-	closed bool                     // guarded by mu
-}
-
-// newServer serves on ln, which is TLS already if it is to be.
-func newServer(l *listener, ln net.Listener) *server {
-	s := &server{l: l, fresh: make(map[net.Conn]*time.Timer)}
-	logger := l.transport.opts.ErrorLog
-	if logger == nil {
-		logger = log.New(io.Discard, "", 0)
-	}
-	s.http = http.Server{
-		Handler:           http.HandlerFunc(s.serveHTTP),
-		ReadHeaderTimeout: handshakeTimeout,
-		MaxHeaderBytes:    maxHeader,
-		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){},
-		ConnState:         s.track,
-		ErrorLog:          logger,
-	}
-	s.http.SetKeepAlivesEnabled(false)
-	s.wg.Go(func() { l.end(s.http.Serve(ln)) })
-	return s
-}
-
-// track follows the connections of the server until they are upgraded.
-// ReadHeaderTimeout alone would count anew after TLS, so that five seconds would
-// be ten.
-func (s *server) track(nc net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.wg.Add(1)
-		raw := beneathTLS(nc)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.closed { // accepted just before, and unknown to http.Server.Close
-			raw.Close()
-			return
-		}
-		s.fresh[nc] = time.AfterFunc(handshakeTimeout, func() { raw.Close() })
-	case http.StateClosed:
-		s.forget(nc)
-		s.wg.Done()
-	}
-}
-
-// forget stops the deadline of nc and reports whether it had not passed.
-func (s *server) forget(nc net.Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	timer := s.fresh[nc]
-	delete(s.fresh, nc)
-	return timer == nil || timer.Stop()
-}
-
-func (s *server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != s.l.transport.opts.path() {
-		http.NotFound(w, r)
-		return
-	}
-	if s.l.serve(w, r, s.forget) {
-		// An upgraded connection is never reported as closed.
-		s.wg.Done()
-	}
-}
-
-// close ends the server and the connections that are not yet upgraded. It waits
-// for all goroutines.
-func (s *server) close() {
-	// Beneath TLS first: http.Server.Close would wait for alerts to be sent.
-	s.mu.Lock()
-	s.closed = true
-	for nc := range s.fresh {
-		beneathTLS(nc).Close()
-	}
-	s.mu.Unlock()
-	s.http.Close()
-	s.wg.Wait()
 }

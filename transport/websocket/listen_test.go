@@ -204,6 +204,9 @@ func TestPendingConnectionsAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 			conns = append(conns, c)
+			// The answer to the upgrade is out before the connection is in the
+			// queue, where it is to be the first.
+			synctest.Wait()
 		}
 		_, err = tr.Dial(t.Context(), peerA)
 		wantDialError(t, err, transport.PhaseUpgrade, "503")
@@ -215,8 +218,7 @@ func TestPendingConnectionsAreBounded(t *testing.T) {
 		}
 		conns = append(conns, c)
 
-		// The answer to the upgrade is out before the connection is in the
-		// queue, and until then Close ends it without a word.
+		// Until it is in the queue, too, Close would end it without a word.
 		synctest.Wait()
 		l.Close()
 		exchangeErr := func(c transport.Conn) error { _, err := c.ReadFrame(1); return err }

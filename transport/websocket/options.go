@@ -69,13 +69,23 @@ type Options struct {
 	// already: Listen opens no port but makes ServeHTTP accept.
 	Mounted bool
 
+	// RequireClientCert makes a mounted transport refuse, with status 403, every
+	// request whose client certificate the server did not verify, and so lets its
+	// listener promise mutual TLS. The server's tls.Config has to ask for
+	// certificates, of everybody (tls.RequireAndVerifyClientCert) or of whoever
+	// has one (tls.VerifyClientCertIfGiven). An own listener does this by itself
+	// if TLS requires and verifies client certificates.
+	RequireClientCert bool
+
 	// CheckOrigin decides about an upgrade request with an Origin header, which
 	// is one that a web page made. nil: all are refused.
 	CheckOrigin func(*http.Request) bool
 
 	// ErrorLog receives what the server of an own listener has to say about
-	// clients that failed in the TLS or HTTP handshake, which strangers can
-	// cause at any rate. nil: discarded.
+	// clients that failed in the TLS or HTTP handshake. Strangers can cause that
+	// at any rate, so that of each kind of message at most ten a second are
+	// passed on, without control characters and cut to 256 bytes, or 4 KiB for
+	// a panic of CheckOrigin. nil: discarded.
 	ErrorLog *log.Logger
 }
 
@@ -86,6 +96,10 @@ func (o *Options) check() error {
 	}
 	if o.Mounted && (o.Listener != nil || o.Listen != nil) || o.Listener != nil && o.Listen != nil {
 		return errors.New("websocket: of Options.Mounted, Listener and Listen at most one may be set")
+	}
+	if o.RequireClientCert && !o.Mounted {
+		return errors.New("websocket: Options.RequireClientCert is for a Mounted transport: " +
+			"an own listener requires certificates with Options.TLS.ClientAuth = tls.RequireAndVerifyClientCert")
 	}
 	for key := range o.Header {
 		switch k := textproto.CanonicalMIMEHeaderKey(key); {

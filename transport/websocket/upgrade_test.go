@@ -75,6 +75,9 @@ func upgradeRequest() *http.Request {
 	return r
 }
 
+// TestRefusals expects each request that is not one of a gridmux node's to be
+// refused with a status and a sentence that say why; among them whatever a web
+// page sent (T19).
 func TestRefusals(t *testing.T) {
 	header := func(key, value string) func(*http.Request) {
 		return func(r *http.Request) {
@@ -254,7 +257,8 @@ func TestCheckOrigin(t *testing.T) {
 	})
 }
 
-// TestHeader: what Options.Header says is sent, Host in its own way.
+// TestHeader: what Options.Header says is sent, Host in its own way, and no
+// extension is offered (T4).
 func TestHeader(t *testing.T) {
 	seen := make(chan *http.Request, 1)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen <- r }))
@@ -279,7 +283,7 @@ func TestHeader(t *testing.T) {
 }
 
 // TestRawUpgrade speaks the handshake by hand: extensions are not accepted, and
-// a frame sent right behind the request is not lost.
+// a frame sent right behind the request is not lost (T4).
 func TestRawUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mem := memnet.Listen("a:1")
@@ -318,39 +322,60 @@ func TestRawUpgrade(t *testing.T) {
 	})
 }
 
-// TestLeftoverDeadlines: time-outs of the surrounding server were set on the
-// connection before it was taken over.
-func TestLeftoverDeadlines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := memnet.Listen("a:1")
-		tr := websocket.New(websocket.Options{Mounted: true})
-		l := listen(t, tr, "a:1")
-		srv := &http.Server{Handler: tr, ReadTimeout: 50 * time.Millisecond, WriteTimeout: 50 * time.Millisecond, IdleTimeout: 50 * time.Millisecond}
+// TestServerTimeouts expects time-outs of the surrounding server, which it set on
+// the connection before it was taken over, to have no effect on it: neither
+// while it idles for ten seconds and for a day, nor when the server is closed
+// (D12).
+func TestServerTimeouts(t *testing.T) {
+	for _, withTLS := range []bool{false, true} {
+		t.Run(fmt.Sprintf("TLS=%v", withTLS), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { testServerTimeouts(t, withTLS) })
+		})
+	}
+}
+
+func testServerTimeouts(t *testing.T, withTLS bool) {
+	mem := memnet.Listen("a:1")
+	tr := websocket.New(websocket.Options{Mounted: true})
+	l := listen(t, tr, "a:1")
+	srv := &http.Server{
+		Handler:     tr,
+		ReadTimeout: time.Second, ReadHeaderTimeout: time.Second, WriteTimeout: time.Second, IdleTimeout: time.Second,
+	}
+	client := websocket.Options{DialContext: mem.DialContext}
+	if withTLS {
+		pki := newPKI(t)
+		client.TLS, srv.TLSConfig = pki.node(t, "client"), pki.node(t, "a")
+		go srv.ServeTLS(mem, "", "")
+	} else {
 		go srv.Serve(mem)
-		c, err := websocket.New(websocket.Options{DialContext: mem.DialContext}).Dial(t.Context(), transport.Peer{Name: "a", Addr: "a:1"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.CloseWithError(0, "")
-		s := accept(t, l)
+	}
+	c, err := websocket.New(client).Dial(t.Context(), transport.Peer{Name: "a", Addr: "a:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseWithError(0, "")
+	s := accept(t, l)
+	for _, idle := range []time.Duration{0, 10 * time.Second, 24 * time.Hour} {
+		// A read that waits all the time, and writes afterwards.
 		got := make(chan string)
 		go func() {
 			p, err := s.ReadFrame(100)
 			if err != nil {
-				t.Errorf("ReadFrame: %v", err)
+				t.Errorf("ReadFrame during %v without traffic: %v", idle, err)
 			}
 			got <- string(p)
 		}()
-		time.Sleep(24 * time.Hour)
+		time.Sleep(idle)
 		if err := send(c, "late"); err != nil {
-			t.Errorf("a day later: %v", err)
+			t.Errorf("after %v without traffic: %v", idle, err)
 		}
 		if p := <-got; p != "late" {
-			t.Errorf("a day later: %q", p)
+			t.Errorf("after %v without traffic: %q", idle, p)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(idle)
 		exchange(t, s, c)
-		srv.Close()
-		exchange(t, s, c)
-	})
+	}
+	srv.Close()
+	exchange(t, s, c)
 }

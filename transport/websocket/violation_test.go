@@ -24,13 +24,19 @@ func fragment(op ws.OpCode, fin bool, p string) []byte {
 	return masked(ws.NewFrame(op, fin, []byte(p)))
 }
 
-// TestViolations sends what RFC 6455 forbids to the accepting side, unless
-// toClient says otherwise.
+// TestViolations sends what RFC 6455 forbids, or what is over a limit, to the
+// accepting side, unless toClient says otherwise. It expects messages before it
+// to be delivered, ReadFrame to fail for good with an error that names the
+// section, the other direction to work on, and the close frame to carry the code
+// of the breach and its reason (T1, T2, T4, D32).
 func TestViolations(t *testing.T) {
 	const limit = 1000
 	header := func(bytes ...byte) []byte { return bytes }
 	long := func(length uint64) []byte {
 		return binary.BigEndian.AppendUint64([]byte{0x82, 0x80 | 127}, length)
+	}
+	fromServer := func(length uint64) []byte {
+		return binary.BigEndian.AppendUint64([]byte{0x82, 127}, length)
 	}
 	mask := []byte{1, 2, 3, 4}
 	for _, c := range []struct {
@@ -43,6 +49,8 @@ func TestViolations(t *testing.T) {
 		{"reserved bit 1", false, header(0xc2, 0x80), "5.2", 1002},
 		{"reserved bit 2", false, header(0xa2, 0x80), "5.2", 1002},
 		{"reserved bit 3", false, header(0x92, 0x80), "5.2", 1002},
+		{"reserved bit from a server", true, header(0xc2, 0), "5.2", 1002},
+		{"compressed as with permessage-deflate", false, join(header(0xc2, 0x80|7), mask, []byte("\xf2\x48\xcd\xc9\xc9\x07\x00")), "5.2", 1002},
 		{"reserved bit on a control frame", false, header(0xc9, 0x80), "5.2", 1002},
 		{"reserved data opcode", false, header(0x83, 0x80), "5.2", 1002},
 		{"last reserved data opcode", false, header(0x87, 0x80), "5.2", 1002},
@@ -52,6 +60,19 @@ func TestViolations(t *testing.T) {
 		{"unmasked ping from a client", false, plain(ws.NewPingFrame(nil)), "5.1", 1002},
 		{"masked data from a server", true, masked(ws.NewBinaryFrame([]byte("x"))), "5.1", 1002},
 		{"masked close from a server", true, masked(closeFrame(1000, "")), "5.1", 1002},
+		{"masked ping from a server", true, masked(ws.NewPingFrame(nil)), "5.1", 1002},
+		{"text from a server", true, plain(ws.NewTextFrame([]byte("hello"))), "7.4.1", 1003},
+		{"continuation without a beginning from a server", true, plain(ws.NewFrame(ws.OpContinuation, true, nil)), "5.4", 1002},
+		{"message inside a message from a server", true, join(plain(ws.NewFrame(ws.OpBinary, false, nil)), plain(ws.NewBinaryFrame(nil))), "5.4", 1002},
+		{"fragmented ping from a server", true, plain(ws.NewFrame(ws.OpPing, false, nil)), "5.4", 1002},
+		{"pong of 126 bytes from a server", true, header(0x8a, 126, 0, 126), "5.5", 1002},
+		{"half a status code from a server", true, plain(ws.NewCloseFrame([]byte{3})), "5.5.1", 1002},
+		{"status 1005 from a server", true, plain(closeFrame(1005, "")), "7.4", 1002},
+		{"reason that is not UTF-8 from a server", true, plain(closeFrame(1000, "\xc0\x80")), "5.5.1", 1007},
+		{"64-bit form of 65535 from a server", true, fromServer(65535), "5.2", 1002},
+		{"top bit of the length from a server", true, fromServer(1 << 63), "5.2", 1002},
+		{"largest legal length from a server", true, fromServer(1<<63 - 1), "10.4", 1009},
+		{"a terabyte in 10 bytes from a server", true, fromServer(1 << 40), "10.4", 1009},
 		{"text", false, masked(ws.NewTextFrame([]byte("hello"))), "7.4.1", 1003},
 		{"beginning of fragmented text", false, fragment(ws.OpText, false, "hello"), "7.4.1", 1003},
 		{"continuation without a beginning", false, fragment(ws.OpContinuation, true, "x"), "5.4", 1002},
@@ -69,6 +90,7 @@ func TestViolations(t *testing.T) {
 		{"top bit of the length", false, join(long(1<<63), mask), "5.2", 1002},
 		{"all bits of the length", false, join(long(1<<64-1), mask), "5.2", 1002},
 		{"largest legal length", false, join(long(1<<63-1), mask), "10.4", 1009},
+		{"a terabyte in 14 bytes", false, join(long(1<<40), mask), "10.4", 1009},
 		{"limit + 1", false, join(header(0x82, 0x80|126, limit>>8, limit&0xff+1), mask), "10.4", 1009},
 		{"fragments over the limit", false, join(fragment(ws.OpBinary, false, strings.Repeat("x", limit)), fragment(ws.OpContinuation, true, "y")), "10.4", 1009},
 		{"huge fragment", false, join(fragment(ws.OpBinary, false, "x"), binary.BigEndian.AppendUint64([]byte{0, 0x80 | 127}, 1<<63-1), mask), "10.4", 1009},

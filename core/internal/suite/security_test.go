@@ -166,6 +166,7 @@ func TestAllowInsecureAtStart(t *testing.T) {
 		{"TLS with unverified client certificates", websocket.Options{TLS: unverified}, false},
 		{"TLS for dialling alone", websocket.Options{TLS: clientOnly}, false},
 		{"mounted, whose server is unknown", websocket.Options{Mounted: true, TLS: mutual}, false},
+		{"mounted, with client certificates", websocket.Options{Mounted: true, TLS: mutual, RequireClientCert: true}, true},
 		{"mutual TLS", websocket.Options{TLS: mutual}, true},
 	} {
 		for _, allowed := range []bool{false, true} {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package proctest_test
+
+const raceEnabled = false

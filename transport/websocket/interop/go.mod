@@ -1,0 +1,15 @@
+module github.com/gridmux/gridmux/transport/websocket/interop
+
+go 1.26.0
+
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/gridmux/gridmux v0.0.0
+)
+
+require (
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/ws v1.5.0 // indirect
+)
+
+replace github.com/gridmux/gridmux => ../../..
