@@ -186,8 +186,10 @@ func verdict(err error) string {
 // serve is every handler of the simulation.
 func (in *incarnation) serve(ctx context.Context, req, dst []byte, limited bool) ([]byte, error) {
 	w := in.w
-	c := w.begun(ctx, in, req, limited)
-	defer w.finished(ctx, c, in, core.PeerFromContext(ctx), limited)
+	m := in.enter(core.PeerFromContext(ctx), limited)
+	defer in.leave(m, limited)
+	c := w.begun(ctx, in, req)
+	defer w.finished(ctx, c, in)
 	if c != nil && c.spec.nested != nil {
 		// Else the deadline of this call would reach the next node in the same
 		// instant as the news that it is over.
@@ -199,8 +201,7 @@ func (in *incarnation) serve(ctx context.Context, req, dst []byte, limited bool)
 
 // begun enters the start of a handler. It returns nil for a call that the
 // simulation did not make, such as an adversary's.
-func (w *world) begun(ctx context.Context, in *incarnation, req []byte, limited bool) *call {
-	in.enter(core.PeerFromContext(ctx), limited)
+func (w *world) begun(ctx context.Context, in *incarnation, req []byte) *call {
 	w.mu.Lock()
 	c := w.calls[w.ledger.CallOf(req)]
 	if c != nil {
@@ -218,8 +219,7 @@ func (w *world) begun(ctx context.Context, in *incarnation, req []byte, limited 
 }
 
 // finished enters the end of a handler.
-func (w *world) finished(ctx context.Context, c *call, in *incarnation, peer string, limited bool) {
-	in.leave(peer, limited)
+func (w *world) finished(ctx context.Context, c *call, in *incarnation) {
 	if c == nil {
 		return
 	}

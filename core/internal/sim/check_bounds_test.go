@@ -2,15 +2,23 @@ package sim_test
 
 import "runtime"
 
+// membership is a peer, from when it is put on the list until it is struck off.
+// The handlers that it left running do not count against it when it comes back.
+type membership struct {
+	peer   string
+	before int // how often it was struck off
+}
+
 // enter and leave count the handlers that run, and hold them to the limits (I8).
-func (in *incarnation) enter(peer string, limited bool) {
+func (in *incarnation) enter(peer string, limited bool) (m membership) {
 	in.mu.Lock()
-	in.running[peer]++
+	m = membership{peer, in.struckOff[peer]}
+	in.running[m]++
 	in.total++
 	if limited {
 		in.limited++
 	}
-	byPeer, total, limitedNow := in.running[peer], in.total, in.limited
+	byPeer, total, limitedNow := in.running[m], in.total, in.limited
 	in.mu.Unlock()
 	switch l := in.w.p.limits; {
 	case l.MaxHandlers > 0 && byPeer > l.MaxHandlers:
@@ -20,12 +28,13 @@ func (in *incarnation) enter(peer string, limited bool) {
 	case limited && limitedNow > limitedTo:
 		in.w.violate("I8", "%s runs %d instances of a handler, its limit is %d", in.name, limitedNow, limitedTo)
 	}
+	return m
 }
 
-func (in *incarnation) leave(peer string, limited bool) {
+func (in *incarnation) leave(m membership, limited bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.running[peer]--
+	in.running[m]--
 	in.total--
 	if limited {
 		in.limited--

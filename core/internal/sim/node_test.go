@@ -39,11 +39,12 @@ type incarnation struct {
 	dying, drained atomic.Bool
 	draining       atomic.Bool // is being shut down
 
-	mu      sync.Mutex
-	states  map[string]core.State // by peer, as OnState was told
-	running map[string]int        // handlers, by calling peer
-	total   int
-	limited int
+	mu        sync.Mutex
+	states    map[string]core.State // by peer, as OnState was told
+	running   map[membership]int    // handlers, by calling peer
+	struckOff map[string]int        // how often a peer was
+	total     int
+	limited   int
 }
 
 // handlers of the simulation, beside those of the ledger.
@@ -70,7 +71,7 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 		w: w, node: n, name: name,
 		port:    &port{w: w, Transport: w.net.Node(at), name: at},
 		states:  map[string]core.State{},
-		running: map[string]int{},
+		running: map[membership]int{}, struckOff: map[string]int{},
 	}
 	cfg := w.p.limits
 	cfg.Cluster = clusterName
