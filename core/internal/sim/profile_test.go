@@ -149,7 +149,14 @@ func (p *profile) drawLimits(r *rand.Rand) {
 		c.MaxBackoff = max(c.MaxBackoff, 500*time.Millisecond)
 	}
 	c.KeepAlive = max(between(r, 50*time.Millisecond, 5*time.Second), 4*p.maxLatency())
-	c.KeepAliveTimeout = max(between(r, 50*time.Millisecond, 5*time.Second), 8*p.maxLatency())
+	// The core counts whole writes as progress, and with tiny buffers each takes
+	// a latency for every frame in it.
+	patience := 8 * p.maxLatency()
+	if p.buffer != 0 {
+		patience = 32 * p.maxLatency()
+		c.ConnectTimeout = max(c.ConnectTimeout, 2*patience)
+	}
+	c.KeepAliveTimeout = max(between(r, 50*time.Millisecond, 5*time.Second), patience)
 	c.MaxMessage = pick(r, 40<<10, 200<<10, 1<<20)
 	c.MaxReassembly = c.MaxMessage * (1 + r.IntN(4))
 	if p.tight {
