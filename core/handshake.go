@@ -43,8 +43,9 @@ const (
 )
 
 // greet is the dialler's half. If it fails the connection is closed. turn is
-// called before the peer can take the connection for its current one.
-func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, turn func() error) (a agreement, err error) {
+// called before the peer can take the connection for its current one, ready
+// before it can make calls on it.
+func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, turn, ready func() error) (a agreement, err error) {
 	err = m.handshake(ctx, tc, closeWithReason, func(g *greeting) error {
 		if err := m.checkLink(tc); err != nil {
 			return err
@@ -84,6 +85,9 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, t
 			return err
 		}
 		a = agree(0, &own, &remote, identity)
+		if err := ready(); err != nil {
+			return err
+		}
 		return g.send(wire.AppendReady(nil))
 	})
 	return a, err
@@ -91,7 +95,7 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, t
 
 // welcome is the acceptor's half. If it fails the connection is closed, and the
 // dialler told why if it has proved itself. Otherwise it holds the turn of the
-// Connection that it returns. proved is called as soon as the dialler has
+// Connection that it returns, until dismiss. proved is called as soon as the dialler has
 // proved itself.
 func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func()) (c *Connection, a agreement, err error) {
 	trusted := false
@@ -146,7 +150,7 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 		return g.receiveReady()
 	})
 	if err != nil && c != nil {
-		c.yieldTurn()
+		c.dismiss()
 		c = nil
 	}
 	return c, a, err
