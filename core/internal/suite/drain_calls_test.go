@@ -93,7 +93,7 @@ func drainUnderLoad(t *testing.T, c *cluster, job func(i int) coretest.Job, rela
 				err := call(i, n)
 				switch {
 				case err == nil:
-					if done.Add(1) == 200 {
+					if done.Add(1) == 100 {
 						close(enough)
 					}
 				case mayRepeat(err) && (errors.Is(err, core.ErrDraining) || errors.Is(err, core.ErrDisconnected)):

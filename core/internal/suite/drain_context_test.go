@@ -186,10 +186,10 @@ func steadyLoad(t *testing.T, c *cluster, perSecond int, stop <-chan struct{}) (
 			}
 			return n
 		}
+		from, to := n%c.Len(), (n+1+n/c.Len()%(c.Len()-1))%c.Len()
+		job := coretest.Job{Mode: coretest.Slow, For: time.Duration(n%10) * time.Millisecond, Request: n % 50 * 1000}
 		go func() {
 			defer func() { calls <- struct{}{} }()
-			from, to := n%c.Len(), (n+1+n/c.Len()%(c.Len()-1))%c.Len()
-			job := coretest.Job{Mode: coretest.Slow, For: time.Duration(n%10) * time.Millisecond, Request: n % 50 * 1000}
 			began := time.Now()
 			for {
 				err := c.ledger.Call(t.Context(), c.Conn(from, to), fmt.Sprint("node ", from), coretest.LedgerHandle, job)
