@@ -16,7 +16,6 @@ import (
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // passing is one transport frame on its way past somebody in the middle.
@@ -72,43 +71,23 @@ const proofFailed = "proof was not accepted"
 // through, and whether a handler ran.
 func meetThrough(t *testing.T, kind identityKind, change func(p passing) []byte) (errs [2]error, logs [2]string, ran bool) {
 	t.Helper()
-	names := [2]string{"a", "b"}
-	if !lowerHash(names[0], names[1]) {
-		names[0], names[1] = names[1], names[0]
-	}
-	network := inmem.NewNetwork()
-	var nodes [2]*core.Manager
-	var books [2]logBook
 	var calls atomic.Int32
-	// The acceptor first, so that the first attempt reaches it.
-	for i := 1; i >= 0; i-- {
-		name := names[i]
-		m, err := core.NewManager(core.Config{
-			Local: core.Node{Name: name, Addr: name}, Peers: []core.Node{{Name: names[1-i], Addr: names[1-i]}},
-			Transport: middle{network.Node(name), change}, Auth: kind.auth(name), Logger: books[i].logger(),
-			ConnectTimeout: 100 * time.Millisecond,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		if err := m.Handle("count", func(context.Context, []byte) ([]byte, error) { calls.Add(1); return nil, nil }); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		nodes[i] = m
-	}
+	d := newDuo(t, func(i int, cfg *core.Config) {
+		cfg.Auth, cfg.ConnectTimeout = kind.auth(cfg.Local.Name), 100*time.Millisecond
+		cfg.Transport = middle{cfg.Transport, change}
+	}, func(m *core.Manager) error {
+		return m.Handle("count", func(context.Context, []byte) ([]byte, error) { calls.Add(1); return nil, nil })
+	})
+	defer d.close()
 	var wg sync.WaitGroup
-	for i, m := range nodes {
+	for i := range errs {
 		wg.Go(func() {
-			_, errs[i] = m.Connection(names[1-i]).Request(t.Context(), "count", nil, core.WaitForConnection(), core.WithTimeout(150*time.Millisecond))
+			_, errs[i] = d.conn(i).Request(t.Context(), "count", nil, core.WaitForConnection(), core.WithTimeout(150*time.Millisecond))
 		})
 	}
 	wg.Wait()
 	for i := range logs {
-		logs[i] = books[i].String()
+		logs[i] = d.books[i].String()
 	}
 	return errs, logs, calls.Load() > 0
 }
