@@ -131,6 +131,7 @@ func (p *rawPeer) handshakeAs(id rawIdentity) {
 		p.hello, _ = wire.ParseHello(&hello)
 		said = append(said, rawFrame(hello)...)
 		proof, subject = p.takeSaid(wire.TypeProof), rawAcceptor
+		p.write(wire.AppendReady(nil))
 	} else {
 		said = p.takeSaid(wire.TypeInit)
 		own := rawInit(1, 1)
@@ -143,8 +144,10 @@ func (p *rawPeer) handshakeAs(id rawIdentity) {
 		all := slices.Concat(said, proof, own)
 		p.write(own)
 		p.write(id.proof(rawAcceptor, all))
+		p.want(wire.TypeReady, "the dialler finds no fault")
 		said = theirs
 	}
+	synctest.Wait() // the subject has a session
 	if !id.proves(rawSubject, rawTranscript(subject, said, nil), proof[wire.HeaderSize:]) {
 		p.t.Errorf("the PROOF of the subject as %s is not what W71 and W72 make of the handshake", subject)
 	}
@@ -351,6 +354,7 @@ func (r *rawCluster) recordDialler(id rawIdentity) (rec recordedHandshake) {
 	p.write(rec.proof)
 	p.takeSaid(wire.TypeHello)
 	rec.subjects = p.takeSaid(wire.TypeProof)
+	p.write(wire.AppendReady(nil))
 	p.wantLife(0, "the handshake that is recorded")
 	p.tc.CloseWithError(0, "")
 	synctest.Wait()
@@ -423,6 +427,7 @@ func TestProtocolFalseAcceptors(t *testing.T) {
 			rec := recordedHandshake{init: rawInit(1, 1), hello: first.helloBytes()}
 			rec.proof = own.proof(rawAcceptor, first.introduce(rec.hello))
 			first.write(rec.proof)
+			first.want(wire.TypeReady, "the handshake that is recorded")
 			first.wantLife(0, "the handshake that is recorded")
 			first.tc.CloseWithError(0, "")
 

@@ -42,6 +42,27 @@ func TestAllTypesInAllStates(t *testing.T) {
 		}
 		twin.wantLife(0, "others have sent all there is")
 	})
+	rawTest(t, "W55 before READY", rawSetup{}, func(_ *testing.T, r *rawCluster) {
+		for typ := range 256 {
+			for _, size := range sizes {
+				if typ == int(wire.TypeReady) && size == 0 {
+					continue
+				}
+				name := fmt.Sprintf("in place of READY type %#x with %d bytes", typ, size)
+				p := r.dial()
+				p.swapInits()
+				p.sayHello()
+				p.takeSaid(wire.TypeHello)
+				p.takeSaid(wire.TypeProof)
+				p.write(rawFrame(wire.Frame{Type: wire.Type(typ), Body: make([]byte, size)}))
+				if typ != int(wire.TypeReject) {
+					p.wantStatus(wire.TypeReject, wire.CodeProtocol, name)
+					p.wantClosed(wire.CodeProtocol, name)
+				}
+			}
+		}
+		r.connect().wantLife(0, "others have sent all there is")
+	})
 	rawTest(t, "W12", rawSetup{}, func(_ *testing.T, r *rawCluster) {
 		p, life := r.connect(), uint32(0)
 		for typ := range 256 {
