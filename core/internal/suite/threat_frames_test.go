@@ -252,3 +252,32 @@ func TestNewcomersAreBounded(t *testing.T) {
 		r.alive("after a hundred newcomers")
 	})
 }
+
+// TestFinishingSessionsAreBounded begins one session after another, each with a
+// call in progress, and says GOAWAY on each. A few finish what they have beside
+// the current one; the oldest is ended for one more (W65, T24).
+func TestFinishingSessionsAreBounded(t *testing.T) {
+	const most = 4
+	rawBubble(t, "W65", func(t *testing.T) {
+		g := newGate(t, 20)
+		r := newRawCluster(t, rawSetup{handler: map[core.HandlerID]core.HandlerFunc{"gate": g.handle}})
+		var sessions []*rawPeer
+		for range 10 {
+			p := r.connect()
+			p.send(p.request(0, 1, "gate", []byte("patient")))
+			wait(t, g.began, "the call begins")
+			p.send(rawStatus(wire.TypeGoaway, 0, wire.CodeShutdown))
+			sessions = append(sessions, p)
+		}
+		for i, p := range sessions[:10-most] {
+			p.wantClosed(wire.CodeSuperseded, fmt.Sprintf("session %d of ten that finish", i))
+		}
+		g.release()
+		for i, p := range sessions[10-most:] {
+			if f := p.want(wire.TypeResponse, fmt.Sprintf("session %d of the last four", i)); string(f.Body) != "patient" {
+				t.Errorf("a session that finishes answered %q", f.Body)
+			}
+		}
+		r.alive("after ten sessions")
+	})
+}
