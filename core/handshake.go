@@ -307,7 +307,8 @@ func (g *greeting) verify(claimed, role string) (Identity, error) {
 	case len(proof) == 0:
 		err = errors.New("it is empty: that node has no Config.Auth")
 	case len(g.bind) > 0:
-		err = fmt.Errorf("%w; or else something in between ends TLS, which a proxy of yours may if Config.AllowTLSProxy is set on both nodes", err)
+		err = fmt.Errorf("%w; or else something in between ends TLS, which a proxy of yours may "+
+			"if Config.AllowTLSProxy is set on both nodes", err)
 	}
 	return Identity{}, &rejection{
 		code: wire.CodeRejected, text: "the proof of identity was not accepted",

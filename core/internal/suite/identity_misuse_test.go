@@ -39,7 +39,7 @@ func TestAuthenticatorsOfUsers(t *testing.T) {
 	for name, b := range map[string]behaviour{
 		"an error":                    both(func(context.Context) error { return errors.New("no key today") }, "no key today"),
 		"a panic":                     both(func(context.Context) error { panic("boom") }, "the Authenticator panicked: boom"),
-		"a panic with nil":            both(func(context.Context) error { panic(nil) }, "the Authenticator panicked"),
+		"a panic with nil":            both(func(context.Context) error { panic(nil) }, "the Authenticator panicked"), //nolint:govet // That is the case.
 		"runtime.Goexit":              both(func(context.Context) error { runtime.Goexit(); return nil }, "the Authenticator did not return"),
 		"no end":                      both(func(context.Context) error { <-release; return nil }, "not finished within 1s"),
 		"no end but that of its ctx":  both(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "not finished within 1s"),

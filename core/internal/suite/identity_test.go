@@ -271,23 +271,28 @@ func TestWrongKeySays(t *testing.T) {
 		texts [2][]string // of the dialler's error and of the acceptor's log
 	}{
 		{
-			"two shared keys", [2]core.Authenticator{core.SharedKey([]byte(secretA)), core.SharedKey([]byte(secretB))},
+			"two shared keys",
+			[2]core.Authenticator{core.SharedKey([]byte(secretA)), core.SharedKey([]byte(secretB))},
 			[2][]string{{"code 20", "strangers no reason", "Config.Auth", "its keys"}, {"inbound connection refused", "claims to be", "not made with a key that this node has"}},
 		},
 		{
-			"the dialler has none", [2]core.Authenticator{nil, core.SharedKey([]byte(secretB))},
+			"the dialler has none",
+			[2]core.Authenticator{nil, core.SharedKey([]byte(secretB))},
 			[2][]string{{"code 20", "strangers no reason", "Config.Auth"}, {"inbound connection refused", "claims to be", "empty", "no Config.Auth"}},
 		},
 		{
-			"the acceptor has none", [2]core.Authenticator{core.SharedKey([]byte(secretA)), nil},
+			"the acceptor has none",
+			[2]core.Authenticator{core.SharedKey([]byte(secretA)), nil},
 			[2][]string{{"claims to be", "empty", "no Config.Auth"}, {"closed by the peer", "code 20", "proof of identity was not accepted"}},
 		},
 		{
-			"two kinds", [2]core.Authenticator{core.SharedKey([]byte(secretA)), nodeA("x")},
+			"two kinds",
+			[2]core.Authenticator{core.SharedKey([]byte(secretA)), nodeA("x")},
 			[2][]string{{"code 20", "strangers no reason", "Config.Auth"}, {"inbound connection refused", "claims to be", "not signed with the private key of node"}},
 		},
 		{
-			"the private key of another node", [2]core.Authenticator{nodeA("x"), nodeA("y")},
+			"the private key of another node",
+			[2]core.Authenticator{nodeA("x"), nodeA("y")},
 			[2][]string{{"code 20", "strangers no reason", "Config.Auth", "its keys"}, {"inbound connection refused", "claims to be", "not signed with the private key of node"}},
 		},
 	} {

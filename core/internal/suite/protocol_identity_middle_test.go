@@ -120,7 +120,7 @@ func TestProtocolMiddle(t *testing.T) {
 		rawBubble(t, "W71 "+kind.name, func(t *testing.T) {
 			for byDialler, frames := range handshakeFrames(t, kind) {
 				for n, frame := range frames {
-					for bit := 0; bit < 8*len(frame); bit++ {
+					for bit := range 8 * len(frame) {
 						if !*heavy && bit%8 != (bit/8+n)%8 {
 							continue
 						}

@@ -25,7 +25,8 @@ func TestRefusalsDiffer(t *testing.T) {
 	}{
 		"cluster": {
 			func(i int, cfg *core.Config) { cfg.Cluster = [2]string{"staging", "production"}[i] },
-			[]string{"code 22", `"staging"`, `"production"`, "Config.Cluster"}, []string{`"staging"`},
+			[]string{"code 22", `"staging"`, `"production"`, "Config.Cluster"},
+			[]string{`"staging"`},
 		},
 		"an unknown node": {
 			func(i int, cfg *core.Config) {
@@ -33,7 +34,8 @@ func TestRefusalsDiffer(t *testing.T) {
 					cfg.Peers = nil
 				}
 			},
-			[]string{"code 23", "not among the peers"}, []string{"not among the peers"},
+			[]string{"code 23", "not among the peers"},
+			[]string{"not among the peers"},
 		},
 		"another node at the address": {
 			func(i int, cfg *core.Config) {
@@ -41,7 +43,8 @@ func TestRefusalsDiffer(t *testing.T) {
 					cfg.Local.Name = "another"
 				}
 			},
-			[]string{"code 23", `"another"`, "Config.Peers"}, []string{`"another"`},
+			[]string{"code 23", `"another"`, "Config.Peers"},
+			[]string{`"another"`},
 		},
 		"a wrong key": {
 			func(i int, cfg *core.Config) {
@@ -49,22 +52,26 @@ func TestRefusalsDiffer(t *testing.T) {
 					cfg.Auth = core.SharedKey([]byte("not the key of the cluster"))
 				}
 			},
-			[]string{"code 20", "tells strangers no reason", "Config.Auth"}, []string{"not made with a key"},
+			[]string{"code 20", "tells strangers no reason", "Config.Auth"},
+			[]string{"not made with a key"},
 		},
 		"version N+1 at the acceptor": {
 			func(_ int, cfg *core.Config) { cfg.Transport = speaksNext(cfg.Transport, false) },
-			[]string{"no common protocol version", "2 to 2 there", "1 here"}, nil,
+			[]string{"no common protocol version", "2 to 2 there", "1 here"},
+			nil,
 		},
 		"version N+1 at the dialler": {
 			func(_ int, cfg *core.Config) { cfg.Transport = speaksNext(cfg.Transport, true) },
-			[]string{"code 21", "no common protocol version", "1 here"}, []string{"no common protocol version"},
+			[]string{"code 21", "no common protocol version", "1 here"},
+			[]string{"no common protocol version"},
 		},
 		"no gridmux": {
 			func(_ int, cfg *core.Config) {
 				cfg.ConnectTimeout = time.Second
 				cfg.Transport = middle{cfg.Transport, func(passing) []byte { return wire.AppendPing(nil, 0x80, 0) }}
 			},
-			[]string{"no INIT", "does not speak gridmux"}, []string{"no INIT", "does not speak gridmux"},
+			[]string{"no INIT", "does not speak gridmux"},
+			[]string{"no INIT", "does not speak gridmux"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
