@@ -155,15 +155,21 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 // handshake runs one half. When it fails the connection is closed, by refuse or
 // because ctx has ended.
 func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(transport.Conn, error), half func(*greeting) error) error {
-	stop := context.AfterFunc(ctx, func() {
+	giveUp := func() {
 		_ = tc.CloseWithError(uint32(wire.CodeTimeout), "the handshake was not finished in time")
-	})
+	}
+	stop := context.AfterFunc(ctx, giveUp)
 	err := half(&greeting{m: m, tc: tc, ctx: ctx, said: sha256.New()})
-	if err != nil && ctx.Err() == nil {
+	timedOut := err != nil && ctx.Err() != nil
+	switch {
+	case timedOut:
+		// ctx says so before it calls giveUp, and stop may come in between.
+		giveUp()
+	case err != nil:
 		// Still bounded by ctx: the other side may take nothing.
 		refuse(tc, err)
 	}
-	if !stop() && ctx.Err() != nil {
+	if !stop() || timedOut {
 		if m.ctx.Err() != nil {
 			return ErrClosed
 		}
