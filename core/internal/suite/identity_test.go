@@ -226,7 +226,7 @@ func TestNodeKeysLookup(t *testing.T) {
 			return k, ok
 		}
 		own := "node-1"
-		c := l.cluster(t, 2, coretest.Unstarted(), impatient(), withAuth(func(i int, name string) core.Authenticator {
+		c := l.cluster(t, 2, coretest.Unstarted(), configure(func(cfg *core.Config) { cfg.MaxBackoff = 20 * time.Millisecond }), withAuth(func(i int, name string) core.Authenticator {
 			if i == 1 {
 				name = own
 			}
