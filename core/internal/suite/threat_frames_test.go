@@ -63,6 +63,32 @@ func TestAllTypesInAllStates(t *testing.T) {
 		}
 		r.connect().wantLife(0, "others have sent all there is")
 	})
+	rawTest(t, "W55 W57 towards a dialler", rawSetup{auth: identityKinds[0].auth, dials: true}, func(_ *testing.T, r *rawCluster) {
+		states := map[string]func(p *rawPeer){
+			"in place of INIT": func(p *rawPeer) { p.takeInit() },
+			"in place of HELLO": func(p *rawPeer) {
+				p.takeInit()
+				p.write(rawInit(1, 1))
+				p.takeHello()
+			},
+			"in place of PROOF": func(p *rawPeer) { p.introduce(p.helloBytes()) },
+		}
+		for name, reach := range states {
+			for typ := range 256 {
+				for _, size := range sizes {
+					p := r.accept()
+					reach(p)
+					p.write(rawFrame(wire.Frame{Type: wire.Type(typ), Body: make([]byte, size)}))
+					code := wire.CodeProtocol
+					if name == "in place of PROOF" && typ == int(wire.TypeProof) {
+						code = wire.CodeRejected
+					}
+					p.wantClosed(code, fmt.Sprintf("%s, type %#x with %d bytes", name, typ, size))
+				}
+			}
+		}
+		r.alive("after false acceptors")
+	})
 	rawTest(t, "W12", rawSetup{}, func(_ *testing.T, r *rawCluster) {
 		p, life := r.connect(), uint32(0)
 		for typ := range 256 {
