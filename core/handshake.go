@@ -159,15 +159,21 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 // handshake runs one half. When it fails the connection is closed, by refuse or
 // because ctx has ended.
 func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(transport.Conn, error), half func(*greeting) error) error {
-	stop := context.AfterFunc(ctx, func() {
+	giveUp := func() {
 		_ = tc.CloseWithError(uint32(wire.CodeTimeout), "the handshake was not finished in time")
-	})
+	}
+	stop := context.AfterFunc(ctx, giveUp)
 	err := half(&greeting{m: m, tc: tc, ctx: ctx, said: sha256.New()})
-	if err != nil && ctx.Err() == nil {
+	timedOut := err != nil && ctx.Err() != nil
+	switch {
+	case timedOut:
+		// ctx says so before it calls giveUp, and stop may come in between.
+		giveUp()
+	case err != nil:
 		// Still bounded by ctx: the other side may take nothing.
 		refuse(tc, err)
 	}
-	if !stop() && ctx.Err() != nil {
+	if !stop() || timedOut {
 		if m.ctx.Err() != nil {
 			return ErrClosed
 		}
@@ -307,8 +313,12 @@ func (g *greeting) verify(claimed, role string) (Identity, error) {
 	if err == nil {
 		return id, nil
 	}
-	if len(proof) == 0 {
+	switch {
+	case len(proof) == 0:
 		err = errors.New("it is empty: that node has no Config.Auth")
+	case len(g.bind) > 0:
+		err = fmt.Errorf("%w; or else something in between ends TLS, which a proxy of yours may "+
+			"if Config.AllowTLSProxy is set on both nodes", err)
 	}
 	return Identity{}, &rejection{
 		code: wire.CodeRejected, text: "the proof of identity was not accepted",

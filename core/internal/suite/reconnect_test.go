@@ -153,7 +153,7 @@ func TestDialSide(t *testing.T) {
 }
 
 // TestBackoff holds the pauses between attempts to their limits, and that a
-// node is found soon after it comes.
+// node is found soon after it comes (T24).
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		watched, watch := watchDials(2)
