@@ -74,7 +74,7 @@ func TestRowsBite(t *testing.T) {
 | T4 | It names no test. |  |
 `
 	sources := map[string]string{
-		"x/a/one_test.go": "package a\n// TestOne does\n// this (D1, W5, I2).\nfunc TestOne(t *testing.T) {}\n" +
+		"x/a/one_test.go": "package a\n// TestOne does\n// this (D1, W50, I2).\nfunc TestOne(t *testing.T) {}\n" +
 			"// TestTwo does that (see F2).\nfunc TestTwo(t *testing.T) {}\n" +
 			"// TestThree has a number in the middle (D7) of its text.\nfunc TestThree(t *testing.T) {}\n",
 		"b/two_test.go": "package b\n// TestFour holds what is not in the list (D9, T4).\nfunc TestFour(t *testing.T) {}\n",
