@@ -38,7 +38,7 @@ func (m *Manager) acceptOne(tc transport.Conn, s *stranger) {
 	m.strangers.leave(s)
 	if err == nil {
 		err = c.attach(newSession(m, c, tc, a))
-		c.yieldTurn()
+		c.dismiss()
 	}
 	if err != nil && !errors.Is(err, errNotNeeded) && !m.draining.Load() && m.ctx.Err() == nil {
 		m.logRefusal(tc, err)

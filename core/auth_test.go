@@ -108,7 +108,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		for _, secret := range [][]byte{key[:8], key[8:], private[:8], private[24:32]} {
 			for _, form := range []string{
 				string(secret), hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret[:6]),
-				strings.Trim(fmt.Sprint(secret), "[]"), strings.Trim(fmt.Sprintf("%#v", secret), "[]byte{}"), fmt.Sprintf("% x", secret),
+				strings.Trim(fmt.Sprintf("%d", secret), "[]"), strings.Trim(fmt.Sprintf("%#v", secret), "[]byte{}"), fmt.Sprintf("% x", secret),
 				strings.Trim(fmt.Sprintf("%b", secret), "[]"), strings.Trim(fmt.Sprintf("%o", secret), "[]"),
 			} {
 				if i := strings.Index(text, strings.ToLower(form)); i >= 0 {
@@ -158,7 +158,7 @@ func TestAuthenticatorsMisbehave(t *testing.T) {
 		}{
 			"an error":       {func() (int, error) { return 7, failed }, "no key today"},
 			"a panic":        {func() (int, error) { panic("boom") }, "panicked: boom"},
-			"a nil panic":    {func() (int, error) { panic(nil) }, "panicked"},
+			"a nil panic":    {func() (int, error) { panic(nil) }, "panicked"}, //nolint:govet // That is the case.
 			"runtime.Goexit": {func() (int, error) { runtime.Goexit(); return 0, nil }, "did not return"},
 			"no end":         {func() (int, error) { <-stuck; return 7, nil }, context.DeadlineExceeded.Error()},
 		} {

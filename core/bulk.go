@@ -90,15 +90,24 @@ type assembly struct {
 	size int
 }
 
-// newAssembly makes room for a message whose size was checked and reserved.
+// firstRoom is how much memory a message gets at its first part. The rest comes
+// as its parts do: a peer that announces much and sends little costs little.
+const firstRoom = 256 << 10
+
+// newAssembly begins a message whose size was checked and reserved.
 func newAssembly(size uint64) *assembly {
-	return &assembly{buf: make([]byte, 0, size), size: int(size)}
+	return &assembly{buf: make([]byte, 0, min(size, firstRoom)), size: int(size)}
 }
 
 // add appends a part. It reports false if the parts are more than the message.
 func (a *assembly) add(part []byte) bool {
 	if len(part) > a.size-len(a.buf) {
 		return false
+	}
+	if need := len(a.buf) + len(part); need > cap(a.buf) {
+		grown := make([]byte, len(a.buf), min(max(2*cap(a.buf), need), a.size))
+		copy(grown, a.buf)
+		a.buf = grown
 	}
 	a.buf = append(a.buf, part...)
 	return true

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // Connection is the durable handle to one node. It outlives the links that come
@@ -41,11 +43,12 @@ type Connection struct {
 	since      time.Time  // of the state
 	finishing  []*session // that take no new calls, oldest first
 	hadSession bool
-	removed    bool  // no member any more
-	lastErr    error // of the last attempt or session
-	attempts   int   // since the last session
-	backoff    int   // doublings of the pause
-	moved      bool  // the address is new
+	removed    bool                    // no member any more
+	lastErr    error                   // of the last attempt or session
+	attempts   int                     // since the last session
+	backoff    int                     // doublings of the pause
+	moved      bool                    // the address is new, and was not dialled yet
+	former     [wire.InstanceSize]byte // who answered at the address before, until the new one was tried
 	dialing    bool
 	cancelDial context.CancelFunc // of the attempt that is under way
 	changed    chan struct{}      // closed at the next change; nil: nobody waits

@@ -51,13 +51,14 @@ func (w *writer) takeControl() {
 	w.ctl.reset(keepBatch)
 	c := w.control
 	w.control = controlFrames{}
-	if c.pong {
-		w.ctl.room(w.s.layout, 0)
-		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePong, c.pongValue)
-	}
 	if c.goaway != nil {
 		w.ctl.room(w.s.layout, 0)
 		w.ctl.buf = wire.AppendStatus(w.ctl.buf, wire.TypeGoaway, 0, *c.goaway)
+	}
+	// Behind GOAWAY: whoever waits for the answer knows of it.
+	if c.pong {
+		w.ctl.room(w.s.layout, 0)
+		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePong, c.pongValue)
 	}
 	// Behind GOAWAY: its answer says that the peer knows (W43).
 	if c.ping {

@@ -93,11 +93,13 @@ func (c *Connection) pause(first bool) time.Duration {
 	spread := spreadPerPeer * time.Duration(len(c.m.members.Load().list))
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.moved {
+		return 0
+	}
 	var least, window time.Duration
-	if first && !c.dials && !c.moved {
+	if first && !c.dials {
 		least = assistAfter
 	}
-	c.moved = false
 	if c.hadSession {
 		window = spread
 	}
@@ -141,19 +143,29 @@ func (c *Connection) dialOnce() error {
 	ctx, cancel := context.WithTimeout(c.m.ctx, c.m.cfg.ConnectTimeout)
 	defer cancel()
 	to := c.aim(cancel)
-	defer c.aim(nil)
+	defer c.tried(to)
 	tc, err := c.m.cfg.Transport.Dial(ctx, to)
 	if err != nil {
 		return err
 	}
-	held := false
+	held, promised := false, false
 	defer func() {
 		if held {
 			c.yieldTurn()
 		}
+		if promised {
+			c.m.redeem()
+		}
 	}()
-	a, err := c.m.greet(ctx, tc, c, func() error {
+	a, err := c.m.greet(ctx, tc, c, func() (err error) {
 		held, err = c.takeTurnToDial(ctx)
+		return err
+	}, func() error {
+		// From here on the attempt is not given up because the peer is removed
+		// or moves: it may have a session.
+		c.aim(nil)
+		err := c.m.promise()
+		promised = err == nil
 		return err
 	})
 	if err != nil {
@@ -167,10 +179,23 @@ func (c *Connection) dialOnce() error {
 	return c.attach(s)
 }
 
+// tried ends what aim began.
+func (c *Connection) tried(to transport.Peer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cancelDial = nil
+	if c.addr == to.Addr {
+		c.former = [wire.InstanceSize]byte{}
+	}
+}
+
 // aim returns where to dial, and notes how to end the attempt when that changes.
 func (c *Connection) aim(cancel context.CancelFunc) transport.Peer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cancelDial = cancel
+	if cancel != nil {
+		c.moved = false
+	}
 	return transport.Peer{Name: c.name, Addr: c.addr}
 }

@@ -166,9 +166,9 @@ func refusedError(st wire.Status) error {
 		if st.Message == "" {
 			return err
 		}
-		return fmt.Errorf("%w: %s", err, st.Message)
+		return fmt.Errorf("%w: %s", err, printable(st.Message))
 	}
-	return fmt.Errorf("refused with code %d: %s", st.Code, st.Message)
+	return fmt.Errorf("refused with code %d: %s", st.Code, printable(st.Message))
 }
 
 // answerError turns the status of an ERROR frame into the caller's error and
@@ -180,7 +180,7 @@ func answerError(st wire.Status) (Outcome, error) {
 	case wire.CodeCanceled:
 		return OutcomeMaybeRun, fmt.Errorf("%w on the serving side", context.Canceled)
 	case wire.CodeResponseTooLarge:
-		return OutcomeRemote, fmt.Errorf("%w: %s", ErrMessageTooLarge, st.Message)
+		return OutcomeRemote, fmt.Errorf("%w: %s", ErrMessageTooLarge, printable(st.Message))
 	}
 	return OutcomeRemote, &RemoteError{Code: Code(st.Code), Message: st.Message, Detail: st.Detail}
 }

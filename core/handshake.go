@@ -43,8 +43,9 @@ const (
 )
 
 // greet is the dialler's half. If it fails the connection is closed. turn is
-// called before the peer can take the connection for its current one.
-func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, turn func() error) (a agreement, err error) {
+// called before the peer can take the connection for its current one, ready
+// before it can make calls on it.
+func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, turn, ready func() error) (a agreement, err error) {
 	err = m.handshake(ctx, tc, closeWithReason, func(g *greeting) error {
 		if err := m.checkLink(tc); err != nil {
 			return err
@@ -84,6 +85,9 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, t
 			return err
 		}
 		a = agree(0, &own, &remote, identity)
+		if err := ready(); err != nil {
+			return err
+		}
 		return g.send(wire.AppendReady(nil))
 	})
 	return a, err
@@ -91,7 +95,7 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, t
 
 // welcome is the acceptor's half. If it fails the connection is closed, and the
 // dialler told why if it has proved itself. Otherwise it holds the turn of the
-// Connection that it returns. proved is called as soon as the dialler has
+// Connection that it returns, until dismiss. proved is called as soon as the dialler has
 // proved itself.
 func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func()) (c *Connection, a agreement, err error) {
 	trusted := false
@@ -146,7 +150,7 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 		return g.receiveReady()
 	})
 	if err != nil && c != nil {
-		c.yieldTurn()
+		c.dismiss()
 		c = nil
 	}
 	return c, a, err
@@ -155,15 +159,21 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 // handshake runs one half. When it fails the connection is closed, by refuse or
 // because ctx has ended.
 func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(transport.Conn, error), half func(*greeting) error) error {
-	stop := context.AfterFunc(ctx, func() {
+	giveUp := func() {
 		_ = tc.CloseWithError(uint32(wire.CodeTimeout), "the handshake was not finished in time")
-	})
+	}
+	stop := context.AfterFunc(ctx, giveUp)
 	err := half(&greeting{m: m, tc: tc, ctx: ctx, said: sha256.New()})
-	if err != nil && ctx.Err() == nil {
+	timedOut := err != nil && ctx.Err() != nil
+	switch {
+	case timedOut:
+		// ctx says so before it calls giveUp, and stop may come in between.
+		giveUp()
+	case err != nil:
 		// Still bounded by ctx: the other side may take nothing.
 		refuse(tc, err)
 	}
-	if !stop() && ctx.Err() != nil {
+	if !stop() || timedOut {
 		if m.ctx.Err() != nil {
 			return ErrClosed
 		}
@@ -303,8 +313,12 @@ func (g *greeting) verify(claimed, role string) (Identity, error) {
 	if err == nil {
 		return id, nil
 	}
-	if len(proof) == 0 {
+	switch {
+	case len(proof) == 0:
 		err = errors.New("it is empty: that node has no Config.Auth")
+	case len(g.bind) > 0:
+		err = fmt.Errorf("%w; or else something in between ends TLS, which a proxy of yours may "+
+			"if Config.AllowTLSProxy is set on both nodes", err)
 	}
 	return Identity{}, &rejection{
 		code: wire.CodeRejected, text: "the proof of identity was not accepted",

@@ -43,6 +43,7 @@ type Manager struct {
 
 	handlersRunning atomic.Int32
 	draining        atomic.Bool
+	promised        atomic.Int32  // connections that are sessions for the peer, maybe, and not yet here
 	drained         chan struct{} // capacity 1: something may have come to rest
 
 	//nolint:containedctx // It is the life of the manager's goroutines, ended by Close.

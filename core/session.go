@@ -146,6 +146,12 @@ func (s *session) sayGoaway(st wire.Status) {
 	}
 }
 
+// leave says GOAWAY. The session ends by itself when its calls have.
+func (s *session) leave(why string) {
+	s.leaving.Store(true)
+	s.sayGoaway(wire.Status{Code: wire.CodeShutdown, Message: why})
+}
+
 // fenced reports whether no request can arrive any more that the peer had sent
 // before it knew of our GOAWAY.
 func (s *session) fenced() bool {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -373,4 +374,29 @@ func TestStaleBeforeTheFirstTick(t *testing.T) {
 			t.Error("a request counts as stale before the first tick is due")
 		}
 	})
+}
+
+// TestAnnouncedSizesCostLittle has a peer begin large requests and give them up.
+// Each used to cost the whole memory that it had announced (T1).
+func TestAnnouncedSizesCostLittle(t *testing.T) {
+	m := newTestManager(t, nil)
+	if err := m.Handle("echo", func(_ context.Context, req []byte) ([]byte, error) { return req, nil }); err != nil {
+		t.Fatal(err)
+	}
+	m.handlers.seal()
+	s, _ := newTestSession(m)
+	defer s.finishTest()
+	hash := handlerKey{id: "echo"}.hash()
+	const times = 100
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range uint32(times) {
+		id := wire.MakeCallID(i+1, 0, 0)
+		s.feed(t, wire.AppendStatus(wire.AppendRequestStart(nil, id, hash, 0, 0, 16<<20, []byte{1}),
+			wire.TypeReset, id, wire.Status{Code: wire.CodeCanceled}))
+	}
+	runtime.ReadMemStats(&after)
+	if per := (after.TotalAlloc - before.TotalAlloc) / times; per > 512<<10 {
+		t.Errorf("a request of 16 MiB that was announced and given up cost %d KiB, want at most 512", per>>10)
+	}
 }

@@ -76,8 +76,39 @@ func (m *Manager) signalDrained() {
 	}
 }
 
+// promise is called before the peer of a connection can take it for a session:
+// Shutdown then waits until it is one here too, and no call on it is lost. It
+// fails if the node drains already.
+func (m *Manager) promise() error {
+	m.promised.Add(1)
+	err := m.goingAway()
+	if err != nil {
+		m.redeem()
+	}
+	return err
+}
+
+// goingAway is why a node that drains takes no connection.
+func (m *Manager) goingAway() error {
+	if !m.draining.Load() {
+		return nil
+	}
+	return reject(wire.CodeShutdown, "node %q is shutting down", m.cfg.Local.Name)
+}
+
+// redeem is called when the connection is a session, or nothing any more.
+func (m *Manager) redeem() {
+	m.promised.Add(-1)
+	if m.draining.Load() {
+		m.signalDrained()
+	}
+}
+
 // quiet reports whether no call is in progress and nothing waits to be written.
 func (m *Manager) quiet() bool {
+	if m.promised.Load() != 0 {
+		return false
+	}
 	for _, s := range m.liveSessions() {
 		if !s.quiet() {
 			return false

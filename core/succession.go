@@ -56,7 +56,7 @@ func (c *Connection) takeTurnToDial(ctx context.Context) (held bool, err error) 
 }
 
 // admit decides about an inbound connection of the peer: nil, and the turn is
-// held, if it may become the current one.
+// held until dismiss, if it may become the current one.
 func (c *Connection) admit(ctx context.Context, instance [wire.InstanceSize]byte) error {
 	defer c.newcomers.Add(-1)
 	if n := c.newcomers.Add(1); n > maxNewcomers {
@@ -66,25 +66,40 @@ func (c *Connection) admit(ctx context.Context, instance [wire.InstanceSize]byte
 		return err
 	}
 	err := c.contest(ctx, instance)
+	if err == nil {
+		err = c.m.promise()
+	}
 	if err != nil {
 		c.yieldTurn()
 	}
 	return err
 }
 
+// dismiss ends what admit began.
+func (c *Connection) dismiss() {
+	c.yieldTurn()
+	c.m.redeem()
+}
+
 // contest holds a newcomer against the current session, if there is one: an
 // answer to a ping refuses the newcomer, silence ends the old.
 func (c *Connection) contest(ctx context.Context, instance [wire.InstanceSize]byte) error {
 	for {
-		if c.m.draining.Load() {
-			return reject(wire.CodeShutdown, "node %q is shutting down", c.m.cfg.Local.Name)
+		if err := c.m.goingAway(); err != nil {
+			return err
 		}
 		s := c.current.Load()
 		switch {
+		case s == nil && c.left(instance):
+			return reject(wire.CodeDuplicate, "node %q is to be reached at another address now", c.name)
 		case s == nil:
 			return nil
 		case !s.lives(ctx):
 			s.end(fmt.Errorf("%w while a new connection of the same peer came in", errUnanswered), wire.CodeTimeout)
+			continue
+		case c.current.Load() != s:
+			// The peer had said GOAWAY before it dialled, and that came ahead of
+			// its answer.
 			continue
 		case s.instance == instance:
 			return errNotNeeded
@@ -133,10 +148,11 @@ func (c *Connection) attach(s *session) error {
 	c.mu.Lock()
 	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr {
 		// The node was closed, the peer removed or moved, or the link lost. The
-		// session must not become current; its reader sees that it is over.
+		// session must not become current. For the peer it may be, so it is left
+		// as others are, and no call is lost on it.
 		c.mu.Unlock()
-		s.end(errOutrun, wire.CodeShutdown)
 		s.start()
+		s.leave(errOutrun.Error())
 		return errOutrun
 	}
 	old := c.current.Swap(s)
@@ -227,6 +243,9 @@ func (c *Connection) remove() {
 func (c *Connection) move(addr string) {
 	c.mu.Lock()
 	c.addr, c.moved, c.backoff = addr, true, 0
+	if s := c.current.Load(); s != nil {
+		c.former = s.instance
+	}
 	cancel := c.cancelDial
 	c.mu.Unlock()
 	if cancel != nil {
@@ -236,6 +255,15 @@ func (c *Connection) move(addr string) {
 	c.wakeDialer()
 }
 
+// left reports whether a process of the peer is the one at the address before,
+// while the new address was not tried yet. It may live on, and must not come in
+// again ahead of its successor.
+func (c *Connection) left(instance [wire.InstanceSize]byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return instance == c.former
+}
+
 // leaveSession says GOAWAY on the current session, if there is one. It ends by
 // itself when its calls have.
 func (c *Connection) leaveSession(why string) {
@@ -243,7 +271,6 @@ func (c *Connection) leaveSession(why string) {
 	if s == nil {
 		return
 	}
-	s.leaving.Store(true)
-	s.sayGoaway(wire.Status{Code: wire.CodeShutdown, Message: why})
+	s.leave(why)
 	c.retire(s, fmt.Errorf("%w: %s", ErrDraining, why))
 }

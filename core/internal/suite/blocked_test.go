@@ -15,7 +15,7 @@ import (
 
 // TestPeerThatDoesNotRead makes 64 calls with a deadline of 50 ms to a peer
 // that does not read. Each returns at exactly 50 ms, those that were not
-// written say so, and none of these ever runs.
+// written say so, and none of these ever runs (D1, D6).
 func TestPeerThatDoesNotRead(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -160,7 +160,7 @@ func TestCancelWhileWaitingToSend(t *testing.T) {
 
 // TestHonestErrorsAreNoFlood holds that handlers whose errors pile up because
 // the peer pauses do not cost the connection: only answers that nobody asked
-// for do.
+// for do (T7).
 func TestHonestErrorsAreNoFlood(t *testing.T) {
 	inBubbles(t, func(t *testing.T, l *link) {
 		var mu sync.Mutex

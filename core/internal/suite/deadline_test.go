@@ -252,9 +252,9 @@ func TestFarDeadlines(t *testing.T) {
 	})
 }
 
-// TestDeadlineAtTheMomentOfTheAnswer sweeps deadlines over the nanoseconds
-// around the arrival of the answer, and of the cancellation, ways of setting
-// them included.
+// TestDeadlineAtTheMomentOfTheAnswer sweeps the end of a call, by its deadline in
+// each way of setting one and by cancellation, over the nanoseconds around the
+// arrival of the answer (F16, F17).
 func TestDeadlineAtTheMomentOfTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := links[0].cluster(t, 2)

@@ -21,7 +21,8 @@ var (
 	errFull   = &core.RemoteError{Code: 1002, Message: "disk full"}
 )
 
-// TestErrorIdentity holds what of a handler's error reaches its caller.
+// TestErrorIdentity holds what of a handler's error reaches its caller
+// (T21, D15).
 func TestErrorIdentity(t *testing.T) {
 	forge := func(code core.Code) error { return &core.RemoteError{Code: code, Message: "forged"} }
 	table := []struct {
@@ -165,7 +166,7 @@ func TestOutcomeOf(t *testing.T) {
 }
 
 // TestSentinels takes every error that callers compare with along every path
-// that it comes from.
+// that it comes from (D16).
 func TestSentinels(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		g := newGate(t, 10)

@@ -67,7 +67,7 @@ func randomJob(ctx context.Context, r *rand.Rand) (coretest.Job, core.HandlerID,
 }
 
 // TestKillAndReconnect breaks the link again and again under load, from either
-// side, and holds everybody to the ledger.
+// side, and holds everybody to the ledger (D5, D23, D24).
 func TestKillAndReconnect(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		kills := scale(100, 30, 500)
@@ -122,7 +122,7 @@ func TestKillAndReconnect(t *testing.T) {
 }
 
 // TestRestart restarts a node while calls to and from it are in progress. What
-// was meant for its predecessor does not reach it.
+// was meant for its predecessor does not reach it (D30, F9).
 func TestRestart(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		c := l.cluster(t, 2, impatient())
@@ -151,7 +151,7 @@ func TestRestart(t *testing.T) {
 
 // TestNothingRunsAfterItFailed partitions two nodes, lets calls fail in every
 // way that this brings about, heals, and finds that none runs that said it had
-// not been sent.
+// not been sent (D31).
 func TestNothingRunsAfterItFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := links[0].cluster(t, 2)

@@ -26,7 +26,8 @@ func (s slowListen) Listen(ctx context.Context, addr string) (transport.Listener
 }
 
 // TestEndDuringStart ends a Manager while its Start is still binding. The end
-// does not wait for that, Start says what happened, and the address is free.
+// does not wait for that, Start says what happened, and the address is free
+// (F35).
 func TestEndDuringStart(t *testing.T) {
 	for name, end := range map[string]func(*core.Manager) error{
 		"Close":    (*core.Manager).Close,
@@ -75,7 +76,7 @@ func TestEndDuringStart(t *testing.T) {
 
 // TestRunningHandlersCallTheirOwnNode holds that while a node drains, a handler
 // that runs on it can still call it, as it can still call others. Everybody else
-// is refused.
+// is refused (F19).
 func TestRunningHandlersCallTheirOwnNode(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		var c *cluster
@@ -106,7 +107,7 @@ func TestRunningHandlersCallTheirOwnNode(t *testing.T) {
 }
 
 // TestCloseBreaksShutdown closes a node that drains: the drain ends at once, and
-// the call that it waited for says that it may have run.
+// the call that it waited for says that it may have run (F35).
 func TestCloseBreaksShutdown(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		g := newGate(t, 1)
@@ -126,7 +127,7 @@ func TestCloseBreaksShutdown(t *testing.T) {
 }
 
 // TestCloseWhileTheSocketIsFull closes a node whose peer has stopped reading a
-// real socket, with calls of every size in progress.
+// real socket, with calls of every size in progress (F35).
 func TestCloseWhileTheSocketIsFull(t *testing.T) {
 	overSockets(t, func(t *testing.T, l *link) {
 		g := newGate(t, 1)

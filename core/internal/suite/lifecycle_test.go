@@ -77,7 +77,7 @@ func closeTwice(t *testing.T, m *core.Manager) {
 }
 
 // TestCloseFromHandlers has handlers close the node that they run on, others
-// wait for it, and strangers close it at the same time.
+// wait for it, and strangers close it at the same time (F35).
 func TestCloseFromHandlers(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		for _, opts := range [][]core.HandlerOption{nil, {core.WithInline()}} {
@@ -116,7 +116,8 @@ func TestCloseFromHandlers(t *testing.T) {
 	})
 }
 
-// TestCloseFromManySides closes a busy node from many goroutines at once.
+// TestCloseFromManySides closes a busy node from many goroutines at once (F35,
+// D24).
 func TestCloseFromManySides(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		for range scale(10, 3, 100) {
@@ -155,7 +156,7 @@ func TestCloseFromManySides(t *testing.T) {
 }
 
 // TestCloseDoesNotWaitForThePeer closes a node whose peer does not read, and one
-// that is dialling.
+// that is dialling (F35).
 func TestCloseDoesNotWaitForThePeer(t *testing.T) {
 	inBubbles(t, func(t *testing.T, l *link) {
 		c := l.cluster(t, 2)
@@ -196,7 +197,7 @@ func TestCloseDoesNotWaitForThePeer(t *testing.T) {
 }
 
 // TestShutdown drains a node with calls of every kind in progress: those end
-// well, new ones are refused, and nothing is lost.
+// well, new ones are refused, and nothing is lost (F19).
 func TestShutdown(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		var c *cluster
@@ -269,7 +270,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// TestShutdownInTime ends a drain by its context.
+// TestShutdownInTime ends a drain by its context (F19).
 func TestShutdownInTime(t *testing.T) {
 	inBubbles(t, func(t *testing.T, l *link) {
 		g := newGate(t, 1)
@@ -310,7 +311,7 @@ func TestShutdownBeforeStart(t *testing.T) {
 
 // TestShutdownUnderLoad drains nodes one after the other under load. Nobody who
 // was told that a call did not run, or ran, was told wrong, and no call that
-// was accepted is lost.
+// was accepted is lost (F19).
 func TestShutdownUnderLoad(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		for range scale(5, 2, 50) {

@@ -42,7 +42,7 @@ func TestLimitsOfOneServeOneCallerAfterAnother(t *testing.T) {
 }
 
 // TestHandlerLimits fills each limit on handlers, sees further calls refused,
-// and finds all places back.
+// and finds all places back (T6, F6).
 func TestHandlerLimits(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -93,7 +93,7 @@ func TestHandlerLimits(t *testing.T) {
 }
 
 // TestMaxCalls fills the calls that one side may have in progress, by its own
-// limit and by its peer's.
+// limit and by its peer's (T10).
 func TestMaxCalls(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		for _, limits := range [][2]int{{5, 100}, {100, 5}} {
@@ -126,7 +126,7 @@ func TestMaxCalls(t *testing.T) {
 
 // TestOpenAndCancel opens and cancels calls as fast as it can, to handlers that
 // ignore their contexts. Those that run are counted until they return, so there
-// are never more than the limit, whatever the caller does.
+// are never more than the limit, whatever the caller does (T6, F15).
 func TestOpenAndCancel(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		const limit = 50
@@ -185,7 +185,7 @@ func TestOpenAndCancel(t *testing.T) {
 }
 
 // TestHandlersOfALostConnectionCount holds that a peer that reconnects does not
-// get the places anew that its handlers still take.
+// get the places anew that its handlers still take (T6).
 func TestHandlersOfALostConnectionCount(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		const limit = 5
@@ -239,7 +239,7 @@ func TestHandlersThatWaitForEachOther(t *testing.T) {
 }
 
 // TestCancelledCallsLeaveNothing cancels 10 000 calls at every stage of their
-// lives and finds everything as before.
+// lives and finds everything as before (T6, F15).
 func TestCancelledCallsLeaveNothing(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		const limit = 20

@@ -152,9 +152,10 @@ type socketNetwork struct {
 	opts   []memnet.Option
 	tls    bool
 
-	mu    sync.Mutex
-	addrs map[string]string   // by name of the node
-	conns []*socketConnection // all ever made
+	mu       sync.Mutex
+	addrs    map[string]string       // by name of the node
+	conns    []*socketConnection     // all ever made
+	accepted map[string]*memnet.Conn // by where they come from; memnet only
 }
 
 // socketConnection is one connection as the network sees it.
@@ -163,7 +164,6 @@ type socketConnection struct {
 	near        net.Conn // of the node that dialled
 	listener    string
 	dialledFrom string
-	far         *memnet.Conn // of the other; memnet only
 }
 
 func (s *socketNetwork) node(_ int, name string) (transport.Transport, string) {
@@ -238,11 +238,11 @@ func (w *watchedListener) Accept() (net.Conn, error) {
 	}
 	w.net.mu.Lock()
 	defer w.net.mu.Unlock()
-	for _, c := range w.net.conns {
-		if c.listener == w.Addr().String() && c.dialledFrom == nc.RemoteAddr().String() {
-			c.far = nc.(*memnet.Conn)
-		}
+	// The dialler may not have told of it yet.
+	if w.net.accepted == nil {
+		w.net.accepted = map[string]*memnet.Conn{}
 	}
+	w.net.accepted[w.Addr().String()+" "+nc.RemoteAddr().String()] = nc.(*memnet.Conn)
 	return nc, nil
 }
 
@@ -271,9 +271,10 @@ func (s *socketNetwork) stall(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.between(from, to) {
+		far := s.accepted[c.listener+" "+c.dialledFrom]
 		switch {
-		case c.from == from && c.far != nil:
-			c.far.StallReads(true)
+		case c.from == from && far != nil:
+			far.StallReads(true)
 		case c.to == from && s.memory != nil:
 			c.near.(*memnet.Conn).StallReads(true)
 		}

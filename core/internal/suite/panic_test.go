@@ -75,7 +75,7 @@ var waysToPanic = map[string]core.HandlerFunc{
 }
 
 // TestPanics holds that a handler that panics, or leaves its goroutine, ends
-// its own call and nothing else.
+// its own call and nothing else (T22, F18).
 func TestPanics(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		book := new(logBook)

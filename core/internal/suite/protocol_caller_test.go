@@ -12,7 +12,7 @@ import (
 )
 
 // TestProtocolSlots holds a caller to W17 and W18: it keeps to the slots that
-// it may use and to the side that is its own, and uses no id twice.
+// it may use and to the side that is its own, and uses no id twice (T10).
 func TestProtocolSlots(t *testing.T) {
 	rawTest(t, "W17 W18", rawSetup{}, func(t *testing.T, r *rawCluster) {
 		p := r.connect(func(h *wire.Hello) { h.MaxCalls = 3 })

@@ -216,7 +216,7 @@ func TestProtocolReset(t *testing.T) {
 
 // TestProtocolSlotTakenTwice uses a slot again without RESET and without having
 // got an answer, which no caller may (W18). The old call counts as given up: it
-// used to stay for ever, since nothing ended its context any more.
+// used to stay for ever, since nothing ended its context any more (T10).
 func TestProtocolSlotTakenTwice(t *testing.T) {
 	rawBubble(t, "W18", func(t *testing.T) {
 		g := newGate(t, 10)

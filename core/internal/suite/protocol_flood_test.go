@@ -11,7 +11,7 @@ import (
 )
 
 // TestProtocolPings floods the subject with PINGs and reads nothing: it keeps
-// the last one to answer and nothing else (W40).
+// the last one to answer and nothing else (W40) (T7, D2).
 func TestProtocolPings(t *testing.T) {
 	rawTest(t, "W40", rawSetup{buffer: 1}, func(t *testing.T, r *rawCluster) {
 		p := r.dial()
@@ -55,7 +55,7 @@ func heapInUse() uint64 {
 
 // TestProtocolOverflow floods the subject with what it has to answer and reads
 // nothing: the session ends with code 35, at the limit on output, and no other
-// suffers from it.
+// suffers from it (T7, F6).
 func TestProtocolOverflow(t *testing.T) {
 	const limit = 256 << 10
 	setup := rawSetup{config: func(cfg *core.Config) { cfg.MaxOutput = limit }}

@@ -22,7 +22,7 @@ func (r *rawCluster) whyNot() error {
 
 // TestProtocolDiallerRefuses holds a dialler to W55, W56, W57 and W58: it ends
 // the connection with the code, never sends REJECT, and says at home what was
-// wrong. Every time it dials again.
+// wrong. Every time it dials again (D25, D26).
 func TestProtocolDiallerRefuses(t *testing.T) {
 	type step struct {
 		code  wire.Code
@@ -93,7 +93,7 @@ func TestProtocolDiallerRefuses(t *testing.T) {
 }
 
 // TestProtocolDiallerIsRefused holds that a dialler learns the reason from
-// REJECT, in place of INIT and of HELLO (W57).
+// REJECT, in place of INIT and of HELLO (W57) (D25).
 func TestProtocolDiallerIsRefused(t *testing.T) {
 	rawTest(t, "W57", rawSetup{dials: true}, func(t *testing.T, r *rawCluster) {
 		for _, afterInit := range []bool{false, true} {
@@ -119,7 +119,7 @@ func TestProtocolDiallerIsRefused(t *testing.T) {
 }
 
 // TestProtocolDiallerWaitsNoLonger holds that an acceptor that says nothing is
-// given up with code 32, and when.
+// given up with code 32, and when (T3, F3).
 func TestProtocolDiallerWaitsNoLonger(t *testing.T) {
 	const limit = 3 * time.Second
 	setup := rawSetup{dials: true, config: func(cfg *core.Config) { cfg.ConnectTimeout = limit }}

@@ -98,7 +98,7 @@ func (p *rawPeer) wantRejected(sentence string) {
 
 // TestProtocolStranger breaks the handshake in every place and learns nothing
 // by it (W55, W57); the acceptor is as it was, and so is a session that stands
-// under the same name.
+// under the same name (T1, T11, T13, T18).
 func TestProtocolStranger(t *testing.T) {
 	rawTest(t, "W57", rawSetup{}, func(_ *testing.T, r *rawCluster) {
 		twin := r.connect()
@@ -138,7 +138,7 @@ func TestProtocolStranger(t *testing.T) {
 
 // TestProtocolAcceptorSaysWhy holds an acceptor to W58 and to W57 towards a
 // dialler that has proved itself: REJECT and the end of the connection carry
-// the same code, and a word.
+// the same code, and a word (D25).
 func TestProtocolAcceptorSaysWhy(t *testing.T) {
 	rawTest(t, "W58", rawSetup{}, func(t *testing.T, r *rawCluster) {
 		twin := r.connect()
@@ -197,7 +197,7 @@ func TestProtocolAcceptorSaysWhy(t *testing.T) {
 }
 
 // TestProtocolVersions holds an acceptor to W56: REJECT with code 21 in place of
-// INIT, which even a stranger may know.
+// INIT, which even a stranger may know (D26, F24).
 func TestProtocolVersions(t *testing.T) {
 	rawTest(t, "W56", rawSetup{}, func(_ *testing.T, r *rawCluster) {
 		for _, v := range [][2]uint8{{0, 0}, {2, 2}, {2, 255}, {255, 255}} {
@@ -220,7 +220,7 @@ func TestProtocolVersions(t *testing.T) {
 
 // TestProtocolHelloOfTomorrow holds that what a later version may add is no
 // obstacle: W51, W52, W53, and proofs, which this version does not look at
-// (W58).
+// (W58) (D26, F24).
 func TestProtocolHelloOfTomorrow(t *testing.T) {
 	rawTest(t, "W58", rawSetup{}, func(_ *testing.T, r *rawCluster) {
 		for name, hello := range map[string]func(p *rawPeer) []byte{
@@ -252,7 +252,7 @@ func TestProtocolHelloOfTomorrow(t *testing.T) {
 
 // TestProtocolAcceptorWaitsNoLonger holds that a connection that does not get
 // on with the handshake is ended by code 32 (W57) when its time is over,
-// counted from its beginning, and costs nobody else anything.
+// counted from its beginning, and costs nobody else anything (T3, F3).
 func TestProtocolAcceptorWaitsNoLonger(t *testing.T) {
 	const limit = 5 * time.Second
 	rawTest(t, "W57", rawSetup{config: func(cfg *core.Config) { cfg.ConnectTimeout = limit }}, func(t *testing.T, r *rawCluster) {

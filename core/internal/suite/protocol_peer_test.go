@@ -36,6 +36,7 @@ type rawCluster struct {
 // node that the raw peer dials.
 type rawSetup struct {
 	config  func(cfg *core.Config)
+	auth    func(name string) core.Authenticator // of the subject and the honest node
 	handler map[core.HandlerID]core.HandlerFunc
 	inline  map[core.HandlerID]core.AppendFunc
 	dials   bool                       // the subject dials the raw peer
@@ -77,6 +78,9 @@ func newRawCluster(t testing.TB, setup rawSetup) *rawCluster {
 	nodes := []core.Node{{Name: rawSubject, Addr: rawSubject}, {Name: rawHonest, Addr: rawHonest}}
 	start := func(i int, peers []core.Node, tr transport.Transport, adjust func(*core.Config)) *core.Manager {
 		cfg := core.Config{Cluster: rawClusterName, Local: nodes[i], Peers: peers, Transport: tr}
+		if setup.auth != nil {
+			cfg.Auth = setup.auth(cfg.Local.Name)
+		}
 		if adjust != nil {
 			adjust(&cfg)
 		}

@@ -12,7 +12,8 @@ import (
 
 // TestProtocolErrors breaks every rule that a session can see broken. Each time
 // the session ends with code 33 (W4) and nothing else does: the subject serves
-// others, and the same peer again as soon as it has reconnected.
+// others, and the same peer again as soon as it has reconnected
+// (T1, T10, T11, T12).
 func TestProtocolErrors(t *testing.T) {
 	raw := func(f wire.Frame) func(p *rawPeer) []byte { return func(*rawPeer) []byte { return rawFrame(f) } }
 	body := make([]byte, 24)
@@ -163,7 +164,7 @@ func (p *rawPeer) metadata(n int) []byte {
 }
 
 // TestProtocolErrorsOfAnswers breaks the rules on answers, in the middle of a
-// call, which then ends like every call of a session that is lost.
+// call, which then ends like every call of a session that is lost (T10).
 func TestProtocolErrorsOfAnswers(t *testing.T) {
 	begun := func(id wire.CallID) []byte { return wire.AppendResponseStart(nil, id, 9, []byte("abc")) }
 	for name, answer := range map[string]func(id wire.CallID) []byte{
@@ -195,7 +196,7 @@ func TestProtocolErrorsOfAnswers(t *testing.T) {
 
 // TestProtocolNoErrors holds that what is to be skipped is skipped: types of
 // tomorrow (W12), PADDING (W14), what belongs to no call (W19), PONGs that
-// nobody waits for (W40), metadata (W22), advice (W13).
+// nobody waits for (W40), metadata (W22), advice (W13) (T10, T12).
 func TestProtocolNoErrors(t *testing.T) {
 	rawTest(t, "W12 W14 W19 W40", rawSetup{}, func(_ *testing.T, r *rawCluster) {
 		p := r.connect()
@@ -249,7 +250,7 @@ func TestProtocolNoErrors(t *testing.T) {
 }
 
 // TestProtocolErrorStopsTheBatch holds that the frame that broke a rule and what
-// follows it have no effect (W4), and W61: the rest ends as a whole.
+// follows it have no effect (W4), and W61: the rest ends as a whole (T12).
 func TestProtocolErrorStopsTheBatch(t *testing.T) {
 	rawBubble(t, "W4 W61", func(t *testing.T) {
 		ran := make(chan string, 10)

@@ -14,7 +14,8 @@ import (
 
 // TestProtocolSessionEnds holds the subject to W61 in every way that a session
 // ends: calls are over on both sides, contexts of handlers have ended, and
-// nothing of it shows in the next session, which knows nothing of it (W62).
+// nothing of it shows in the next session, which knows nothing of it (W62)
+// (D30, D31, F9).
 func TestProtocolSessionEnds(t *testing.T) {
 	for name, end := range map[string]func(r *rawCluster, p *rawPeer){
 		"closed by the peer": func(_ *rawCluster, p *rawPeer) { p.tc.CloseWithError(uint32(wire.CodeShutdown), "bye") },
@@ -80,7 +81,7 @@ func (r *rawCluster) displace(old *rawPeer, changes ...func(h *wire.Hello)) *raw
 // TestProtocolNewcomer holds an acceptor to W63: a newcomer does not displace a
 // session that answers, whatever instance it says it is, and one that does not
 // get through its handshake displaces nothing; a session that is silent gives
-// way.
+// way (F10).
 func TestProtocolNewcomer(t *testing.T) {
 	rawTest(t, "W63 the old session lives", rawSetup{}, func(t *testing.T, r *rawCluster) {
 		old := r.connect()
@@ -145,7 +146,8 @@ func TestProtocolNewcomer(t *testing.T) {
 	})
 }
 
-// TestProtocolSimultaneous holds both nodes to W64, when both dial at once.
+// TestProtocolSimultaneous holds both nodes to W64, when both dial at once
+// (F11).
 func TestProtocolSimultaneous(t *testing.T) {
 	rawTest(t, "W64 the subject decides", rawSetup{dials: true, name: "z-raw"}, func(_ *testing.T, r *rawCluster) {
 		mine := r.accept()

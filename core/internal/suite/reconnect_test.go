@@ -13,7 +13,7 @@ import (
 )
 
 // TestKeepAlive makes a link silent at many moments of the keep-alive's cycle.
-// Both ends notice within the documented time, and connect anew.
+// Both ends notice within the documented time, and connect anew (D6, F2).
 func TestKeepAlive(t *testing.T) {
 	t.Run("short time-out", func(t *testing.T) { testKeepAlive(t, 5*time.Second, 3*time.Second) })
 	// The time-out of a ping that was answered used to count in full.
@@ -153,7 +153,7 @@ func TestDialSide(t *testing.T) {
 }
 
 // TestBackoff holds the pauses between attempts to their limits, and that a
-// node is found soon after it comes.
+// node is found soon after it comes (T24).
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		watched, watch := watchDials(2)
@@ -196,7 +196,7 @@ func TestBackoff(t *testing.T) {
 }
 
 // TestReconnectTakesNoTimeAfterAStableSession holds that the pause begins anew
-// after a session that lasted, and not after one that did not.
+// after a session that lasted, and not after one that did not (F14).
 func TestReconnectTakesNoTimeAfterAStableSession(t *testing.T) {
 	inBubbles(t, func(t *testing.T, l *link) {
 		watched, watch := watchDials(2)
@@ -224,7 +224,7 @@ func TestReconnectTakesNoTimeAfterAStableSession(t *testing.T) {
 }
 
 // TestConnectTimeout holds that an attempt that hangs ends, in the dialling and
-// in the handshake.
+// in the handshake (F3).
 func TestConnectTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		watched, watch := watchDials(2)

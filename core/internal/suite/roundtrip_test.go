@@ -94,6 +94,8 @@ func TestLoopback(t *testing.T) {
 	})
 }
 
+// TestRoutes calls one handler id on several routes, nested and not: each reaches
+// its own handler, and what merely resembles a route reaches none (T28).
 func TestRoutes(t *testing.T) {
 	route := func(ctx context.Context, req []byte) ([]byte, error) {
 		return append([]byte(core.RouteFromContext(ctx)+":"), req...), nil

@@ -144,7 +144,7 @@ func learns(t *testing.T, n *member, texts ...string) {
 }
 
 // TestAllowInsecureAtStart holds that a node which would believe anybody does
-// not start unless told to.
+// not start unless told to (T17).
 func TestAllowInsecureAtStart(t *testing.T) {
 	mutual := certificates().config(t, "a")
 	serverOnly := mutual.Clone()
@@ -269,7 +269,7 @@ func TestDiallerRefusesPlaintext(t *testing.T) {
 }
 
 // TestMutualTLSBindsNames lets a node in only under a name that its certificate
-// is valid for, and leaves the real one alone.
+// is valid for, and leaves the real one alone (T14).
 func TestMutualTLSBindsNames(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
 	ca := certificates()
@@ -332,7 +332,8 @@ func connected(t *testing.T, n *member, peer string) {
 	mustCall(t, n.Connection(peer), "echo", []byte("hello"), core.WaitForConnection())
 }
 
-// TestRefusalsSayWhy gives the dialling side the reason why it is not wanted.
+// TestRefusalsSayWhy gives the dialling side the reason why it is not wanted
+// (D25).
 func TestRefusalsSayWhy(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
 	for _, test := range []struct {

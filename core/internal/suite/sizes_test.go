@@ -54,7 +54,7 @@ func TestSizes(t *testing.T) {
 }
 
 // TestMessageTooLarge holds both directions to Config.MaxMessage, with the
-// limit on either side, and that the connection survives.
+// limit on either side, and that the connection survives (T1, F23).
 func TestMessageTooLarge(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		const small, large = 100_000, 200_000
@@ -122,7 +122,7 @@ func TestLargeMessagesInterleave(t *testing.T) {
 }
 
 // TestReassemblyCap holds that large messages over Config.MaxReassembly are
-// refused, and that the room comes back.
+// refused, and that the room comes back (T2).
 func TestReassemblyCap(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		g := newGate(t, 10)

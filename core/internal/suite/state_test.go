@@ -110,7 +110,7 @@ func checkStates(t testing.TB, changes []core.StateChange, last core.State) {
 }
 
 // TestSlowOnState holds that a callback that does not return holds up nothing,
-// and learns how it ended.
+// and learns how it ended (T29).
 func TestSlowOnState(t *testing.T) {
 	inBubbles(t, func(t *testing.T, l *link) {
 		book := new(stateBook)
@@ -169,7 +169,8 @@ func TestOnStateMayDoAnything(t *testing.T) {
 	})
 }
 
-// TestQuietLog holds that an outage is one line, however many attempts are made.
+// TestQuietLog holds that an outage is one line, however many attempts are made
+// (D11, T20).
 func TestQuietLog(t *testing.T) {
 	for _, test := range []struct {
 		name string

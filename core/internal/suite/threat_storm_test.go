@@ -16,10 +16,10 @@ func TestAssistWaitsEachTime(t *testing.T) {
 		}
 		defer ln.Close()
 		r.listener = ln
-		for range 5 {
+		for i := range 5 {
 			began := time.Now()
 			p := r.accept()
-			if waited := time.Since(began); waited < time.Second {
+			if waited := time.Since(began); i > 0 && waited < time.Second {
 				t.Errorf("the node that does not dial first dialled %v after a session was lost, want a second at least", waited)
 			}
 			p.handshake()

@@ -100,7 +100,7 @@ func TestKeepAliveOnABusySlowLink(t *testing.T) {
 }
 
 // TestManyPendingCalls breaks the link beneath as many calls as there may be,
-// most of them unsent. All return, and the link comes back.
+// most of them unsent. All return, and the link comes back (D8).
 func TestManyPendingCalls(t *testing.T) {
 	inBubbles(t, func(t *testing.T, l *link) {
 		n := scale(20_000, 3000, 131_070)
@@ -137,7 +137,7 @@ func TestManyPendingCalls(t *testing.T) {
 }
 
 // TestSlowHandlersHoldUpNobody blocks as many handlers as there may be. Inline
-// handlers, pings and the other direction go on.
+// handlers, pings and the other direction go on (F6).
 func TestSlowHandlersHoldUpNobody(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *link) {
 		const limit = 100

@@ -99,7 +99,8 @@ var mayReturnNil = map[string]bool{"Close": true, "Unwrap": true}
 
 // TestZeroValues calls every exported function, and every method of every
 // exported type on its zero value and on a nil pointer, with nothing for
-// arguments. Nothing may panic or hang, and what can return an error does.
+// arguments. Nothing may panic or hang, and what can return an error does
+// (T29, D38).
 func TestZeroValues(t *testing.T) {
 	contexts := []context.Context{nil, t.Context(), canceledContext()}
 	for name, f := range exportedFuncs {
@@ -120,7 +121,7 @@ func TestZeroValues(t *testing.T) {
 }
 
 // TestNilArguments calls every method of Manager, Connection and Route, in every
-// state that they can be in, with nothing for arguments.
+// state that they can be in, with nothing for arguments (T29, D38).
 func TestNilArguments(t *testing.T) {
 	made := func() *core.Manager {
 		m, err := core.NewManager(core.Config{

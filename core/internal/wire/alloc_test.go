@@ -53,7 +53,7 @@ func TestAllocs(t *testing.T) {
 }
 
 // TestHelloMemory: W52 no length that a stranger writes makes ParseHello take
-// memory for it.
+// memory for it (T13).
 func TestHelloMemory(t *testing.T) {
 	const allowed = 64 << 10
 	hellos := map[string][]byte{

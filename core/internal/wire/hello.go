@@ -70,7 +70,7 @@ func AppendInit(dst []byte, i *Init) []byte {
 // ParseInit reads the body of an INIT.
 func ParseInit(f *Frame) (i Init, err error) {
 	if f.Type != TypeInit || len(f.Body) < initSize || [4]byte(f.Body) != magic {
-		return i, malformed("%v instead of INIT: the other side does not speak gridmux", f.Type)
+		return i, malformed("%v of %d bytes is no INIT: the other side does not speak gridmux", f.Type, len(f.Body))
 	}
 	i.MinVersion, i.MaxVersion, i.Link = f.Body[4], f.Body[5], LinkFlags(f.Body[6])
 	if i.MinVersion > i.MaxVersion {

@@ -53,6 +53,8 @@ func TestMalformedProof(t *testing.T) {
 	}
 }
 
+// TestMalformedHello holds the parser of HELLO to refusing every breach of W52 and
+// its limits (T13).
 func TestMalformedHello(t *testing.T) {
 	good := helloWith(nil)
 	set := func(key string, v any) []byte { return helloWith(map[string]any{key: v}) }
