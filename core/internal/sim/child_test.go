@@ -117,8 +117,8 @@ func (p prefixed) Write(b []byte) (int, error) {
 	return p.w.Write(b)
 }
 
-// inPhase returns when the scheduler is where it always is at the beginning of a
-// seed. With one processor all goroutines that can run wait in a queue, but for
+// inPhase returns when the scheduler is where it always is at this point of a
+// seed, so that what disturbed it before has no consequences. With one processor all goroutines that can run wait in a queue, but for
 // those that yielded, which wait in another one. That one's turn comes when the
 // first is empty, and out of turn at every 61st decision, which a goroutine that
 // yields can see: it goes on before one that was there before it.

@@ -135,6 +135,7 @@ func (w *world) sleepUntil(at time.Duration) {
 func (w *world) settle() {
 	synctest.Wait()
 	w.check()
+	inPhase()
 }
 
 // nameOf is the name and the address of a node.

@@ -41,11 +41,11 @@ var mutants = []mutant{
 		new:  "",
 	},
 	{
-		name: "begun-too-late",
-		why:  "a call can still be begun on a session that has ended, and nobody ends it",
+		name: "left-to-the-timer",
+		why:  "the end of a session leaves calls that have a time-out to the timer, which ends too",
 		file: "core/table.go",
-		old:  "\tt.ended = err\n",
-		new:  "",
+		old:  "\t\tif sl.pending {\n\t\t\tsl.pending = false\n\t\t\tover = append(over, sl)\n",
+		new:  "\t\tif sl.pending && sl.deadline == 0 {\n\t\t\tsl.pending = false\n\t\t\tover = append(over, sl)\n",
 	},
 	{
 		name: "moved-to-the-next-session",
