@@ -17,8 +17,11 @@ const (
 	authNone authKind = iota
 	authShared
 	authNodeKeys
-	numAuthKinds = 8 // those beyond stand for authShared, which costs less than keys
 )
+
+// numAuthKinds is how many are drawn from. Those beyond the last stand for
+// authShared, which costs less than keys.
+const numAuthKinds = 8
 
 func (k authKind) String() string {
 	switch k {

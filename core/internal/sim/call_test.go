@@ -69,7 +69,7 @@ type call struct {
 	returned    time.Duration // 0: not yet
 	err         error
 	server      *incarnation    // that runs or ran the handler
-	serving     context.Context //nolint:containedctx // What the handler was given.
+	serving     context.Context // what the handler was given
 	untold      bool            // a violation about draining was entered
 	started     time.Duration   // 0: not yet
 	ended       time.Duration   // 0: not yet
@@ -155,12 +155,12 @@ func (w *world) returned(c *call, err error) {
 	case err != nil && (c.nested || c.from.dying.Load()):
 		// The end of a node or a link ends such a call in more than one way at
 		// the same instant.
-		w.trace.add("call %d fails", c.number)
+		w.trace.addf("call %d fails", c.number)
 	default:
-		w.trace.add("call %d returns: %s", c.number, verdict(err))
+		w.trace.addf("call %d returns: %s", c.number, verdict(err))
 	}
 	if err != nil {
-		w.trace.note("call %d: %v", c.number, err)
+		w.trace.notef("call %d: %v", c.number, err)
 	}
 	w.checkReturn(c)
 	w.checkLoss(c)
@@ -212,7 +212,7 @@ func (w *world) begun(ctx context.Context, in *incarnation, req []byte) *call {
 	}
 	w.mu.Unlock()
 	if c != nil {
-		w.trace.add("call %d starts on %s", c.number, in.name)
+		w.trace.addf("call %d starts on %s", c.number, in.name)
 		w.checkStart(c)
 	}
 	return c
@@ -226,6 +226,6 @@ func (w *world) finished(ctx context.Context, c *call, in *incarnation) {
 	w.mu.Lock()
 	c.ended = w.now()
 	w.mu.Unlock()
-	w.trace.add("call %d ends on %s", c.number, in.name)
+	w.trace.addf("call %d ends on %s", c.number, in.name)
 	w.checkEnd(ctx, c)
 }

@@ -22,11 +22,11 @@ func (in *incarnation) enter(peer string, limited bool) (m membership) {
 	in.mu.Unlock()
 	switch l := in.w.p.limits; {
 	case l.MaxHandlers > 0 && byPeer > l.MaxHandlers:
-		in.w.violate("I8", "%s runs %d handlers for %s, the limit is %d", in.name, byPeer, peer, l.MaxHandlers)
+		in.w.violatef("I8", "%s runs %d handlers for %s, the limit is %d", in.name, byPeer, peer, l.MaxHandlers)
 	case l.MaxHandlersTotal > 0 && total > l.MaxHandlersTotal:
-		in.w.violate("I8", "%s runs %d handlers, the limit is %d", in.name, total, l.MaxHandlersTotal)
+		in.w.violatef("I8", "%s runs %d handlers, the limit is %d", in.name, total, l.MaxHandlersTotal)
 	case limited && limitedNow > limitedTo:
-		in.w.violate("I8", "%s runs %d instances of a handler, its limit is %d", in.name, limitedNow, limitedTo)
+		in.w.violatef("I8", "%s runs %d instances of a handler, its limit is %d", in.name, limitedNow, limitedTo)
 	}
 	return m
 }
@@ -58,6 +58,6 @@ func (w *world) checkGoroutines() {
 	allowed := w.base + 16 + w.p.nodes*(perNode+w.p.nodes*perPair) + 4*w.peak
 	w.mu.Unlock()
 	if n := runtime.NumGoroutine(); n > allowed {
-		w.violate("I8", "%d goroutines, %d are enough for what is going on", n, allowed)
+		w.violatef("I8", "%d goroutines, %d are enough for what is going on", n, allowed)
 	}
 }

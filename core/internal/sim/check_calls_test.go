@@ -18,13 +18,13 @@ const rounding = time.Microsecond
 // and the reason to the outcome (I2).
 func (w *world) checkReturn(c *call) {
 	if errors.Is(c.err, core.ErrUnknownHandler) && (c.spec.handler != hNobody || core.OutcomeOf(c.err) != core.OutcomeRefused) {
-		w.violate("I2", "%v: it returned %q, and %v", c, core.OutcomeOf(c.err), c.err)
+		w.violatef("I2", "%v: it returned %q, and %v", c, core.OutcomeOf(c.err), c.err)
 	}
 	if c.deadline != 0 && c.returned > max(c.deadline, c.issued) {
-		w.violate("I6", "%v: it returned %v after its deadline: %v", c, c.returned-c.deadline, c.err)
+		w.violatef("I6", "%v: it returned %v after its deadline: %v", c, c.returned-c.deadline, c.err)
 	}
 	if c.cancel != 0 && c.returned > c.cancel {
-		w.violate("I6", "%v: it returned %v after it was cancelled: %v", c, c.returned-c.cancel, c.err)
+		w.violatef("I6", "%v: it returned %v after it was cancelled: %v", c, c.returned-c.cancel, c.err)
 	}
 	if c.nested {
 		return // its context ends with the call that it is part of
@@ -34,10 +34,10 @@ func (w *world) checkReturn(c *call) {
 		return // why there is no connection may be that time was up for an attempt
 	}
 	if errors.Is(c.err, context.DeadlineExceeded) && outcome != core.OutcomeRemote && c.returned < c.deadline-rounding {
-		w.violate("I6", "%v: it returned %v before its deadline: %v", c, c.deadline-c.returned, c.err)
+		w.violatef("I6", "%v: it returned %v before its deadline: %v", c, c.deadline-c.returned, c.err)
 	}
 	if errors.Is(c.err, context.Canceled) && outcome != core.OutcomeRemote && c.returned < c.cancel && !w.over() {
-		w.violate("I6", "%v: it returned %v before it was cancelled: %v", c, c.cancel-c.returned, c.err)
+		w.violatef("I6", "%v: it returned %v before it was cancelled: %v", c, c.cancel-c.returned, c.err)
 	}
 }
 
@@ -48,14 +48,14 @@ func (w *world) over() bool { return w.ctx.Err() != nil }
 func (w *world) checkStart(c *call) {
 	switch {
 	case c.deadline == 0 && c.ctxDeadline != 0:
-		w.violate("I6", "%v: its handler has the deadline %v, the call has none", c, c.ctxDeadline)
+		w.violatef("I6", "%v: its handler has the deadline %v, the call has none", c, c.ctxDeadline)
 	case c.deadline != 0 && c.ctxDeadline == 0:
-		w.violate("I6", "%v: its handler has no deadline, the call has %v", c, c.deadline)
+		w.violatef("I6", "%v: its handler has no deadline, the call has %v", c, c.deadline)
 	case c.deadline == 0:
 	case c.ctxDeadline < c.deadline-rounding:
-		w.violate("I6", "%v: its handler has the deadline %v, before that of the call, %v", c, c.ctxDeadline, c.deadline)
+		w.violatef("I6", "%v: its handler has the deadline %v, before that of the call, %v", c, c.ctxDeadline, c.deadline)
 	case c.ctxDeadline > c.deadline+(c.started-c.issued)+rounding:
-		w.violate("I6", "%v: its handler has the deadline %v; with %v on the way %v would do",
+		w.violatef("I6", "%v: its handler has the deadline %v; with %v on the way %v would do",
 			c, c.ctxDeadline, c.started-c.issued, c.deadline+(c.started-c.issued))
 	}
 }
@@ -67,10 +67,10 @@ func (w *world) checkEnd(ctx context.Context, c *call) {
 		return
 	}
 	if c.ctxDeadline != 0 && c.ended > max(c.ctxDeadline, c.started) {
-		w.violate("I6", "%v: its handler's context ended %v after its deadline", c, c.ended-c.ctxDeadline)
+		w.violatef("I6", "%v: its handler's context ended %v after its deadline", c, c.ended-c.ctxDeadline)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) && c.ended < c.ctxDeadline {
-		w.violate("I6", "%v: its handler's context ended %v before its deadline", c, c.ctxDeadline-c.ended)
+		w.violatef("I6", "%v: its handler's context ended %v before its deadline", c, c.ctxDeadline-c.ended)
 	}
 }
 
@@ -98,10 +98,10 @@ func (w *world) checkOpen() {
 	}
 	w.mu.Unlock()
 	for _, c := range late {
-		w.violate("I6", "%v: it returned at %v, and its handler, started at %v, has not been told after %v", c, c.returned, c.started, now-c.returned)
+		w.violatef("I6", "%v: it returned at %v, and its handler, started at %v, has not been told after %v", c, c.returned, c.started, now-c.returned)
 	}
 	for _, c := range stuck {
-		w.violate("I15", "%v: nothing completes between the two nodes for %v, although the link is well", c, w.patience())
+		w.violatef("I15", "%v: nothing completes between the two nodes for %v, although the link is well", c, w.patience())
 	}
 }
 
@@ -145,7 +145,7 @@ func (w *world) checkLoss(c *call) {
 	}
 	w.mu.Unlock()
 	if settled {
-		w.violate("I11", "%v: it failed although both nodes and their link are well: %v", c, c.err)
+		w.violatef("I11", "%v: it failed although both nodes and their link are well: %v", c, c.err)
 	}
 }
 
@@ -155,7 +155,7 @@ func (w *world) checkLoss(c *call) {
 func (w *world) checkLost() {
 	for _, c := range w.lost {
 		if c.from.gentle() && c.target.gentle() {
-			w.violate("F19", "%v: it was lost at %v by a node that finishes its calls: %v", c, c.returned, c.err)
+			w.violatef("F19", "%v: it was lost at %v by a node that finishes its calls: %v", c, c.returned, c.err)
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (w *world) checkDraining() {
 	}
 	w.mu.Unlock()
 	for _, c := range untold {
-		w.violate("F19", "%v: its handler is not told that %s shuts down", c, c.server.name)
+		w.violatef("F19", "%v: its handler is not told that %s shuts down", c, c.server.name)
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 // are well (I11).
 func (in *incarnation) stateChanged(change core.StateChange) {
 	w := in.w
-	w.trace.add("%s sees %s: %v -> %v", in.name, change.Peer, change.From, change.To)
+	w.trace.addf("%s sees %s: %v -> %v", in.name, change.Peer, change.From, change.To)
 	if change.Err != nil {
-		w.trace.note("%s lost %s: %v", in.name, change.Peer, change.Err)
+		w.trace.notef("%s lost %s: %v", in.name, change.Peer, change.Err)
 	}
 	in.mu.Lock()
 	last := in.states[change.Peer]
@@ -23,13 +23,13 @@ func (in *incarnation) stateChanged(change core.StateChange) {
 		last = core.StateIdle // it was removed and is a peer again
 	}
 	if change.From != last || change.From == change.To {
-		w.violate("I13", "%s was told that %s went from %v to %v, after it was %v", in.name, change.Peer, change.From, change.To, last)
+		w.violatef("I13", "%s was told that %s went from %v to %v, after it was %v", in.name, change.Peer, change.From, change.To, last)
 	}
 	if at := change.At.Sub(w.start); at > w.now() {
-		w.violate("I13", "%s was told of a change of %s that is to be at %v", in.name, change.Peer, at)
+		w.violatef("I13", "%s was told of a change of %s that is to be at %v", in.name, change.Peer, at)
 	}
 	if to := w.indexOf(change.Peer); in.node != nil && to >= 0 && to != in.node.index && w.settled(in.node.index, to) {
-		w.violate("I11", "%s was told that %s went from %v to %v (%v), although both and their link are well",
+		w.violatef("I11", "%s was told that %s went from %v to %v (%v), although both and their link are well",
 			in.name, change.Peer, change.From, change.To, change.Err)
 	}
 }
@@ -57,10 +57,10 @@ func (w *world) checkStates() {
 			told := in.states[peer.Name]
 			in.mu.Unlock()
 			if state != told {
-				w.violate("I13", "the state of %s at %s is %v, OnState was told of %v", peer.Name, n.name, state, told)
+				w.violatef("I13", "the state of %s at %s is %v, OnState was told of %v", peer.Name, n.name, state, told)
 			}
 			if to := w.indexOf(peer.Name); to >= 0 && state != core.StateConnected && w.settled(n.index, to) {
-				w.violate("I10", "%s and %s have been well for %v and are not connected: %s sees %v",
+				w.violatef("I10", "%s and %s have been well for %v and are not connected: %s sees %v",
 					n.name, peer.Name, w.p.healTime(), n.name, state)
 			}
 		}

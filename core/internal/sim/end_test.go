@@ -23,14 +23,14 @@ func (w *world) finish() {
 	w.takeDown()
 	if err := w.ledger.Check(); err != nil {
 		for line := range strings.Lines(err.Error()) {
-			w.violate("I1-I4", "%s", strings.TrimSpace(line))
+			w.violatef("I1-I4", "%s", strings.TrimSpace(line))
 		}
 	}
 }
 
 // heal ends every fault and starts every node that is down.
 func (w *world) heal() {
-	w.trace.add("faults end")
+	w.trace.addf("faults end")
 	w.endFaults()
 	for w.inBackground() > 0 {
 		time.Sleep(100 * time.Millisecond)
@@ -83,10 +83,10 @@ func (w *world) checkPair(from, to int, job coretest.Job, refusable bool) {
 	select {
 	case err := <-done:
 		if err != nil && (!refusable || !errors.Is(err, core.ErrOverloaded)) {
-			w.violate("I10", "all is well, and a call from %s to %s fails: %v", nameOf(from), nameOf(to), err)
+			w.violatef("I10", "all is well, and a call from %s to %s fails: %v", nameOf(from), nameOf(to), err)
 		}
 	case <-time.After(patience):
-		w.violate("I15", "all is well, and a call from %s to %s does not return in %v", nameOf(from), nameOf(to), patience)
+		w.violatef("I15", "all is well, and a call from %s to %s does not return in %v", nameOf(from), nameOf(to), patience)
 	}
 	time.Sleep(time.Millisecond)
 	w.settle()
@@ -122,9 +122,9 @@ func (w *world) windUp() {
 	for _, c := range open {
 		switch {
 		case c.returned == 0:
-			w.violate("I1", "%v: it has not returned long after all faults", c)
+			w.violatef("I1", "%v: it has not returned long after all faults", c)
 		case c.started != 0 && c.ended == 0 && c.spec.job.Mode == coretest.Block:
-			w.violate("I6", "%v: its handler was never told that it ended at %v", c, c.returned)
+			w.violatef("I6", "%v: its handler was never told that it ended at %v", c, c.returned)
 		}
 	}
 }
@@ -144,19 +144,19 @@ func (w *world) takeDown() {
 	time.Sleep(w.p.prompt())
 	synctest.Wait()
 	if n := w.inBackground(); n > 0 {
-		w.violate("I9", "%d ends of nodes do not come to an end", n)
+		w.violatef("I9", "%d ends of nodes do not come to an end", n)
 	}
 	w.mu.Lock()
 	for _, c := range w.open {
 		if c.returned == 0 {
-			defer w.violate("I1", "%v: it does not return although its node is closed", c)
+			defer w.violatef("I1", "%v: it does not return although its node is closed", c)
 		}
 	}
 	w.mu.Unlock()
 	if n := runtime.NumGoroutine(); n > w.base {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
-		w.violate("I9", "%d goroutines are left:\n%s", n-w.base, stacks)
+		w.violatef("I9", "%d goroutines are left:\n%s", n-w.base, stacks)
 	}
 }
 

@@ -27,7 +27,7 @@ func (n *node) tellPeers() {
 		return
 	}
 	if err := n.run.m.SetPeers(n.peersOf()); err != nil {
-		n.w.violate("I13", "SetPeers of %s failed: %v", n.name, err)
+		n.w.violatef("I13", "SetPeers of %s failed: %v", n.name, err)
 	}
 }
 
@@ -111,10 +111,10 @@ func doTwin(w *world, e *event) {
 		err = in.m.Start(w.ctx)
 	}
 	if err != nil {
-		w.violate("I9", "a second %s cannot be started: %v", n.name, err)
+		w.violatef("I9", "a second %s cannot be started: %v", n.name, err)
 		return
 	}
-	w.trace.add("a second %s up", n.name)
+	w.trace.addf("a second %s up", n.name)
 	w.mu.Lock()
 	for k, p := range w.pairs {
 		if k.has(e.a) {
@@ -138,7 +138,7 @@ func (n *node) endTwin() {
 	in.dying.Store(true)
 	w.background(func() {
 		in.close()
-		w.trace.add("a second %s down", n.name)
+		w.trace.addf("a second %s down", n.name)
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()

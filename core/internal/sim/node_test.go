@@ -132,14 +132,14 @@ func (n *node) begin() bool {
 		err = in.m.Start(context.Background())
 	}
 	if err != nil {
-		n.w.violate("I9", "%s cannot be started after what came before it: %v", n.name, err)
+		n.w.violatef("I9", "%s cannot be started after what came before it: %v", n.name, err)
 		return false
 	}
 	n.count++
 	n.w.mu.Lock()
 	n.run = in
 	n.w.mu.Unlock()
-	n.w.trace.add("%s up, number %d", n.name, n.count)
+	n.w.trace.addf("%s up, number %d", n.name, n.count)
 	n.w.changeNode(n.index, func(p *pair, side int) { p.up[side] = true })
 	return true
 }
@@ -169,7 +169,7 @@ func (n *node) end(how string, stop func(in *incarnation)) {
 	w.mu.Unlock()
 	w.background(func() {
 		stop(in)
-		w.trace.add("%s down, %s", n.name, how)
+		w.trace.addf("%s down, %s", n.name, how)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		n.stopping = false
@@ -180,10 +180,10 @@ func (n *node) end(how string, stop func(in *incarnation)) {
 func (in *incarnation) close() {
 	began := in.w.now()
 	if err := in.m.Close(); err != nil {
-		in.w.violate("I9", "closing %s failed: %v", in.name, err)
+		in.w.violatef("I9", "closing %s failed: %v", in.name, err)
 	}
 	if d := in.w.now() - began; d > 0 {
-		in.w.violate("I9", "closing %s took %v, want no time at all", in.name, d)
+		in.w.violatef("I9", "closing %s took %v, want no time at all", in.name, d)
 	}
 }
 
@@ -206,9 +206,9 @@ func (in *incarnation) shutdown(grace time.Duration) {
 	d := in.w.now() - began
 	switch {
 	case d > grace:
-		in.w.violate("I9", "shutting %s down took %v, the grace is %v", in.name, d, grace)
+		in.w.violatef("I9", "shutting %s down took %v, the grace is %v", in.name, d, grace)
 	case err != nil && (d != grace || !errors.Is(err, context.DeadlineExceeded)):
-		in.w.violate("I9", "shutting %s down failed after %v of %v: %v", in.name, d, grace, err)
+		in.w.violatef("I9", "shutting %s down failed after %v of %v: %v", in.name, d, grace, err)
 	}
 }
 

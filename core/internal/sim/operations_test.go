@@ -121,6 +121,7 @@ func planBurst(g *generator, e *event) bool {
 // doBurst makes the calls. Their times differ a little, so that those which
 // arrive together do not also end together.
 func doBurst(w *world, e *event) {
+	later := time.Duration(0)
 	for i := range time.Duration(e.n) {
 		spec := *e.call
 		if spec.job.Mode == coretest.Slow {
@@ -129,7 +130,8 @@ func doBurst(w *world, e *event) {
 		if spec.end != endNever {
 			spec.after += i * 2002
 		}
-		w.issue(e.a, &spec, i*e.d)
+		w.issue(e.a, &spec, later)
+		later += e.d
 	}
 }
 

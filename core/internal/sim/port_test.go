@@ -62,33 +62,33 @@ type tappedConn struct {
 	p *port
 }
 
-func (c tappedConn) note(format string, args ...any) {
+func (c tappedConn) notef(format string, args ...any) {
 	info := c.Conn.Info()
-	c.p.w.trace.note("%s-%s: "+format, append([]any{info.LocalAddr, info.RemoteAddr}, args...)...)
+	c.p.w.trace.notef("%s-%s: "+format, append([]any{info.LocalAddr, info.RemoteAddr}, args...)...)
 }
 
 func (c tappedConn) ReadFrame(limit int) ([]byte, error) {
 	b, err := c.Conn.ReadFrame(limit)
 	if err != nil {
-		c.note("read fails: %v", err)
+		c.notef("read fails: %v", err)
 	} else {
-		c.note("read %s", framesOf(b))
+		c.notef("read %s", framesOf(b))
 	}
 	return b, err
 }
 
 func (c tappedConn) WriteFrames(frames [][]byte) error {
 	for _, b := range frames {
-		c.note("write %s", framesOf(b))
+		c.notef("write %s", framesOf(b))
 	}
 	err := c.Conn.WriteFrames(frames)
 	if err != nil {
-		c.note("write fails: %v", err)
+		c.notef("write fails: %v", err)
 	}
 	return err
 }
 
 func (c tappedConn) CloseWithError(code uint32, reason string) error {
-	c.note("close with %d %q", code, reason)
+	c.notef("close with %d %q", code, reason)
 	return c.Conn.CloseWithError(code, reason)
 }

@@ -77,7 +77,7 @@ func (v *visit) run() {
 	if !v.greet(ctx) {
 		return
 	}
-	v.w.trace.add("the rogue is in at %s", v.to)
+	v.w.trace.addf("the rogue is in at %s", v.to)
 	deaf := v.r.IntN(4) == 0
 	if !deaf {
 		go func() {
@@ -148,7 +148,7 @@ func (v *visit) greet(ctx context.Context) bool {
 		transcript := sha256.Sum256(slices.Concat([]byte("gridmux/1 dialler\x00"), before[:]))
 		var err error
 		if proof, err = auth.Prove(ctx, v.to, transcript[:]); err != nil {
-			v.w.violate("I14", "the rogue cannot prove itself: %v", err)
+			v.w.violatef("I14", "the rogue cannot prove itself: %v", err)
 			return false
 		}
 	}

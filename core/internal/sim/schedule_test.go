@@ -51,8 +51,13 @@ func (e *event) String() string {
 		v    any
 		show bool
 	}{
-		{"a", e.a, true}, {"b", e.b, e.b >= 0}, {"c", e.c, e.c >= 0}, {"n", e.n, e.n != 0},
-		{"d", e.d, e.d != 0}, {"link", fmt.Sprintf("%+v", e.link), e.link != inmem.Conditions{}}, {"call", e.call, e.call != nil},
+		{"a", e.a, true},
+		{"b", e.b, e.b >= 0},
+		{"c", e.c, e.c >= 0},
+		{"n", e.n, e.n != 0},
+		{"d", e.d, e.d != 0},
+		{"link", fmt.Sprintf("%+v", e.link), e.link != inmem.Conditions{}},
+		{"call", e.call, e.call != nil},
 	} {
 		if f.show {
 			s += fmt.Sprintf(" %s=%v", f.name, f.v)

@@ -33,11 +33,11 @@ type traceEntry struct {
 	quiet    bool
 }
 
-// add notes that something happens now.
-func (t *trace) add(format string, args ...any) { t.enter(false, format, args) }
+// addf notes that something happens now.
+func (t *trace) addf(format string, args ...any) { t.enter(false, format, args) }
 
-// note is add for what is told but not compared.
-func (t *trace) note(format string, args ...any) { t.enter(true, format, args) }
+// notef is addf for what is told but not compared.
+func (t *trace) notef(format string, args ...any) { t.enter(true, format, args) }
 
 func (t *trace) enter(quiet bool, format string, args []any) {
 	t.mu.Lock()

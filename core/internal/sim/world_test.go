@@ -33,7 +33,6 @@ type world struct {
 	base   int         // goroutines before anything was started
 
 	// Ends the calls of the run.
-	//nolint:containedctx // A world is the life of one run.
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -92,10 +91,10 @@ func newWorld(p *profile, verbose bool, tell func(violation)) *world {
 
 func (w *world) now() time.Duration { return time.Since(w.start) }
 
-// violate enters that an invariant did not hold.
-func (w *world) violate(invariant, format string, args ...any) {
+// violatef enters that an invariant did not hold.
+func (w *world) violatef(invariant, format string, args ...any) {
 	v := violation{w.now(), invariant, fmt.Sprintf(format, args...)}
-	w.trace.note("VIOLATION %s: %s", v.invariant, v.text)
+	w.trace.notef("VIOLATION %s: %s", v.invariant, v.text)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.violations++; w.violations <= maxViolations {
@@ -112,7 +111,7 @@ func (w *world) play(events []*event) {
 	}
 	for _, e := range events {
 		w.sleepUntil(e.at)
-		w.trace.add("do %s #%d", e.act.name, e.index)
+		w.trace.addf("do %s #%d", e.act.name, e.index)
 		e.act.do(w, e)
 		w.settle()
 	}

@@ -31,7 +31,7 @@ func main() {
 	flag.Parse()
 	if err := run(context.Background(), os.Stdout, *only, *seeds, *missable); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // This is main.
 	}
 }
 
@@ -48,7 +48,7 @@ func run(ctx context.Context, out io.Writer, only string, seeds, missable int) e
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	planted, found := 0, 0
 	for i := range mutants {
 		m := &mutants[i]
@@ -84,7 +84,7 @@ func moduleRoot(ctx context.Context) (string, error) {
 // plant writes the altered file and tells the go command to take it.
 func (m *mutant) plant(root, dir string) (overlay string, err error) {
 	path := filepath.Join(root, filepath.FromSlash(m.file))
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) //nolint:gosec // The paths are those of the list.
 	if err != nil {
 		return "", err
 	}
@@ -93,7 +93,7 @@ func (m *mutant) plant(root, dir string) (overlay string, err error) {
 		return "", err
 	}
 	file := filepath.Join(dir, filepath.Base(m.file))
-	if err := os.WriteFile(file, []byte(altered), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(altered), 0o600); err != nil { //nolint:gosec // The same.
 		return "", err
 	}
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: file}})
@@ -116,11 +116,13 @@ func (m *mutant) hunt(ctx context.Context, root, dir string, seeds int) (how str
 		return "", err
 	}
 	binary := filepath.Join(dir, "sim.test")
+	//nolint:gosec // It compiles and runs this project's own test.
 	build := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-c", "-o", binary, "./core/internal/sim")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s does not compile: %w\n%s", m.name, err, out)
 	}
+	//nolint:gosec // The same.
 	test := exec.CommandContext(ctx, binary, "-test.run=^TestSimulation$", "-test.timeout=0",
 		fmt.Sprint("-seeds=", seeds), "-replay=0", "-failures=1", "-minimise=false")
 	test.Dir = filepath.Join(root, "core", "internal", "sim")
