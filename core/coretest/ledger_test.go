@@ -157,3 +157,23 @@ func TestLedgerWaitIdle(t *testing.T) {
 		}
 	})
 }
+
+func TestLedgerCallOf(t *testing.T) {
+	l := coretest.NewLedger()
+	first, second := l.Begin("alice", coretest.Job{}), l.Begin("bob", coretest.Job{Request: 100})
+	for _, c := range []*coretest.Call{first, second} {
+		if got := l.CallOf(c.Payload()); got != c {
+			t.Errorf("the request of %v belongs to %v", c, got)
+		}
+	}
+	stranger := coretest.NewLedger()
+	for range 3 {
+		stranger.Begin("carol", coretest.Job{})
+	}
+	unknown := stranger.Begin("carol", coretest.Job{}).Payload()
+	for _, req := range [][]byte{nil, []byte("short"), make([]byte, 100), unknown} {
+		if got := l.CallOf(req); got != nil {
+			t.Errorf("a request of %d bytes that is not in the books belongs to %v", len(req), got)
+		}
+	}
+}
