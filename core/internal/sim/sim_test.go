@@ -51,7 +51,8 @@ func TestSimulation(t *testing.T) {
 	for _, r := range f.failed {
 		explain(t, r)
 	}
-	if !t.Failed() {
+	if !t.Failed() && !raceEnabled {
+		// The race detector makes the scheduler random on purpose.
 		compare(t, f, n)
 	}
 }
