@@ -133,9 +133,13 @@ func doPartitionOneWay(w *world, e *event) {
 	w.harm(e.a, e.b)
 }
 
+// doStall makes the connections that exist go dead. The network is well, so it
+// is over when that was noticed, or one of the nodes starts anew.
 func doStall(w *world, e *event) {
 	w.net.Stall(nameOf(e.a), nameOf(e.b))
-	w.harm(e.a, e.b)
+	l := w.p.limits
+	noticed := w.now() + 2*l.KeepAlive + 2*l.KeepAliveTimeout + w.p.prompt()
+	w.changePair(e.a, e.b, func(p *pair) { p.stalled, p.linkSince = noticed, w.now() })
 }
 
 func doHeal(w *world, e *event) { w.restore(e.a, e.b) }

@@ -27,6 +27,8 @@ type pair struct {
 	faults int           // of the links, in force
 	lag    time.Duration // how much longer they last for what was sent under them
 
+	stalled time.Duration // until when connections may be dead without anybody's knowing
+
 	// By node, the one with the lower index first.
 	up         [2]bool
 	slowAccept [2]bool
@@ -65,7 +67,7 @@ func (w *world) changeNode(node int, change func(p *pair, side int)) {
 func (w *world) changeLocked(k pairKey, change func(p *pair)) {
 	p := w.pairs[k]
 	change(p)
-	p.since = max(w.now(), p.linkSince)
+	p.since = max(w.now(), p.linkSince, p.stalled)
 	if p.twin != [2]bool{} {
 		p.contested = true
 	}

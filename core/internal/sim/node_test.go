@@ -140,7 +140,7 @@ func (n *node) begin() bool {
 	n.run = in
 	n.w.mu.Unlock()
 	n.w.trace.addf("%s up, number %d", n.name, n.count)
-	n.w.changeNode(n.index, func(p *pair, side int) { p.up[side] = true })
+	n.w.changeNode(n.index, func(p *pair, side int) { p.up[side], p.stalled = true, 0 })
 	return true
 }
 
