@@ -3,6 +3,7 @@ package sim_test
 import (
 	"time"
 
+	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -24,6 +25,7 @@ var faults = []*action{
 	{name: "crash", weight: 3, plan: planAbsence, do: doCrash},
 	{name: "close", weight: 2, plan: planAbsence, do: doClose},
 	{name: "shutdown", weight: 2, plan: planAbsence, do: doShutdown},
+	{name: "busy-shutdown", weight: 2, plan: planBusyShutdown, do: doBurst},
 	{name: "close-inside", weight: 1, plan: planCloseInside, do: doCloseInside},
 	{name: "remove", weight: 2, plan: planRemove, do: doRemove},
 	{name: "move", weight: 1, plan: planMove, do: doShutdown},
@@ -34,6 +36,7 @@ var faults = []*action{
 // What follows on faults.
 var (
 	actHeal  = &action{name: "heal", do: doHeal}
+	actStop  = &action{name: "shutdown", do: doShutdown}
 	actStart = &action{name: "start", do: func(w *world, e *event) { w.nodes[e.a].begin() }}
 )
 
@@ -249,6 +252,19 @@ func doClose(w *world, e *event) { w.nodes[e.a].end("closed", (*incarnation).clo
 
 func doShutdown(w *world, e *event) {
 	w.nodes[e.a].end("shut down", func(in *incarnation) { in.shutdown(e.d) })
+}
+
+// planBusyShutdown draws a node that is shut down while more is on the way to it
+// than fits into the buffers.
+func planBusyShutdown(g *generator, e *event) bool {
+	planFlood(g, e)
+	g.pair(e)
+	job := coretest.Job{Request: 5<<10 + g.IntN(25<<10)}
+	e.call = &callSpec{to: e.b, handler: pick(g.Rand, hAppend, hHandle, hInline), job: job}
+	stop := g.follow(e, g.between(g.p.latency/10+1, 10*g.p.latency), actStop)
+	stop.a, stop.b, stop.call, stop.d = e.b, -1, nil, 5*time.Second
+	g.follow(stop, g.between(time.Second, 6*time.Second), actStart)
+	return true
 }
 
 func planCloseInside(g *generator, e *event) bool {

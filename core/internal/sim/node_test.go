@@ -40,9 +40,10 @@ type incarnation struct {
 	draining       atomic.Bool // is being shut down
 
 	mu        sync.Mutex
-	states    map[string]core.State // by peer, as OnState was told
-	running   map[membership]int    // handlers, by calling peer
-	struckOff map[string]int        // how often a peer was
+	states    map[string]core.State    // by peer, as OnState was told
+	running   map[membership]int       // handlers, by calling peer
+	connected map[string]time.Duration // since when, by peer
+	struckOff map[string]int           // how often a peer was
 	total     int
 	limited   int
 }
@@ -71,7 +72,7 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 		w: w, node: n, name: name,
 		port:    &port{w: w, Transport: w.net.Node(at), name: at},
 		states:  map[string]core.State{},
-		running: map[membership]int{}, struckOff: map[string]int{},
+		running: map[membership]int{}, struckOff: map[string]int{}, connected: map[string]time.Duration{},
 	}
 	cfg := w.p.limits
 	cfg.Cluster = clusterName
