@@ -35,9 +35,9 @@ func (c *cluster) wantNoLoss() {
 
 // relay is a handler that passes a request of the ledger on to another node,
 // with the context of its own call.
-func relay(c **cluster, from, to int) core.HandlerFunc {
+func relay(c *atomic.Pointer[cluster], from, to int) core.HandlerFunc {
 	return func(ctx context.Context, req []byte) ([]byte, error) {
-		return (*c).Conn(from, to).Request(ctx, coretest.LedgerAppend, req)
+		return c.Load().Conn(from, to).Request(ctx, coretest.LedgerAppend, req)
 	}
 }
 
@@ -63,8 +63,9 @@ func TestDrainUnderFullLoad(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			overLinks(t, func(t *testing.T, l *link) {
 				for range scale(2, 1, 30) {
-					var c *cluster
-					c = l.cluster(t, 3, handle("relay", relay(&c, 1, 2)), configure(func(cfg *core.Config) { cfg.MaxOutput = test.output }))
+					var known atomic.Pointer[cluster]
+					c := l.cluster(t, 3, handle("relay", relay(&known, 1, 2)), configure(func(cfg *core.Config) { cfg.MaxOutput = test.output }))
+					known.Store(c)
 					drainUnderLoad(t, c, test.job, test.relay)
 				}
 			})
