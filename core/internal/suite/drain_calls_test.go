@@ -124,7 +124,7 @@ func drainUnderLoad(t *testing.T, c *cluster, job func(i int) coretest.Job, rela
 func TestDrainToTheInstant(t *testing.T) {
 	const latency = 10 * time.Millisecond
 	for name, leave := range map[string]func(c *cluster) error{
-		"Shutdown": func(c *cluster) error { return c.Manager(1).Shutdown(context.Background()) },
+		"Shutdown": func(c *cluster) error { return c.Manager(1).Shutdown(context.Background()) }, //nolint:usetesting // A context from outside the bubble would stop its clock.
 		"SetPeers": func(c *cluster) error { return c.Manager(1).SetPeers(nil) },
 	} {
 		t.Run(name, func(t *testing.T) {
