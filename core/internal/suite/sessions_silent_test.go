@@ -144,7 +144,7 @@ func TestCancelAtTheMomentOfTheEnd(t *testing.T) {
 		"the link is lost at two": func(c *cluster) { c.cut(0, 1); c.Stop(0) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range scale(3, 1, 50) {
+			for range scale(1, 1, 50) {
 				for offset := time.Duration(-5); offset <= 5; offset++ {
 					synctest.Test(t, func(t *testing.T) {
 						const life = time.Second
