@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -37,4 +38,33 @@ func TestRemovedWhileItConnects(t *testing.T) {
 		}
 		s.end(errManagerDone, wire.CodeNone)
 	}
+}
+
+// TestAtRestBeforeGoaway has the last call of a session end while the session is
+// about to say GOAWAY. It does not end with it, since the peer may have sent
+// requests that are on their way: it ends when the peer has answered the ping
+// behind GOAWAY. It used to end at once, and left callers in doubt (F19).
+func TestAtRestBeforeGoaway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		s.busy.Add(1)
+		s.leaving.Store(true) // as leave does first
+		s.release()
+		synctest.Wait()
+		if s.ending.Load() {
+			t.Error("the session has ended, and the peer was not told to send no more")
+		}
+		s.sayGoaway(wire.Status{})
+		synctest.Wait()
+		if s.ending.Load() {
+			t.Error("the session has ended before the peer answered")
+		}
+		s.feed(t, wire.AppendPing(nil, wire.TypePong, s.fence.Load()))
+		synctest.Wait()
+		if !s.ending.Load() {
+			t.Error("the session goes on, although the peer has answered and nothing is in progress")
+		}
+		s.finishTest()
+	})
 }
