@@ -118,12 +118,13 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 		if err != nil {
 			return err
 		}
+		// Without an Authenticator it is the link that proves, or nothing does.
+		if err := m.checkLink(tc); err != nil {
+			return err
+		}
 		trusted = true
 		proved()
 		if err := m.checkHello(&remote); err != nil {
-			return err
-		}
-		if err := m.checkLink(tc); err != nil {
 			return err
 		}
 		if !provesName(tc.Info(), remote.From) {

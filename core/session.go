@@ -156,7 +156,12 @@ func (s *session) leave(why string) {
 // before it knew of our GOAWAY.
 func (s *session) fenced() bool {
 	fence := s.fence.Load()
-	return fence == 0 || s.probes.answered.Load() >= fence
+	if fence == 0 {
+		// A session that leaves is about to say it. In others nobody does, as in
+		// the loopback.
+		return !s.leaving.Load()
+	}
+	return s.probes.answered.Load() >= fence
 }
 
 // onGoaway is told that the peer takes no new calls any more. Requests that wait

@@ -291,8 +291,9 @@ func TestOutputIsBounded(t *testing.T) {
 				s.w.mu.Lock()
 				unsent, closed := s.w.unsent, s.w.closed
 				s.w.mu.Unlock()
-				if unsent < limit || unsent > limit+size+1000 || closed {
-					t.Errorf("%d bytes are queued for a peer that does not read, session over: %v; want about %d and to go on", unsent, closed, limit)
+				// Those who wait go on when half of it is written, so there may be less.
+				if unsent <= limit/2 || unsent > limit+size+1000 || closed {
+					t.Errorf("%d bytes are queued for a peer that does not read, session over: %v; want up to %d and to go on", unsent, closed, limit)
 				}
 				// It reads after all, and nobody waits any longer.
 				go func() {

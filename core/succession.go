@@ -226,16 +226,17 @@ func (c *Connection) retire(s *session, err error) {
 // remove ends the Connection of a peer that is no member any more. Its session
 // finishes what it has.
 func (c *Connection) remove() {
-	c.leaveSession("the node is not among the peers any more")
 	c.mu.Lock()
 	c.removed = true
 	c.setStateLocked(StateClosed, nil)
 	cancel := c.cancelDial
 	c.mu.Unlock()
-	c.wakeDialer()
 	if cancel != nil {
 		cancel()
 	}
+	// Only now: before, another could have become the current one.
+	c.leaveSession(c.current.Load(), "the node is not among the peers any more")
+	c.wakeDialer()
 }
 
 // move makes addr the address of the peer: from now on calls go to who answers
@@ -243,7 +244,8 @@ func (c *Connection) remove() {
 func (c *Connection) move(addr string) {
 	c.mu.Lock()
 	c.addr, c.moved, c.backoff = addr, true, 0
-	if s := c.current.Load(); s != nil {
+	s := c.current.Load()
+	if s != nil {
 		c.former = s.instance
 	}
 	cancel := c.cancelDial
@@ -251,7 +253,7 @@ func (c *Connection) move(addr string) {
 	if cancel != nil {
 		cancel()
 	}
-	c.leaveSession("the node is to be reached at another address")
+	c.leaveSession(s, "the node is to be reached at another address")
 	c.wakeDialer()
 }
 
@@ -264,10 +266,9 @@ func (c *Connection) left(instance [wire.InstanceSize]byte) bool {
 	return instance == c.former
 }
 
-// leaveSession says GOAWAY on the current session, if there is one. It ends by
-// itself when its calls have.
-func (c *Connection) leaveSession(why string) {
-	s := c.current.Load()
+// leaveSession says GOAWAY on the current session s, nil if there is none. It
+// ends by itself when its calls have.
+func (c *Connection) leaveSession(s *session, why string) {
 	if s == nil {
 		return
 	}

@@ -188,7 +188,9 @@ func (c *Cluster) Stop(i int) {
 
 // Restart closes node i, if it runs, and starts it again as a new Manager with
 // the same configuration and handlers, as a process that is restarted. It does
-// not wait for connections, see [Cluster.WaitConnected].
+// not wait for connections, see [Cluster.WaitConnected]. For a restart that loses
+// no call, let the Manager that [Cluster.Manager] returns drain by its Shutdown
+// first.
 func (c *Cluster) Restart(i int) *core.Manager {
 	c.t.Helper()
 	c.Stop(i)

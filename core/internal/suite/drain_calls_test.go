@@ -35,9 +35,9 @@ func (c *cluster) wantNoLoss() {
 
 // relay is a handler that passes a request of the ledger on to another node,
 // with the context of its own call.
-func relay(c **cluster, from, to int) core.HandlerFunc {
+func relay(c *atomic.Pointer[cluster], from, to int) core.HandlerFunc {
 	return func(ctx context.Context, req []byte) ([]byte, error) {
-		return (*c).Conn(from, to).Request(ctx, coretest.LedgerAppend, req)
+		return c.Load().Conn(from, to).Request(ctx, coretest.LedgerAppend, req)
 	}
 }
 
@@ -63,8 +63,9 @@ func TestDrainUnderFullLoad(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			overLinks(t, func(t *testing.T, l *link) {
 				for range scale(2, 1, 30) {
-					var c *cluster
-					c = l.cluster(t, 3, handle("relay", relay(&c, 1, 2)), configure(func(cfg *core.Config) { cfg.MaxOutput = test.output }))
+					var known atomic.Pointer[cluster]
+					c := l.cluster(t, 3, handle("relay", relay(&known, 1, 2)), configure(func(cfg *core.Config) { cfg.MaxOutput = test.output }))
+					known.Store(c)
 					drainUnderLoad(t, c, test.job, test.relay)
 				}
 			})
@@ -117,41 +118,53 @@ func drainUnderLoad(t *testing.T, c *cluster, job func(i int) coretest.Job, rela
 }
 
 // TestDrainToTheInstant sends a call every 2 ms over a link of 10 ms around the
-// moment at which its node begins to drain. Those that had arrived end well,
-// those that were under way are refused, and those after the news are not sent
-// (F19).
+// moment at which its node begins to drain, or takes the caller out. Those that
+// had arrived end well, those that were under way are refused, and those after
+// the news are not sent (F19).
 func TestDrainToTheInstant(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const latency = 10 * time.Millisecond
-		c := links[0].cluster(t, 2)
-		c.net.(memoryNetwork).n.SetLatency(latency)
-		time.Sleep(time.Second)
-		drain := time.Now().Add(time.Second)
-		var calls sync.WaitGroup
-		for at := -31 * time.Millisecond; at < 40*time.Millisecond; at += 2 * time.Millisecond {
-			calls.Go(func() {
-				time.Sleep(time.Until(drain.Add(at)))
-				err := c.ledger.Call(t.Context(), c.Conn(0, 1), "caller", coretest.LedgerHandle, coretest.Job{Mode: coretest.Slow, For: 30 * time.Millisecond})
-				switch {
-				case at < -latency && err != nil:
-					t.Errorf("a call that arrived %v before the drain returned %v", -at-latency, err)
-				case at > -latency && at < latency:
-					wantFailure(t, fmt.Sprintf("a call under way, made at %v,", at), err, core.ErrDraining, core.OutcomeRefused)
-				case at > latency:
-					wantFailure(t, fmt.Sprintf("a call after the news, made at %v,", at), err, core.ErrDraining, core.OutcomeNotSent)
+	const latency = 10 * time.Millisecond
+	for name, leave := range map[string]func(c *cluster) error{
+		"Shutdown": func(c *cluster) error { return c.Manager(1).Shutdown(context.Background()) }, //nolint:usetesting // A context from outside the bubble would stop its clock.
+		"SetPeers": func(c *cluster) error { return c.Manager(1).SetPeers(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				all, counted := takeCensus(2)
+				c := links[0].cluster(t, 2, counted)
+				c.net.(memoryNetwork).n.SetLatency(latency)
+				time.Sleep(time.Second)
+				drain := time.Now().Add(time.Second)
+				var calls sync.WaitGroup
+				for at := -31 * time.Millisecond; at < 40*time.Millisecond; at += 2 * time.Millisecond {
+					calls.Go(func() {
+						time.Sleep(time.Until(drain.Add(at)))
+						job := coretest.Job{Mode: coretest.Slow, For: 30 * time.Millisecond}
+						err := c.ledger.Call(t.Context(), c.Conn(0, 1), "caller", coretest.LedgerHandle, job)
+						switch {
+						case at < -latency && err != nil:
+							t.Errorf("a call that arrived %v before the drain returned %v", -at-latency, err)
+						case at > -latency && at < latency:
+							wantFailure(t, fmt.Sprintf("a call under way, made at %v,", at), err, core.ErrDraining, core.OutcomeRefused)
+						case at > latency && (err == nil || core.OutcomeOf(err) != core.OutcomeNotSent):
+							t.Errorf("a call after the news, made at %v, returned outcome %q of %v", at, core.OutcomeOf(err), err)
+						}
+					})
 				}
+				time.Sleep(time.Until(drain))
+				if err := leave(c); err != nil {
+					t.Errorf("%s returned %v", name, err)
+				}
+				for all[1].opened() > 0 {
+					time.Sleep(time.Millisecond)
+				}
+				if d := time.Since(drain); d < 2*latency || d > 2*latency+20*time.Millisecond {
+					t.Errorf("the drain took %v, want about the round trip of %v and what the last handler has left", d, 2*latency)
+				}
+				calls.Wait()
+				c.wantNoLoss()
 			})
-		}
-		time.Sleep(time.Until(drain))
-		if err := c.Manager(1).Shutdown(t.Context()); err != nil {
-			t.Errorf("Shutdown returned %v", err)
-		}
-		if d := time.Since(drain); d < 2*latency || d > 2*latency+20*time.Millisecond {
-			t.Errorf("the drain took %v, want about the round trip of %v and what the last handler has left", d, 2*latency)
-		}
-		calls.Wait()
-		c.wantNoLoss()
-	})
+		})
+	}
 }
 
 // TestDrainWithMessagesHalfWay drains a node while messages in parts are half
@@ -225,11 +238,15 @@ func TestDrainOfANodeThatDoesNotRead(t *testing.T) {
 			t.Errorf("Shutdown returned %v before it could know that nothing is under way", err)
 		default:
 		}
+		atOnce := notSent.Load()
 		c.net.(memoryNetwork).n.HealAll()
 		if err := wait(t, done, "Shutdown returns when the link is well"); err != nil {
 			t.Errorf("Shutdown returned %v", err)
 		}
 		calls.Wait()
+		if late := notSent.Load() - atOnce; late != 0 {
+			t.Errorf("%d callers learned only later that nothing was sent", late)
+		}
 		if n := c.ledger.Counts(); refused.Load() == 0 || n.Started != 0 || n.MaybeRun != 0 {
 			t.Errorf("%d calls were refused, and %+v: want some refused, none run and nobody in doubt", refused.Load(), n)
 		}

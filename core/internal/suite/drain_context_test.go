@@ -49,7 +49,7 @@ func TestDrainingTellsHandlers(t *testing.T) {
 		drain    func(c *cluster) error
 		loopback bool // node 1's own calls are told too
 	}{
-		{"Shutdown", func(c *cluster) error { return c.Manager(1).Shutdown(context.Background()) }, true},
+		{"Shutdown", func(c *cluster) error { return c.Manager(1).Shutdown(context.Background()) }, true}, //nolint:usetesting // A context from outside the bubble would stop its clock.
 		{"SetPeers of node 1", func(c *cluster) error { return c.Manager(1).SetPeers([]core.Node{c.Node(2)}) }, false},
 		{"SetPeers of node 0", func(c *cluster) error { return c.Manager(0).SetPeers([]core.Node{c.Node(2)}) }, false},
 	} {

@@ -17,7 +17,7 @@ import (
 // it did not run (F19).
 func TestLeavingDuringTheHandshake(t *testing.T) {
 	for name, leave := range map[string]func(c *cluster, who int) error{
-		"Shutdown": func(c *cluster, who int) error { return c.Manager(who).Shutdown(context.Background()) },
+		"Shutdown": func(c *cluster, who int) error { return c.Manager(who).Shutdown(context.Background()) }, //nolint:usetesting // A context from outside the bubble would stop its clock.
 		"SetPeers": func(c *cluster, who int) error { return c.Manager(who).SetPeers(nil) },
 	} {
 		for who := range 2 {

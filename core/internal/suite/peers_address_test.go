@@ -193,6 +193,10 @@ func TestNodeThatMoves(t *testing.T) {
 			if err := young.Start(t.Context()); err != nil {
 				t.Fatal(err)
 			}
+			if n, ok := c.net.(memoryNetwork); ok {
+				// The new one is further away.
+				n.n.SetPathLatency(c.Node(who).Name, "moved", 50*time.Millisecond)
+			}
 			time.Sleep(time.Minute)
 			conn := c.Conn(who, 1-who)
 			blocked := startCall(t.Context(), conn, "block", []byte("x"))

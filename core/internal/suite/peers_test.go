@@ -233,7 +233,7 @@ func TestSetPeersBeforeStart(t *testing.T) {
 // rounds faster than links come and go, under calls. In the end there are
 // exactly the connections that both ends list.
 func TestSetPeersAtRandom(t *testing.T) {
-	for seed := range scale(25, 6, 1000) {
+	for seed := range scale(12, 4, 100) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { setPeersAtRandom(t, uint64(seed)) })
 		})

@@ -187,12 +187,21 @@ func TestProtocolAcceptorSaysWhy(t *testing.T) {
 	insecure := rawSetup{info: func(info *transport.Info) {
 		info.Local = info.RemoteAddr.String() == rawHonest || info.LocalAddr.String() == rawHonest
 	}}
-	rawTest(t, "W58 the link proves nothing", insecure, func(_ *testing.T, r *rawCluster) {
-		p := r.dial()
-		p.swapInits()
-		p.sayHello()
-		p.wantStatus(wire.TypeReject, wire.CodeRejected, "a node that demands proof got none")
-		p.wantClosed(wire.CodeRejected, "a node that demands proof got none")
+	rawTest(t, "W58 the link proves nothing", insecure, func(t *testing.T, r *rawCluster) {
+		for what, change := range map[string]func(h *wire.Hello){
+			"an ordinary HELLO":      func(*wire.Hello) {},
+			"one to another cluster": func(h *wire.Hello) { h.Cluster = "another" },
+			"one to another node":    func(h *wire.Hello) { h.To = "another" },
+		} {
+			p := r.dial()
+			p.swapInits()
+			p.sayHello(change)
+			st := p.wantStatus(wire.TypeReject, wire.CodeRejected, what+": a node that demands proof got none")
+			reason := p.wantClosed(wire.CodeRejected, what+": a node that demands proof got none")
+			if st.Message != "" || reason != "" {
+				t.Errorf("%s: who has proved nothing is told %q and %q", what, st.Message, reason)
+			}
+		}
 	})
 }
 

@@ -225,9 +225,11 @@ func TestReconnectOverBadLinks(t *testing.T) {
 					c.cut(0, 1)
 				}
 			}
+			// A delay out of the tail may be longer than a node waits for a ping.
+			n.SetConditions(inmem.Conditions{Latency: 50 * time.Millisecond})
 			n.HealAll()
-			c.WaitConnected()
 			time.Sleep(time.Minute)
+			c.WaitConnected()
 			wantOneSession(t, c, all, "after all faults")
 			for i, s := range all {
 				// One that is current, one that is contested, and dials of both.

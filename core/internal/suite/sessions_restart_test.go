@@ -192,7 +192,7 @@ func TestNothingRunsAfterTheHeal(t *testing.T) {
 // and its peer notice nothing but a line in the log a minute (F10).
 func TestTwoNodesOfOneName(t *testing.T) {
 	inBubbles(t, func(t *testing.T, l *link) {
-		const minutes = 5
+		minutes := scale(5, 2, 60)
 		for who := range 2 { // of the two that have one name and the third, either may be the one that dials
 			book, note := books(2)
 			log := [2]*logBook{new(logBook), new(logBook)}
@@ -228,7 +228,7 @@ func TestTwoNodesOfOneName(t *testing.T) {
 					}
 				}()
 			}
-			time.Sleep(minutes * time.Minute)
+			time.Sleep(time.Duration(minutes) * time.Minute)
 			close(stop)
 			for range 4 {
 				if err := <-failed; err != nil {

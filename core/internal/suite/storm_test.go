@@ -36,8 +36,8 @@ func densest(times []time.Time, within time.Duration) (most int) {
 // does it meet dials of more than a fifth of them. All are back within five
 // seconds, and each writes a few lines (F13, T24).
 func TestRestartOfTheCentralNode(t *testing.T) {
-	const n = 50
-	for _, outage := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute} {
+	n := scale(50, 30, 50)
+	for _, outage := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute}[:scale(4, 2, 4)] {
 		t.Run(outage.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
@@ -117,7 +117,7 @@ func TestFlappingLink(t *testing.T) {
 		began := time.Now()
 		dials := func() int { return len(all[0].dialled()) + len(all[1].dialled()) }
 		var perMinute []int
-		for time.Since(began) < 10*time.Minute {
+		for time.Since(began) < time.Duration(scale(10, 3, 60))*time.Minute {
 			before := dials()
 			for minute := time.Now(); time.Since(minute) < time.Minute; {
 				time.Sleep(50 * time.Millisecond)

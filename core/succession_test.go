@@ -1,0 +1,70 @@
+package core
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// TestRemovedWhileItConnects removes a peer at the moment at which a connection
+// to it comes about. Whichever comes first, the session is left: a peer that is
+// no member has none that takes calls. It used to keep one for ever (D25, F19).
+func TestRemovedWhileItConnects(t *testing.T) {
+	m := newTestManager(t, nil)
+	t.Cleanup(func() { _ = m.Close() })
+	for round := range 5000 {
+		c := newConnection(m, Node{Name: "b", Addr: "b"})
+		c.setState(StateConnecting)
+		near, _ := newPipe()
+		s := newSession(m, c, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
+		var wg sync.WaitGroup
+		// Both come to the lock, one after the other.
+		c.mu.Lock()
+		wg.Go(func() { _ = c.attach(s) })
+		for range round % 100 {
+			runtime.Gosched()
+		}
+		wg.Go(c.remove)
+		for range round / 100 % 100 {
+			runtime.Gosched()
+		}
+		c.mu.Unlock()
+		wg.Wait()
+		if c.current.Load() != nil || !s.leaving.Load() {
+			t.Fatalf("round %d: a peer that was removed has a session; it was left: %v", round, s.leaving.Load())
+		}
+		s.end(errManagerDone, wire.CodeNone)
+	}
+}
+
+// TestAtRestBeforeGoaway has the last call of a session end while the session is
+// about to say GOAWAY. It does not end with it, since the peer may have sent
+// requests that are on their way: it ends when the peer has answered the ping
+// behind GOAWAY. It used to end at once, and left callers in doubt (F19).
+func TestAtRestBeforeGoaway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		s.busy.Add(1)
+		s.leaving.Store(true) // as leave does first
+		s.release()
+		synctest.Wait()
+		if s.ending.Load() {
+			t.Error("the session has ended, and the peer was not told to send no more")
+		}
+		s.sayGoaway(wire.Status{})
+		synctest.Wait()
+		if s.ending.Load() {
+			t.Error("the session has ended before the peer answered")
+		}
+		s.feed(t, wire.AppendPing(nil, wire.TypePong, s.fence.Load()))
+		synctest.Wait()
+		if !s.ending.Load() {
+			t.Error("the session goes on, although the peer has answered and nothing is in progress")
+		}
+		s.finishTest()
+	})
+}
