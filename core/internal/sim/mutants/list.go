@@ -106,6 +106,14 @@ var mutants = []mutant{
 		new:  "timeout = wire.Micros(time.Duration(s.deadline))",
 	},
 
+	{
+		name: "answers-overtaken",
+		why:  "a writer that finds the link closed ends the session before the answers that have arrived are read",
+		file: "core/writer.go",
+		old:  "\t\tcase closed:\n",
+		new:  "\t\tcase closed && false:\n",
+	},
+
 	// Sessions.
 	{
 		name: "dead-session-stays",
@@ -176,7 +184,7 @@ var mutants = []mutant{
 		name: "removed-at-once",
 		why:  "a peer that is struck off the list loses its calls in progress",
 		file: "core/succession.go",
-		old:  "\tc.leaveSession(\"the node is not among the peers any more\")\n",
+		old:  "\tc.leaveSession(c.current.Load(), \"the node is not among the peers any more\")\n",
 		new:  "\tif s := c.current.Load(); s != nil {\n\t\ts.end(errLeft, wire.CodeShutdown)\n\t}\n",
 	},
 	{
