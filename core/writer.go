@@ -1,11 +1,13 @@
 package core
 
 import (
+	"errors"
 	"runtime"
 	"slices"
 	"sync"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
+	"github.com/gridmux/gridmux/transport"
 )
 
 // writer sends the frames of a session. Callers and workers append under a
@@ -377,7 +379,14 @@ func (w *writer) run() {
 	defer w.s.m.wg.Done()
 	for w.next() {
 		w.seal()
-		if err := w.s.tc.WriteFrames(w.frames); err != nil {
+		err := w.s.tc.WriteFrames(w.frames)
+		switch _, closed := errors.AsType[*transport.CloseError](err); {
+		case err == nil:
+		case closed:
+			// What the peer sent before its end may wait to be read, and say
+			// what became of calls. The reader ends the session behind it.
+			w.close()
+		default:
 			w.s.end(linkError("write", err), wire.CodeNone)
 		}
 	}
