@@ -1,13 +1,12 @@
 package core
 
 import (
-	"errors"
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
-	"github.com/gridmux/gridmux/transport"
 )
 
 // writer sends the frames of a session. Callers and workers append under a
@@ -59,6 +58,9 @@ const (
 	// messages, about a third.
 	fragmentsPerWrite = 4
 	smallPerFragment  = 64 << 10
+	// readOn is how long after a write has failed the link is still read, if it
+	// does not end by itself.
+	readOn = time.Second
 )
 
 // queued says what became of a request that was given to the writer.
@@ -379,15 +381,11 @@ func (w *writer) run() {
 	defer w.s.m.wg.Done()
 	for w.next() {
 		w.seal()
-		err := w.s.tc.WriteFrames(w.frames)
-		switch _, closed := errors.AsType[*transport.CloseError](err); {
-		case err == nil:
-		case closed:
+		if err := w.s.tc.WriteFrames(w.frames); err != nil {
 			// What the peer sent before its end may wait to be read, and say
 			// what became of calls. The reader ends the session behind it.
 			w.close()
-		default:
-			w.s.end(linkError("write", err), wire.CodeNone)
+			time.AfterFunc(readOn, func() { w.s.end(linkError("write", err), wire.CodeNone) })
 		}
 	}
 }

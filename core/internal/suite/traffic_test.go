@@ -38,7 +38,7 @@ func TestBothSidesSaturate(t *testing.T) {
 				}
 				var wg sync.WaitGroup
 				for from := range 2 {
-					for i := range scale(64, 24, 200) {
+					for i := range scale(64, 24, 120) {
 						wg.Go(func() {
 							for _, size := range []int{1 << 20 / (1 + i%16), 20_000, 10} {
 								req := pattern(i, size)
