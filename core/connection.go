@@ -32,10 +32,7 @@ type Connection struct {
 	newcomers atomic.Int32 // inbound connections that wait for the turn
 	catalogue atomic.Pointer[catalogue]
 
-	// What the peer takes of this node's means. A peer that reconnects finds
-	// taken what the handlers and messages of its earlier sessions still hold.
-	handlers atomic.Int32 // inbound calls whose handler has a place
-	held     atomic.Int64 // bytes of large messages reserved
+	*usage
 
 	mu         sync.Mutex
 	addr       string
@@ -58,7 +55,7 @@ var errNilContext = errors.New("the context is nil: pass context.Background() fo
 
 func newConnection(m *Manager, n Node) *Connection {
 	return &Connection{
-		m: m, name: n.Name, addr: n.Addr,
+		m: m, name: n.Name, addr: n.Addr, usage: m.usageOf(n.Name),
 		dials: dials(m.cfg.Local.Name, n.Name), decides: m.cfg.Local.Name < n.Name,
 		notify: notifier{fn: m.tellState},
 		turn:   make(chan struct{}, 1), nudge: make(chan struct{}, 1), jitter: m.jitterOf(n.Name),
@@ -145,15 +142,30 @@ func (c *Connection) whyDown() error {
 	since := time.Since(c.since).Round(time.Millisecond)
 	switch {
 	case c.lastErr != nil && c.attempts > 0:
-		return fmt.Errorf("%w for %v (attempt %d): %w", ErrDisconnected, since, c.attempts, c.lastErr)
+		return fmt.Errorf("%w for %v (attempt %d): %w", ErrDisconnected, since, c.attempts, &linkTrouble{c.lastErr})
 	case c.lastErr != nil:
-		return fmt.Errorf("%w for %v: %w", ErrDisconnected, since, c.lastErr)
+		return fmt.Errorf("%w for %v: %w", ErrDisconnected, since, &linkTrouble{c.lastErr})
 	case !c.dials:
 		return fmt.Errorf("%w for %v: waiting for %q to connect to us", ErrDisconnected, since, c.name)
 	default:
 		return fmt.Errorf("%w for %v: connecting to %s", ErrDisconnected, since, c.addr)
 	}
 }
+
+// linkTrouble is why there is no connection, as part of the error of a call. It
+// matches what it wraps, but not the errors of contexts: those of an attempt to
+// connect that ran out of time are not the call's.
+type linkTrouble struct{ err error }
+
+func (e *linkTrouble) Error() string { return e.err.Error() }
+
+// Is reports whether target is in the chain of what was wrapped.
+func (e *linkTrouble) Is(target error) bool {
+	return target != context.DeadlineExceeded && target != context.Canceled && errors.Is(e.err, target) //nolint:errorlint // Identity is meant.
+}
+
+// As finds a type in the chain of what was wrapped.
+func (e *linkTrouble) As(target any) bool { return errors.As(e.err, target) }
 
 // WaitConnected waits until there is a connection to the peer, until ctx ends,
 // or until the Manager is closed. The error says since when and why there is

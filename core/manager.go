@@ -31,6 +31,7 @@ type Manager struct {
 	local    *Connection
 	peersMu  sync.Mutex // serializes changes of members
 	members  atomic.Pointer[members]
+	usages   map[string]*usage // by name; guarded by peersMu
 	pool     pool
 	seed     [32]byte // of all that is random but no secret
 
@@ -79,6 +80,7 @@ func NewManager(cfg Config) (*Manager, error) {
 		closedChan: make(chan struct{}),
 		drained:    make(chan struct{}, 1),
 		sessions:   map[*session]struct{}{},
+		usages:     map[string]*usage{},
 		finish:     make(chan struct{}),
 	}
 	close(m.closedChan)

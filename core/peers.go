@@ -3,6 +3,8 @@ package core
 import (
 	"fmt"
 	"iter"
+	"maps"
+	"sync/atomic"
 )
 
 // members are the local node and its peers. It is immutable; SetPeers makes
@@ -28,6 +30,32 @@ func (s *members) index(c *Connection) {
 	if addr := c.address(); addr != "" {
 		s.byAddr[addr] = c
 	}
+}
+
+// usage is what a peer takes of this node's means. A peer that reconnects, or is
+// removed and added again, finds taken what the handlers and messages of its
+// earlier sessions still hold.
+type usage struct {
+	handlers atomic.Int32 // inbound calls whose handler has a place
+	held     atomic.Int64 // bytes of large messages reserved
+}
+
+// usageOf returns what a node that is becoming a member uses already.
+func (m *Manager) usageOf(name string) *usage {
+	u := m.usages[name]
+	if u == nil {
+		u = new(usage)
+		m.usages[name] = u
+	}
+	return u
+}
+
+// forgetUsages drops what former members do not use any more. m.peersMu is held.
+func (m *Manager) forgetUsages() {
+	now := m.members.Load()
+	maps.DeleteFunc(m.usages, func(name string, u *usage) bool {
+		return now.byName[name] == nil && u.handlers.Load() == 0 && u.held.Load() == 0
+	})
 }
 
 // find returns the connection to a node by its name, or else by its address.
@@ -136,6 +164,7 @@ func (m *Manager) SetPeers(peers []Node) error {
 		list = append(list, c)
 	}
 	m.members.Store(newMembers(m.local, list))
+	m.forgetUsages()
 	for _, c := range old.list {
 		if left[c.name] != nil {
 			c.remove()

@@ -186,8 +186,9 @@ func verdict(err error) string {
 // serve is every handler of the simulation.
 func (in *incarnation) serve(ctx context.Context, req, dst []byte, limited bool) ([]byte, error) {
 	w := in.w
-	m := in.enter(core.PeerFromContext(ctx), limited)
-	defer in.leave(m, limited)
+	peer := core.PeerFromContext(ctx)
+	in.enter(peer, limited)
+	defer in.leave(peer, limited)
 	c := w.begun(ctx, in, req)
 	defer w.finished(ctx, c, in)
 	if c != nil && c.spec.nested != nil {

@@ -2,23 +2,17 @@ package sim_test
 
 import "runtime"
 
-// membership is a peer, from when it is put on the list until it is struck off.
-// The handlers that it left running do not count against it when it comes back.
-type membership struct {
-	peer   string
-	before int // how often it was struck off
-}
-
 // enter and leave count the handlers that run, and hold them to the limits (I8).
-func (in *incarnation) enter(peer string, limited bool) (m membership) {
+// Those that a peer left running when it was struck off the list count against it
+// when it is put on it again.
+func (in *incarnation) enter(peer string, limited bool) {
 	in.mu.Lock()
-	m = membership{peer, in.struckOff[peer]}
-	in.running[m]++
+	in.running[peer]++
 	in.total++
 	if limited {
 		in.limited++
 	}
-	byPeer, total, limitedNow := in.running[m], in.total, in.limited
+	byPeer, total, limitedNow := in.running[peer], in.total, in.limited
 	in.mu.Unlock()
 	switch l := in.w.p.limits; {
 	case l.MaxHandlers > 0 && byPeer > l.MaxHandlers:
@@ -28,13 +22,12 @@ func (in *incarnation) enter(peer string, limited bool) (m membership) {
 	case limited && limitedNow > limitedTo:
 		in.w.violatef("I8", "%s runs %d instances of a handler, its limit is %d", in.name, limitedNow, limitedTo)
 	}
-	return m
 }
 
-func (in *incarnation) leave(m membership, limited bool) {
+func (in *incarnation) leave(peer string, limited bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.running[m]--
+	in.running[peer]--
 	in.total--
 	if limited {
 		in.limited--

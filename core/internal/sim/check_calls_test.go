@@ -30,9 +30,6 @@ func (w *world) checkReturn(c *call) {
 		return // its context ends with the call that it is part of
 	}
 	outcome := core.OutcomeOf(c.err)
-	if errors.Is(c.err, core.ErrDisconnected) {
-		return // why there is no connection may be that time was up for an attempt
-	}
 	if errors.Is(c.err, context.DeadlineExceeded) && outcome != core.OutcomeRemote && c.returned < c.deadline-rounding {
 		w.violatef("I6", "%v: it returned %v before its deadline: %v", c, c.deadline-c.returned, c.err)
 	}

@@ -51,20 +51,9 @@ func (w *world) setMember(of, other int, member bool) {
 		delete(n.removed, nameOf(other))
 	} else {
 		n.removed[nameOf(other)] = true
-		n.run.strikeOff(nameOf(other))
 	}
 	w.changePair(of, other, func(p *pair) { p.removed[keyOf(of, other).side(of)] = !member })
 	n.tellPeers()
-}
-
-// strikeOff notes that a peer is no member any more. The incarnation may be nil.
-func (in *incarnation) strikeOff(peer string) {
-	if in == nil {
-		return
-	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.struckOff[peer]++
 }
 
 // planMove draws a node that comes back at another address.

@@ -41,9 +41,8 @@ type incarnation struct {
 
 	mu        sync.Mutex
 	states    map[string]core.State    // by peer, as OnState was told
-	running   map[membership]int       // handlers, by calling peer
+	running   map[string]int           // handlers, by calling peer
 	connected map[string]time.Duration // since when, by peer
-	struckOff map[string]int           // how often a peer was
 	total     int
 	limited   int
 }
@@ -72,7 +71,7 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 		w: w, node: n, name: name,
 		port:    &port{w: w, Transport: w.net.Node(at), name: at},
 		states:  map[string]core.State{},
-		running: map[membership]int{}, struckOff: map[string]int{}, connected: map[string]time.Duration{},
+		running: map[string]int{}, connected: map[string]time.Duration{},
 	}
 	cfg := w.p.limits
 	cfg.Cluster = clusterName

@@ -21,7 +21,9 @@ const rogueName = "rogue"
 // serveRogue is the one handler that the rogue calls. The others would find that
 // its requests are none of the ledger's.
 func (in *incarnation) serveRogue(ctx context.Context, req []byte) ([]byte, error) {
-	defer in.leave(in.enter(core.PeerFromContext(ctx), false), false)
+	peer := core.PeerFromContext(ctx)
+	in.enter(peer, false)
+	defer in.leave(peer, false)
 	if len(req) > 0 && req[0]%4 == 0 {
 		select { // like a handler that has something to do
 		case <-ctx.Done():

@@ -329,3 +329,53 @@ func setPeersAtRandom(t *testing.T, seed uint64) {
 	}
 	c.checkLedger()
 }
+
+// TestHandlersOfARemovedPeerCount removes a peer whose handlers still run and
+// adds it again. It used to have all its places anew (T6, I8).
+func TestHandlersOfARemovedPeerCount(t *testing.T) {
+	inBubbles(t, func(t *testing.T, l *link) {
+		const limit = 3
+		g := newGate(t, 10)
+		c := l.cluster(t, 2, handle("gate", g.handle), configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }))
+		peers := []core.Node{c.Node(0)}
+		for range limit {
+			startCall(t.Context(), c.Conn(0, 1), "gate", nil)
+			wait(t, g.began, "a handler begins")
+		}
+		for _, list := range [][]core.Node{nil, peers} {
+			if err := c.Manager(1).SetPeers(list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(10 * time.Second) // there is a new connection
+		// The handlers hold their places, and the answer of the catalogue, which
+		// runs inline, wants one too.
+		_, err := c.Conn(0, 1).Handles(t.Context(), "gate", core.WaitForConnection())
+		wantFailure(t, "a call while the handlers of before still run", err, core.ErrOverloaded, core.OutcomeRefused)
+		g.release()
+		until(t, "the places are free", func() bool {
+			_, err := c.Conn(0, 1).Handles(t.Context(), "gate", core.WaitForConnection())
+			return err == nil
+		})
+	})
+}
+
+// TestAttemptOutOfTimeIsNotTheCalls has every attempt to connect run out of its
+// time. A call that finds no connection does not claim that its own time is over.
+func TestAttemptOutOfTimeIsNotTheCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := links[0].cluster(t, 2)
+		n := c.net.(memoryNetwork).n
+		n.Partition("node-0", "node-1")
+		time.Sleep(time.Minute)
+		_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
+		wantFailure(t, "a call without a connection", err, core.ErrDisconnected, core.OutcomeNotSent)
+		wantText(t, "a call without a connection", err, "attempt", "deadline exceeded")
+		if errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the call claims that its time is over: %v", err)
+		}
+		if _, ok := errors.AsType[*transport.DialError](err); !ok {
+			t.Errorf("the call does not say how the attempt failed: %v", err)
+		}
+	})
+}
