@@ -98,7 +98,9 @@ type Config struct {
 	// KeepAliveTimeout is the time that a pinged peer has to send anything
 	// before the connection is given up. A silent peer is noticed after at most
 	// 2*KeepAlive + KeepAliveTimeout, later only as long as the link still takes
-	// what was queued before the ping. Default 5 s.
+	// what was queued before the ping. A link that is so slow that it does not
+	// take about 400 KiB in this time can be given up under large messages.
+	// Default 5 s.
 	KeepAliveTimeout time.Duration
 }
 
