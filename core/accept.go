@@ -17,7 +17,8 @@ func (m *Manager) acceptLoop(ln transport.Listener) {
 		tc, err := ln.Accept(m.ctx)
 		if err != nil {
 			if m.ctx.Err() == nil && !m.draining.Load() {
-				m.cfg.Logger.Error("gridmux: the listener failed; peers cannot connect any more",
+				// The logger is the user's, and Close waits for this goroutine.
+				go m.cfg.Logger.Error("gridmux: the listener failed; peers cannot connect any more",
 					"local", m.cfg.Local.Name, "addr", ln.Addr().String(), "error", err)
 			}
 			return
@@ -126,6 +127,7 @@ func (m *Manager) logRefusal(tc transport.Conn, err error) {
 	missed := m.refusalsMissed
 	m.refusalLogged, m.refusalsMissed = time.Now(), 0
 	m.mu.Unlock()
-	m.cfg.Logger.Warn("gridmux: inbound connection refused", "local", m.cfg.Local.Name,
+	// The logger is the user's, and Close waits for this goroutine.
+	go m.cfg.Logger.Warn("gridmux: inbound connection refused", "local", m.cfg.Local.Name,
 		"from", tc.Info().RemoteAddr.String(), "error", err, "others_since_the_last_such_line", missed)
 }

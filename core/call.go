@@ -84,7 +84,7 @@ func (s *session) send(ctx context.Context, sl *slot, r *outRequest) {
 		case queuedFull:
 		case queuedShut:
 			if s.calls.claim(sl) {
-				s.abandon(sl, errNoNewCalls, wire.CodeCanceled)
+				s.abandon(sl, s.whyShut(), wire.CodeCanceled)
 			}
 			return
 		case queuedYes, queuedOver:

@@ -34,21 +34,22 @@ type Connection struct {
 
 	*usage
 
-	mu         sync.Mutex
-	addr       string
-	state      State
-	since      time.Time  // of the state
-	finishing  []*session // that take no new calls, oldest first
-	hadSession bool
-	removed    bool                    // no member any more
-	lastErr    error                   // of the last attempt or session
-	attempts   int                     // since the last session
-	backoff    int                     // doublings of the pause
-	moved      bool                    // the address is new, and was not dialled yet
-	former     [wire.InstanceSize]byte // who answered at the address before, until the new one was tried
-	dialing    bool
-	cancelDial context.CancelFunc // of the attempt that is under way
-	changed    chan struct{}      // closed at the next change; nil: nobody waits
+	mu          sync.Mutex
+	addr        string
+	state       State
+	since       time.Time  // of the state
+	finishing   []*session // that take no new calls, oldest first
+	hadSession  bool
+	removed     bool                    // no member any more
+	lastErr     error                   // of the last attempt or session
+	attempts    int                     // since the last session
+	backoff     int                     // doublings of the pause
+	moved       bool                    // the address is new, and was not dialled yet
+	former      [wire.InstanceSize]byte // who answered at the address before
+	formerUntil time.Time               // how long that one is not taken
+	dialing     bool
+	cancelDial  context.CancelFunc // of the attempt that is under way
+	changed     chan struct{}      // closed at the next change; nil: nobody waits
 }
 
 var errNilContext = errors.New("the context is nil: pass context.Background() for none")

@@ -31,6 +31,13 @@ func (w *writer) nextPing() uint64 {
 	return w.pings
 }
 
+// lastPing returns the value of the last ping that was queued.
+func (w *writer) lastPing() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.pings
+}
+
 // pingWaits reports whether a ping is queued, and how many writes are over.
 func (w *writer) pingWaits() (waits bool, writes uint64) {
 	w.mu.Lock()

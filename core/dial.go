@@ -83,7 +83,7 @@ func (c *Connection) dialLoop() {
 func (c *Connection) needed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.dialing = c.state == StateConnecting && c.m.ctx.Err() == nil
+	c.dialing = c.state == StateConnecting && c.m.ctx.Err() == nil && !c.m.draining.Load()
 	return c.dialing
 }
 
@@ -143,7 +143,7 @@ func (c *Connection) dialOnce() error {
 	ctx, cancel := context.WithTimeout(c.m.ctx, c.m.cfg.ConnectTimeout)
 	defer cancel()
 	to := c.aim(cancel)
-	defer c.tried(to)
+	defer c.aim(nil)
 	tc, err := c.m.cfg.Transport.Dial(ctx, to)
 	if err != nil {
 		return err
@@ -177,16 +177,6 @@ func (c *Connection) dialOnce() error {
 	s := newSession(c.m, c, tc, a)
 	s.dialled = to.Addr
 	return c.attach(s)
-}
-
-// tried ends what aim began.
-func (c *Connection) tried(to transport.Peer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cancelDial = nil
-	if c.addr == to.Addr {
-		c.former = [wire.InstanceSize]byte{}
-	}
 }
 
 // aim returns where to dial, and notes how to end the attempt when that changes.

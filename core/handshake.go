@@ -175,8 +175,11 @@ func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(
 		refuse(tc, err)
 	}
 	if !stop() || timedOut {
-		if m.ctx.Err() != nil {
+		switch {
+		case m.ctx.Err() != nil:
 			return ErrClosed
+		case errors.Is(ctx.Err(), context.Canceled):
+			return errOutrun
 		}
 		return fmt.Errorf("handshake not finished within %v: %w", m.cfg.ConnectTimeout, ctx.Err())
 	}

@@ -169,6 +169,9 @@ func (s *session) ping() <-chan struct{} {
 
 // onPong is told of the answer to a ping.
 func (s *session) onPong(value uint64) {
+	if value > s.w.lastPing() {
+		return // never sent
+	}
 	s.probes.mu.Lock()
 	defer s.probes.mu.Unlock()
 	s.probes.answered.Store(max(s.probes.answered.Load(), value))

@@ -94,10 +94,15 @@ func (c *Connection) resolve() *Connection {
 			return c
 		}
 	}
-	if now := c.m.members.Load().find(c.name); now != nil {
-		return now
+	members := c.m.members.Load()
+	now := members.byName[c.name]
+	if now == nil && c.unknown {
+		now = members.byAddr[c.name]
 	}
-	return c
+	if now == nil {
+		return c
+	}
+	return now
 }
 
 // Connections iterates over the connections to all peers, the local node not
@@ -124,7 +129,8 @@ func (m *Manager) Connections() iter.Seq[*Connection] {
 //     ends when the last call has. Its attempts to connect are refused.
 //   - One whose address has changed is dialled at the new address. Calls in
 //     progress finish on the old connection, new ones wait or fail until there
-//     is the new one.
+//     is the new one. For ten seconds the process at the old address is not
+//     taken if it connects by itself.
 //
 // Name is the identity. A [Connection] of a node that was left out works again
 // when the node is added again. If anything is wrong with peers, SetPeers

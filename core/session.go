@@ -50,6 +50,7 @@ type session struct {
 
 	in inbound // of the reader
 
+	last       atomic.Pointer[time.Timer] // ends the session, where that is set already
 	ending     atomic.Bool
 	done       chan struct{} // closed when the session has ended
 	over       chan struct{} // closed when end is through
@@ -117,6 +118,9 @@ func (s *session) end(err error, code wire.Code) {
 		return
 	}
 	s.alive.stop()
+	if t := s.last.Load(); t != nil {
+		t.Stop()
+	}
 	// From here on nothing more is taken for writing, so what is still queued
 	// counts as not sent.
 	s.w.close()
@@ -169,12 +173,49 @@ func (s *session) fenced() bool {
 func (s *session) onGoaway(st wire.Status) {
 	s.goaway.Store(true)
 	s.link.drain()
+	s.recall(errNoNewCalls)
+	s.peer.retire(s, fmt.Errorf("%w: %s", ErrDraining, describeGoaway(st)))
+}
+
+// recall ends the calls of which nothing was written, and lets no others begin.
+func (s *session) recall(err error) {
 	for _, id := range s.w.recall() {
 		if sl := s.calls.take(id); sl != nil {
-			s.abandon(sl, errNoNewCalls, wire.CodeCanceled)
+			s.abandon(sl, err, wire.CodeCanceled)
 		}
 	}
-	s.peer.retire(s, fmt.Errorf("%w: %s", ErrDraining, describeGoaway(st)))
+}
+
+// whyShut is why no more calls begin.
+func (s *session) whyShut() error {
+	if s.goaway.Load() {
+		return errNoNewCalls
+	}
+	return errUnwritable
+}
+
+var errUnwritable = fmt.Errorf("%w: the link takes nothing any more", ErrDisconnected)
+
+// readOn is how long after a write has failed the link is still read, if it does
+// not end by itself.
+const readOn = time.Second
+
+// writeFailed is told that the link takes nothing more. What the peer sent
+// before its end may still wait to be read, and say what became of calls: the
+// reader ends the session behind it.
+func (s *session) writeFailed(err error) {
+	s.recall(fmt.Errorf("%w: %w", ErrDisconnected, err))
+	s.w.close()
+	s.peer.retire(s, err)
+	s.endWithin(readOn, err, wire.CodeNone)
+}
+
+// endWithin ends the session after d, if it has not ended by then.
+func (s *session) endWithin(d time.Duration, err error, code wire.Code) {
+	s.last.Store(time.AfterFunc(d, func() { s.end(err, code) }))
+	if s.ending.Load() {
+		s.last.Load().Stop()
+	}
 }
 
 func describeGoaway(st wire.Status) string {

@@ -202,11 +202,11 @@ func (c *Connection) lostLocked(s *session, err error) {
 	c.setStateLocked(StateConnecting, err)
 }
 
-// retire makes s, on which one side has said GOAWAY, one that only finishes what
-// it has.
+// retire makes s one that only finishes what it has: one side has said GOAWAY,
+// or nothing can be written any more.
 func (c *Connection) retire(s *session, err error) {
 	c.mu.Lock()
-	if !c.current.CompareAndSwap(s, nil) {
+	if c == c.m.local || !c.current.CompareAndSwap(s, nil) {
 		c.mu.Unlock()
 		return
 	}
@@ -246,7 +246,7 @@ func (c *Connection) move(addr string) {
 	c.addr, c.moved, c.backoff = addr, true, 0
 	s := c.current.Load()
 	if s != nil {
-		c.former = s.instance
+		c.former, c.formerUntil = s.instance, time.Now().Add(movedGrace)
 	}
 	cancel := c.cancelDial
 	c.mu.Unlock()
@@ -257,13 +257,16 @@ func (c *Connection) move(addr string) {
 	c.wakeDialer()
 }
 
-// left reports whether a process of the peer is the one at the address before,
-// while the new address was not tried yet. It may live on, and must not come in
-// again ahead of its successor.
+// movedGrace is how long a process that was reached at the address before is not
+// taken when it comes in by itself. It may live on, and must not come in again
+// ahead of its successor.
+const movedGrace = 10 * time.Second
+
+// left reports whether a process of the peer is the one at the address before.
 func (c *Connection) left(instance [wire.InstanceSize]byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return instance == c.former
+	return instance == c.former && time.Now().Before(c.formerUntil)
 }
 
 // leaveSession says GOAWAY on the current session s, nil if there is none. It

@@ -4,7 +4,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -35,7 +34,7 @@ type writer struct {
 	parked  bool   // the goroutine waits for wake
 	linger  bool   // it parks when there is nothing to do, else it ends
 	active  bool   // something but control was appended since the last tick
-	shut    uint64 // the first batch without requests, since the peer said GOAWAY; 0: it did not
+	shut    uint64 // the first batch without requests, since none are taken any more; 0: they are
 	closed  bool
 
 	// Of the goroutine alone.
@@ -58,9 +57,6 @@ const (
 	// messages, about a third.
 	fragmentsPerWrite = 4
 	smallPerFragment  = 64 << 10
-	// readOn is how long after a write has failed the link is still read, if it
-	// does not end by itself.
-	readOn = time.Second
 )
 
 // queued says what became of a request that was given to the writer.
@@ -70,7 +66,7 @@ const (
 	queuedYes  queued = iota
 	queuedFull        // there is no room: wait
 	queuedOver        // the call is over already
-	queuedShut        // the peer takes no more requests
+	queuedShut        // no more requests are taken
 )
 
 // appendRequest queues a request. It returns a channel to wait on if there is no
@@ -78,12 +74,15 @@ const (
 func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-chan struct{}) {
 	w.mu.Lock()
 	switch {
-	case sl.gone || w.closed:
+	case sl.gone:
 		w.mu.Unlock()
 		return queuedOver, nil
 	case w.shut != 0:
 		w.mu.Unlock()
 		return queuedShut, nil
+	case w.closed:
+		w.mu.Unlock()
+		return queuedOver, nil
 	case w.unsent > w.s.maxOutput:
 		wait := w.waitRoom()
 		w.mu.Unlock()
@@ -382,10 +381,7 @@ func (w *writer) run() {
 	for w.next() {
 		w.seal()
 		if err := w.s.tc.WriteFrames(w.frames); err != nil {
-			// What the peer sent before its end may wait to be read, and say
-			// what became of calls. The reader ends the session behind it.
-			w.close()
-			time.AfterFunc(readOn, func() { w.s.end(linkError("write", err), wire.CodeNone) })
+			w.s.writeFailed(linkError("write", err))
 		}
 	}
 }
