@@ -169,17 +169,21 @@ func TestOpenAndCancel(t *testing.T) {
 		if n := most.Load(); n > limit || n == 0 {
 			t.Errorf("%d handlers ran at once, the limit is %d", n, limit)
 		}
-		// All places come back.
+		// All places come back, one after the other.
 		let()
-		until(t, "there are places again", func() bool {
-			_, err := conn.Request(t.Context(), "echo", nil)
-			return err == nil
-		})
 		g := newGate(t, limit)
 		block = g.handle
 		for range limit {
-			startCall(t.Context(), conn, "block", nil)
-			wait(t, g.began, "a call within the limit begins")
+			until(t, "a call within the limit begins", func() bool {
+				called := startCall(t.Context(), conn, "block", nil)
+				select {
+				case <-g.began:
+					return true
+				case r := <-called:
+					wantFailure(t, "a call while handlers end", r.err, core.ErrOverloaded, core.OutcomeRefused)
+					return false
+				}
+			})
 		}
 	})
 }
