@@ -143,9 +143,9 @@ func (c *Connection) whyDown() error {
 	since := time.Since(c.since).Round(time.Millisecond)
 	switch {
 	case c.lastErr != nil && c.attempts > 0:
-		return fmt.Errorf("%w for %v (attempt %d): %w", ErrDisconnected, since, c.attempts, &linkTrouble{c.lastErr})
+		return fmt.Errorf("%w for %v (attempt %d): %w", ErrDisconnected, since, c.attempts, &noLinkError{c.lastErr})
 	case c.lastErr != nil:
-		return fmt.Errorf("%w for %v: %w", ErrDisconnected, since, &linkTrouble{c.lastErr})
+		return fmt.Errorf("%w for %v: %w", ErrDisconnected, since, &noLinkError{c.lastErr})
 	case !c.dials:
 		return fmt.Errorf("%w for %v: waiting for %q to connect to us", ErrDisconnected, since, c.name)
 	default:
@@ -153,20 +153,24 @@ func (c *Connection) whyDown() error {
 	}
 }
 
-// linkTrouble is why there is no connection, as part of the error of a call. It
+// noLinkError is why there is no connection, as part of the error of a call. It
 // matches what it wraps, but not the errors of contexts: those of an attempt to
 // connect that ran out of time are not the call's.
-type linkTrouble struct{ err error }
+type noLinkError struct{ err error }
 
-func (e *linkTrouble) Error() string { return e.err.Error() }
+func (e *noLinkError) Error() string { return e.err.Error() }
 
 // Is reports whether target is in the chain of what was wrapped.
-func (e *linkTrouble) Is(target error) bool {
-	return target != context.DeadlineExceeded && target != context.Canceled && errors.Is(e.err, target) //nolint:errorlint // Identity is meant.
+func (e *noLinkError) Is(target error) bool {
+	//nolint:errorlint // Identity is meant.
+	if target == context.DeadlineExceeded || target == context.Canceled {
+		return false
+	}
+	return errors.Is(e.err, target)
 }
 
 // As finds a type in the chain of what was wrapped.
-func (e *linkTrouble) As(target any) bool { return errors.As(e.err, target) }
+func (e *noLinkError) As(target any) bool { return errors.As(e.err, target) }
 
 // WaitConnected waits until there is a connection to the peer, until ctx ends,
 // or until the Manager is closed. The error says since when and why there is
