@@ -162,7 +162,6 @@ func (e *noLinkError) Error() string { return e.err.Error() }
 
 // Is reports whether target is in the chain of what was wrapped.
 func (e *noLinkError) Is(target error) bool {
-	//nolint:errorlint // Identity is meant.
 	if target == context.DeadlineExceeded || target == context.Canceled {
 		return false
 	}
