@@ -110,8 +110,8 @@ var mutants = []mutant{
 		name: "answers-overtaken",
 		why:  "a writer that finds the link closed ends the session before the answers that have arrived are read",
 		file: "core/writer.go",
-		old:  "\t\t\ttime.AfterFunc(readOn, func() { w.s.end(linkError(\"write\", err), wire.CodeNone) })\n",
-		new:  "\t\t\t_ = time.AfterFunc\n\t\t\tw.s.end(linkError(\"write\", err), wire.CodeNone)\n",
+		old:  "\t\t\tw.s.writeFailed(linkError(\"write\", err))\n",
+		new:  "\t\t\tw.s.end(linkError(\"write\", err), wire.CodeNone)\n",
 	},
 
 	// Sessions.
