@@ -205,7 +205,7 @@ func TestAnnouncedLengths(t *testing.T) {
 
 // perStranger is what a victim may need for a connection that has not said who it
 // is: a goroutine and buffers for its request, until it is thrown out.
-const perStranger = 16 << 10
+const perStranger = 32 << 10
 
 // TestIdleStrangers leaves 2000 connections idle at each stage of the handshake.
 // The victim needs little memory for them, serves the peer that it has, and the
