@@ -92,7 +92,7 @@ type assembly struct {
 
 // firstRoom is how much memory a message gets at its first part. The rest comes
 // as its parts do: a peer that announces much and sends little costs little.
-const firstRoom = 256 << 10
+const firstRoom = 1 << 20
 
 // newAssembly begins a message whose size was checked and reserved.
 func newAssembly(size uint64) *assembly {
