@@ -102,8 +102,9 @@ func (m *Manager) made() bool { return m != nil && m.handlers != nil }
 
 // Start binds the listener and begins to connect; it does not wait for
 // connections, see [Manager.WaitConnected]. ctx bounds Start alone. It fails
-// where the transport would let strangers in and Config.AllowInsecure does not
-// say that they may. A Manager is started once.
+// where nothing would keep strangers out, neither Config.Auth nor the transport,
+// and Config.AllowInsecure does not say that they may come. A Manager is started
+// once.
 func (m *Manager) Start(ctx context.Context) error {
 	if !m.made() {
 		return startError(fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
