@@ -31,6 +31,7 @@ const (
 	TypePing    Type = 0x04
 	TypePong    Type = 0x05
 	TypeGoaway  Type = 0x06
+	TypeAck     Type = 0x07
 	TypeProof   Type = 0x08
 	TypeReady   Type = 0x09
 
@@ -40,6 +41,12 @@ const (
 	TypeRefused  Type = 0x13
 	TypeFragment Type = 0x14
 	TypeReset    Type = 0x15
+	TypeGrant    Type = 0x16
+
+	TypeOpen   Type = 0x20
+	TypeData   Type = 0x21
+	TypeEnd    Type = 0x22
+	TypeCredit Type = 0x23
 
 	// ignorable marks types that a receiver skips when it does not know them.
 	ignorable Type = 0x80
@@ -65,6 +72,8 @@ func (t Type) String() string {
 		return "PONG"
 	case TypeGoaway:
 		return "GOAWAY"
+	case TypeAck:
+		return "ACK"
 	case TypeProof:
 		return "PROOF"
 	case TypeReady:
@@ -81,6 +90,16 @@ func (t Type) String() string {
 		return "FRAGMENT"
 	case TypeReset:
 		return "RESET"
+	case TypeGrant:
+		return "GRANT"
+	case TypeOpen:
+		return "OPEN"
+	case TypeData:
+		return "DATA"
+	case TypeEnd:
+		return "END"
+	case TypeCredit:
+		return "CREDIT"
 	}
 	return fmt.Sprintf("TYPE(%#02x)", uint8(t))
 }
@@ -100,12 +119,14 @@ const (
 // protocol error (W13).
 func allowedFlags(t Type) Flags {
 	switch t {
-	case TypeRequest:
+	case TypeRequest, TypeOpen:
 		return FlagNil | FlagMetadata | FlagFragmented | FlagHigh | FlagLow
 	case TypeResponse:
 		return FlagNil | FlagMetadata | FlagFragmented
 	case TypeError, TypeRefused:
 		return FlagNil
+	case TypeData:
+		return FlagFragmented
 	default:
 		return 0
 	}
@@ -113,10 +134,23 @@ func allowedFlags(t Type) Flags {
 
 // carriesPayload reports whether frames of the type begin a message and may so
 // name a codec and a dictionary (W15).
-func carriesPayload(t Type) bool { return t == TypeRequest || t == TypeResponse }
+func carriesPayload(t Type) bool {
+	switch t {
+	case TypeRequest, TypeResponse, TypeOpen, TypeData:
+		return true
+	default:
+		return false
+	}
+}
+
+// Paced reports whether the body of the frame counts for the pace of its sender
+// (W44).
+func (f *Frame) Paced() bool {
+	return f.Type == TypeData || f.Type == TypeFragment || f.Flags&FlagFragmented != 0
+}
 
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
-func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeReady && t != 0x07 }
+func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeReady }
 
 // CallID names a call or stream within a session (W11): generation<<32 |
 // slot<<1 | side. Side 0 is the dialler's. The zero id belongs to no call.
@@ -178,8 +212,8 @@ func Next(batch []byte) (f Frame, rest []byte, err error) {
 		ID:    CallID(binary.LittleEndian.Uint64(batch[8:])),
 		Body:  batch[HeaderSize:end:end],
 	}
-	// The frames that matter for speed, REQUEST and RESPONSE without flags, have
-	// nothing to check.
+	// The frames that matter for speed, those with a payload and without flags,
+	// have nothing to check.
 	if f.Flags != 0 || !carriesPayload(f.Type) {
 		if err := f.checkHeader(); err != nil {
 			return Frame{}, nil, err
@@ -202,6 +236,8 @@ func (f *Frame) checkHeader() error {
 	case len(f.Body) == 0 && f.Type == TypeFragment:
 		// It would move nothing on, and could be repeated for ever.
 		return malformed("%v without a part", f.Type)
+	case len(f.Body) != 0 && (f.Type == TypeEnd || f.Type == TypeGrant):
+		return malformed("%v with a body of %d bytes", f.Type, len(f.Body))
 	}
 	return nil
 }

@@ -26,7 +26,10 @@ const (
 	MaxProof = 8 << 10
 	// MinMaxFrame is the least that a HELLO may announce as MaxFrame, so that
 	// every frame that cannot be cut has room (W59).
-	MinMaxFrame    = 64 << 10
+	MinMaxFrame = 64 << 10
+	// DefaultWindow and MaxWindow bound the window of a stream (W59, W83).
+	DefaultWindow  = 64 << 10
+	MaxWindow      = 1 << 30
 	maxCompressors = 16
 	maxCompressor  = 32
 	maxHelloFields = 64
@@ -98,8 +101,7 @@ type Hello struct {
 	MaxFrame  uint32 // longest transport frame that the sender accepts
 	MaxMsg    uint64 // longest message, below 1<<63
 	MaxCalls  uint32 // slots that the other side may use
-	Window    uint64 // bytes of a stream in flight towards the sender
-	LinkWin   uint64 // bytes of all streams in flight towards the sender
+	Window    uint64 // bytes of a stream in flight towards the sender, until it grants more
 	KeepAlive uint32 // milliseconds between its pings on an idle link
 	Codecs    []string
 	Catalogue [DigestSize]byte // digest of its handler catalogue
@@ -109,7 +111,7 @@ type Hello struct {
 func AppendHello(dst []byte, h *Hello) []byte {
 	start := len(dst)
 	dst = appendHeader(dst, TypeHello, 0, 0, 0)
-	dst = msgp.AppendMapHeader(dst, 13)
+	dst = msgp.AppendMapHeader(dst, 12)
 	dst = msgp.AppendUint64(msgp.AppendString(dst, "feat"), uint64(h.Features))
 	dst = msgp.AppendString(msgp.AppendString(dst, "cluster"), h.Cluster)
 	dst = msgp.AppendString(msgp.AppendString(dst, "from"), h.From)
@@ -119,7 +121,6 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	dst = msgp.AppendUint64(msgp.AppendString(dst, "maxmsg"), h.MaxMsg)
 	dst = msgp.AppendUint64(msgp.AppendString(dst, "maxcalls"), uint64(h.MaxCalls))
 	dst = msgp.AppendUint64(msgp.AppendString(dst, "win"), h.Window)
-	dst = msgp.AppendUint64(msgp.AppendString(dst, "linkwin"), h.LinkWin)
 	dst = msgp.AppendUint64(msgp.AppendString(dst, "alive"), uint64(h.KeepAlive))
 	dst = msgp.AppendArrayHeader(msgp.AppendString(dst, "codecs"), uint32(len(h.Codecs)))
 	for _, c := range h.Codecs {
@@ -145,6 +146,7 @@ func ParseHello(f *Frame) (h Hello, err error) {
 	if err != nil || n > maxHelloFields {
 		return h, malformed("HELLO: map of %d fields, %d allowed: %v", n, maxHelloFields, err)
 	}
+	h.Window = DefaultWindow
 	seen := map[string]bool{}
 	for range n {
 		var key []byte
@@ -170,8 +172,8 @@ func ParseHello(f *Frame) (h Hello, err error) {
 	if h.From == "" || h.To == "" {
 		return h, malformed("HELLO without a name")
 	}
-	if h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 {
-		return h, malformed("HELLO: frames of %d bytes, messages of %d: out of range", h.MaxFrame, h.MaxMsg)
+	if h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 || h.Window == 0 || h.Window > MaxWindow {
+		return h, malformed("HELLO: frames of %d bytes, messages of %d, windows of %d: out of range", h.MaxFrame, h.MaxMsg, h.Window)
 	}
 	return h, nil
 }
@@ -198,8 +200,6 @@ func (h *Hello) parseField(key string, b []byte) (rest []byte, err error) {
 		h.MaxCalls, rest, err = msgp.ReadUint32Bytes(b)
 	case "win":
 		h.Window, rest, err = msgp.ReadUint64Bytes(b)
-	case "linkwin":
-		h.LinkWin, rest, err = msgp.ReadUint64Bytes(b)
 	case "alive":
 		h.KeepAlive, rest, err = msgp.ReadUint32Bytes(b)
 	case "codecs":
