@@ -7,110 +7,214 @@ import (
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
-// bulkSend is a message over maxSmall on its way out. The writer copies its
-// fragments straight from the memory of the caller or of the handler's result,
-// one per turn.
+// bulkSend is a message on its way out in turns: one over maxSmall, or one of low
+// priority. The writer copies its fragments straight from the memory of the
+// caller or of the handler's result, one per turn.
 type bulkSend struct {
 	id       wire.CallID
-	request  bool
-	handler  uint64 // of a request
-	deadline int64  // of a request, manager's clock, 0: none
-	release  func() // of a response: gives its memory back; else nil
+	kind     kind
+	prio     Priority
+	handler  uint64  // of a request
+	deadline int64   // of a request, manager's clock, 0: none
+	open     bool   // the message is the payload of a stream
+	capacity uint32 // of OPEN
+	stream   *RawStream // of a message of a stream, else nil
+	release  func()  // of a response: gives its memory back; else nil
 
 	// mu is held for the copy of a fragment, so that a caller who gives up
 	// waits no longer than that for its memory.
-	mu      sync.Mutex
-	data    []byte
-	off     int
-	dropped bool
+	mu        sync.Mutex
+	data      []byte
+	size      int
+	off       int
+	may       bool // it may begin
+	begun     bool // a part was taken for sending
+	done      bool // all were
+	granted   bool // the peer has memory for the whole of it
+	scheduled bool // it stands in the ring, or has its turn
+	dropped   bool
+	finished  bool
 }
 
-// fragment appends the next part to b, or nothing if the message was dropped.
-func (s *bulkSend) fragment(b *batch, l layout, now int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.request && s.off == 0 && s.deadline != 0 && s.deadline <= now {
-		s.dropped = true
+func (b *bulkSend) level() Priority { return b.prio }
+
+// fill appends the next part to bt. more is false if nothing can be sent now.
+func (b *bulkSend) fill(bt *batch, l layout, now int64, _ int) (paced int, more bool) {
+	paced, more = b.part(bt, l, now)
+	if b.over() {
+		// All of it is copied. What it held is free before the other side can
+		// know.
+		b.finish()
+		return paced, false
 	}
-	if s.dropped {
-		return
+	return paced, more
+}
+
+func (b *bulkSend) part(bt *batch, l layout, now int64) (paced int, more bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.kind == kindRequest && !b.begun && b.deadline != 0 && b.deadline <= now {
+		b.dropped = true
 	}
-	part := s.data[s.off:min(s.off+maxSmall, len(s.data))]
-	b.room(l, wire.RequestOverhead+len(part))
+	n := min(maxSmall, len(b.data)-b.off, b.allowed()-b.off)
+	if n == b.size && b.fragmented() {
+		n-- // a first part is never the whole message
+	}
+	if !b.sendable() {
+		b.scheduled = false
+		return 0, false
+	}
+	part := b.data[b.off : b.off+n]
+	bt.room(l, wire.OpenOverhead+n)
+	at := len(bt.buf)
+	bt.buf = b.appendPart(bt.buf, part, now)
+	if b.fragmented() {
+		paced = len(bt.buf) - at - wire.HeaderSize
+	}
+	b.off += n
+	b.begun, b.done = true, b.off == b.size
+	b.scheduled = !b.done && b.off < b.allowed()
+	return paced, b.scheduled
+}
+
+// fragmented reports whether the message travels in parts: also a message of a
+// stream that would fit into one frame, if it is over the window.
+func (b *bulkSend) fragmented() bool { return b.size > maxSmall || b.kind == kindMessage }
+
+// allowed is how many bytes may be sent so far.
+func (b *bulkSend) allowed() int {
+	if b.granted {
+		return b.size
+	}
+	return min(b.size, headSize)
+}
+
+// appendPart appends the frame that the part travels in.
+func (b *bulkSend) appendPart(dst, part []byte, now int64) []byte {
+	size, whole := uint64(b.size), !b.fragmented()
+	if b.begun {
+		return wire.AppendFragment(dst, b.id, part)
+	}
+	var timeout uint64
+	if b.deadline != 0 {
+		timeout = wire.Micros(time.Duration(b.deadline - now))
+	}
 	switch {
-	case s.off > 0:
-		b.buf = wire.AppendFragment(b.buf, s.id, part)
-	case s.request:
-		var timeout uint64
-		if s.deadline != 0 {
-			timeout = wire.Micros(time.Duration(s.deadline - now))
-		}
-		b.buf = wire.AppendRequestStart(b.buf, s.id, s.handler, timeout, 0, uint64(len(s.data)), part)
+	case b.open:
+		return wire.AppendOpenStart(dst, b.id, b.handler, timeout, b.capacity, b.prio.flag(), size, part)
+	case b.kind == kindMessage:
+		return wire.AppendDataStart(dst, b.id, size, part)
+	case b.kind == kindRequest && whole:
+		return wire.AppendRequest(dst, b.id, b.handler, timeout, b.prio.flag(), b.data)
+	case b.kind == kindRequest:
+		return wire.AppendRequestStart(dst, b.id, b.handler, timeout, b.prio.flag(), size, part)
+	case whole:
+		return wire.AppendResponse(dst, b.id, b.data)
 	default:
-		b.buf = wire.AppendResponseStart(b.buf, s.id, uint64(len(s.data)), part)
+		return wire.AppendResponseStart(dst, b.id, size, part)
 	}
-	s.off += len(part)
-}
-
-// untouched reports whether no part was taken for sending.
-func (s *bulkSend) untouched() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.off == 0
 }
 
 // over reports whether nothing more will be sent.
-func (s *bulkSend) over() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.dropped || s.off == len(s.data)
+func (b *bulkSend) over() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dropped || b.done
+}
+
+// rouse marks the message as scheduled. It reports false if it is already, or
+// has nothing to send.
+func (b *bulkSend) rouse() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.scheduled || !b.sendable() {
+		return false
+	}
+	b.scheduled = true
+	return true
+}
+
+// sendable reports whether a part can be sent now. b.mu is held.
+func (b *bulkSend) sendable() bool {
+	return b.may && !b.dropped && !b.done && (!b.begun || b.off < b.allowed())
+}
+
+// canGoOn is sendable for who does not hold b.mu.
+func (b *bulkSend) canGoOn() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.sendable()
+}
+
+// source is what takes the turns of the message.
+func (b *bulkSend) source() source {
+	if b.stream != nil {
+		return b.stream
+	}
+	return b
+}
+
+// allow lets the message begin.
+func (b *bulkSend) allow() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.may = true
+}
+
+func (b *bulkSend) isGranted() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.granted
+}
+
+// grant notes that the peer has memory for the whole message.
+func (b *bulkSend) grant() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.granted = true
+}
+
+func (b *bulkSend) takeBack() (wire.CallID, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.kind != kindRequest || b.begun || b.dropped {
+		return 0, false
+	}
+	b.dropped, b.data = true, nil
+	return b.id, true
+}
+
+func (b *bulkSend) hasBegun() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.begun
+}
+
+// sent reports whether all of the message was taken for sending.
+func (b *bulkSend) sent() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.done
 }
 
 // drop ends the sending and lets go of the memory. It reports whether nothing
 // was taken for sending before.
-func (s *bulkSend) drop() (unsent bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.dropped, s.data = true, nil
-	return s.off == 0
+func (b *bulkSend) drop() (unsent bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropped, b.data = true, nil
+	return !b.begun
 }
 
-// finish is called once, when the writer is done with the message. It lets go
-// of the memory: contexts, which users keep, lead to their results.
-func (s *bulkSend) finish() {
-	s.drop()
-	if s.release != nil {
-		s.release()
+// finish ends the sending and gives back what the message held: contexts, which
+// users keep, lead to their results. writer.mu is not held.
+func (b *bulkSend) finish() {
+	b.mu.Lock()
+	first := !b.finished
+	b.finished, b.data = true, nil
+	b.dropped = b.dropped || !b.done
+	b.mu.Unlock()
+	if first && b.release != nil {
+		b.release()
 	}
 }
-
-// assembly is a message over one frame on its way in, of the reader.
-type assembly struct {
-	buf  []byte
-	size int
-}
-
-// firstRoom is how much memory a message gets at its first part. The rest comes
-// as its parts do: a peer that announces much and sends little costs little.
-const firstRoom = 1 << 20
-
-// newAssembly begins a message whose size was checked and reserved.
-func newAssembly(size uint64) *assembly {
-	return &assembly{buf: make([]byte, 0, min(size, firstRoom)), size: int(size)}
-}
-
-// add appends a part. It reports false if the parts are more than the message.
-func (a *assembly) add(part []byte) bool {
-	if len(part) > a.size-len(a.buf) {
-		return false
-	}
-	if need := len(a.buf) + len(part); need > cap(a.buf) {
-		grown := make([]byte, len(a.buf), min(max(2*cap(a.buf), need), a.size))
-		copy(grown, a.buf)
-		a.buf = grown
-	}
-	a.buf = append(a.buf, part...)
-	return true
-}
-
-func (a *assembly) complete() bool { return len(a.buf) == a.size }

@@ -23,32 +23,22 @@ func notSent(err error) result { return result{outcome: OutcomeNotSent, err: err
 // roundTrip makes one call over the session: it queues the request and waits
 // for the answer, for ctx, for the time-out or for the end of the session,
 // whichever comes first.
-func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte, timeout int64) result {
+func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte, timeout int64, prio Priority) result {
 	if len(req) > s.maxSend {
-		return notSent(fmt.Errorf("%w: request of %d bytes, limit %d; raise Config.MaxMessage on both nodes",
-			ErrMessageTooLarge, len(req), s.maxSend))
+		return notSent(s.payloadTooLarge(len(req)))
 	}
-	if s.goaway.Load() {
-		return notSent(errNoNewCalls)
-	}
-	r := outRequest{handler: handler, payload: req, deadline: timeout}
+	r := outRequest{handler: handler, payload: req, deadline: timeout, prio: prio}
 	if d, ok := ctx.Deadline(); ok {
 		if at := s.m.at(d); timeout == 0 || at < timeout {
 			r.deadline = at
 		}
 	}
 	s.busy.Add(1)
-	// Only now: who ends a session that is at rest looks at busy after it has
-	// begun to drain, so one of the two sees the other.
-	if err := s.m.refuseCall(ctx); err != nil {
+	if err := s.refuseCall(ctx); err != nil {
 		s.release()
 		return notSent(err)
 	}
-	if s.leaving.Load() {
-		s.release()
-		return notSent(errNoNewCalls)
-	}
-	sl, err := s.calls.get(dst, timeout)
+	sl, err := s.calls.get(dst, timeout, nil)
 	if err != nil {
 		s.release()
 		return notSent(s.tableError(err))
@@ -58,7 +48,7 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 	}
 	s.send(ctx, sl, &r)
 	s.await(ctx, sl)
-	if len(req) > maxSmall {
+	if sl.bulk != nil {
 		// Whatever completed the call, its memory is the caller's again.
 		s.w.dropLarge(sl)
 	}
@@ -66,6 +56,19 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 	s.calls.put(sl)
 	s.release()
 	return res
+}
+
+// refuseCall is why no call begins. It is asked when busy was counted: who ends a
+// session that is at rest looks at busy after it has begun to drain, so one of the
+// two sees the other.
+func (s *session) refuseCall(ctx context.Context) error {
+	if err := s.m.refuseCall(ctx); err != nil {
+		return err
+	}
+	if s.goaway.Load() || s.leaving.Load() {
+		return errNoNewCalls
+	}
+	return nil
 }
 
 func (s *session) tableError(err error) error {
@@ -166,6 +169,11 @@ func (s *session) onResponse(f *wire.Frame) error {
 	case incomplete:
 		return secondAnswer(f.ID)
 	case sl == nil:
+	case sl.stream != nil && (r.Payload != nil || sl.stream.isIncomplete()):
+		s.abandon(sl, errStreamAnswer, wire.CodeNone)
+		return fmt.Errorf("%w: call %v", errStreamAnswer, f.ID)
+	case sl.stream != nil:
+		s.answerStream(sl, OutcomeRemote, nil)
 	case len(r.Payload) > s.m.cfg.MaxMessage:
 		s.declineResponse(sl, uint64(len(r.Payload)), s.tooLarge())
 	default:
@@ -195,22 +203,31 @@ func (s *session) deliver(sl *slot, payload []byte, owned bool) {
 	s.complete(sl, OutcomeMaybeRun, nil)
 }
 
-// beginResponse reserves memory for a response in parts.
+var errStreamAnswer = fmt.Errorf("%w: RESPONSE to a stream with a payload, or in the middle of a message", wire.ErrMalformed)
+
+// beginResponse makes room for a response in parts.
 func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
-	switch a, pending := s.calls.partialOf(id); {
+	sl, pending := s.calls.peek(id)
+	switch {
 	case !pending:
 		return nil
-	case a != nil:
+	case sl.stream != nil:
+		return errStreamAnswer
+	case sl.partial != nil:
 		return secondAnswer(id)
 	}
-	if err := s.reserve(r.Size); err != nil {
+	if r.Size > uint64(s.m.cfg.MaxMessage) {
 		if sl := s.calls.take(id); sl != nil {
-			s.declineResponse(sl, r.Size, err)
+			s.declineResponse(sl, r.Size, s.tooLarge())
 		}
 		return nil
 	}
-	if !s.calls.setPartial(id, newAssembly(r.Size)) {
-		s.peer.held.Add(-int64(r.Size))
+	a, err := s.begin(kindResponse, id, r.Size)
+	if err != nil {
+		return err
+	}
+	if !s.calls.setPartial(id, a) {
+		a.drop()
 	}
 	return s.onResponsePart(id, r.Payload)
 }
@@ -220,50 +237,46 @@ func (s *session) declineResponse(sl *slot, size uint64, err error) {
 	s.abandon(sl, fmt.Errorf("response of %d bytes: %w", size, err), wire.CodeCanceled)
 }
 
-// onResponsePart adds a part to a response and completes its call with the last
-// one. Parts of calls that are over are dropped.
+// onResponsePart adds a part to a response, or to a message of a stream. Parts of
+// calls that are over are dropped.
 func (s *session) onResponsePart(id wire.CallID, part []byte) error {
-	a, pending := s.calls.partialOf(id)
+	sl, pending := s.calls.peek(id)
+	a := sl.partial
 	switch {
 	case !pending:
 		return nil
+	case sl.stream != nil:
+		return sl.stream.deliverPart(part)
 	case a == nil:
 		return fmt.Errorf("%w: FRAGMENT without a message on call %v", wire.ErrMalformed, id)
-	case !a.add(part):
-		return fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, a.size, id)
-	case !a.complete():
-		return nil
 	}
-	if sl := s.calls.take(id); sl != nil {
-		s.freePartial(sl)
-		s.deliver(sl, a.buf, true)
+	if err := a.add(part); err != nil || !a.whole() {
+		return err
+	}
+	if a.whenGranted(func(bool) { s.completeResponse(id, a) }) == fateGranted {
+		s.completeResponse(id, a)
 	}
 	return nil
 }
 
-// freePartial gives back the reservation of a claimed call's response in parts.
+// completeResponse completes a call with a response that is whole.
+func (s *session) completeResponse(id wire.CallID, a *assembly) {
+	if sl := s.calls.take(id); sl != nil {
+		s.freePartial(sl)
+		s.deliver(sl, a.buf, true)
+	}
+}
+
+// freePartial gives back the memory of a claimed call's response in parts.
 func (s *session) freePartial(sl *slot) {
 	if a := s.calls.takePartial(sl); a != nil {
-		s.peer.held.Add(-int64(a.size))
+		a.drop()
 	}
 }
 
 // tooLarge is why a message that arrives is not taken.
 func (s *session) tooLarge() error {
 	return fmt.Errorf("%w: limit %d; raise Config.MaxMessage on both nodes", ErrMessageTooLarge, s.m.cfg.MaxMessage)
-}
-
-// reserve takes room for a message in parts of size bytes, which the peer
-// announced.
-func (s *session) reserve(size uint64) error {
-	if size > uint64(s.m.cfg.MaxMessage) {
-		return s.tooLarge()
-	}
-	if s.peer.held.Add(int64(size)) > int64(s.m.cfg.MaxReassembly) {
-		s.peer.held.Add(-int64(size))
-		return fmt.Errorf("%w: Config.MaxReassembly (%d bytes) is in use", ErrOverloaded, s.m.cfg.MaxReassembly)
-	}
-	return nil
 }
 
 // onStatus completes the call that an ERROR or REFUSED answers.
@@ -279,11 +292,14 @@ func (s *session) onStatus(f *wire.Frame) error {
 	if sl == nil {
 		return nil
 	}
-	if f.Type == wire.TypeRefused {
-		s.complete(sl, OutcomeRefused, refusedError(st))
+	outcome, err := OutcomeRefused, refusedError(st)
+	if f.Type == wire.TypeError {
+		outcome, err = answerError(st)
+	}
+	if sl.stream != nil {
+		s.answerStream(sl, outcome, err)
 		return nil
 	}
-	outcome, err := answerError(st)
 	s.complete(sl, outcome, err)
 	return nil
 }

@@ -80,11 +80,24 @@ type Config struct {
 	// are sent in parts from the memory that they are in. A peer that does not
 	// read can so hold up to MaxHandlers results. Default 8 MiB.
 	MaxOutput int
-	// MaxReassembly bounds the bytes of messages over 32 KiB that one peer may
-	// have under way towards this node, reserved by their announced size until
-	// the handler or the caller is done with them. A request over it is refused
-	// with [ErrOverloaded]. Default 64 MiB, at least MaxMessage.
+	// MaxReassembly bounds the bytes of large messages that one peer may have
+	// under way towards this node, reserved by their announced size: those of
+	// requests over 32 KiB and of initial payloads until the handler has
+	// returned, those of responses over 32 KiB until they are whole, and those
+	// of messages of streams over StreamWindow until they are taken. Each of
+	// the three has as much. What is over it waits, oldest first; a request
+	// that waits is refused with [ErrOverloaded] when nothing was given back
+	// for 5 s. Default 64 MiB, at least MaxMessage.
 	MaxReassembly int
+	// StreamWindow is how many bytes of one stream may be under way towards
+	// this node at first, sent and not taken yet by the user. It grows up to
+	// 1 MiB, or stays at StreamWindow if that is more, while the user is quick.
+	// A message over StreamWindow needs room in MaxReassembly. Default 64 KiB.
+	StreamWindow int
+	// MaxStreamBuffers bounds the windows of all streams with one peer together.
+	// A stream for which there is no room fails with [ErrOverloaded]. Default
+	// 64 MiB, at least StreamWindow.
+	MaxStreamBuffers int
 
 	// ConnectTimeout bounds one attempt to connect, from dialling to the end of
 	// the handshake, and the handshake of an inbound connection. Default 5 s.
@@ -113,6 +126,8 @@ const (
 	defaultMaxHandlersTotal = 10_000
 	defaultMaxOutput        = 8 << 20
 	defaultMaxReassembly    = 64 << 20
+	defaultStreamWindow     = wire.DefaultWindow
+	defaultMaxStreamBuffers = 64 << 20
 	defaultConnectTimeout   = 5 * time.Second
 	defaultMaxBackoff       = 3 * time.Second
 	defaultKeepAlive        = 5 * time.Second
@@ -164,15 +179,21 @@ func (cfg *Config) normalize() error {
 		limit("MaxHandlersTotal", &cfg.MaxHandlersTotal, defaultMaxHandlersTotal, limitMaxCalls),
 		limit("MaxOutput", &cfg.MaxOutput, defaultMaxOutput, limitMaxMessage),
 		limit("MaxReassembly", &cfg.MaxReassembly, max(defaultMaxReassembly, cfg.MaxMessage), limitMaxMessage),
+		limit("StreamWindow", &cfg.StreamWindow, defaultStreamWindow, wire.MaxWindow),
+		limit("MaxStreamBuffers", &cfg.MaxStreamBuffers, max(defaultMaxStreamBuffers, cfg.StreamWindow), limitMaxMessage),
 		limit("ConnectTimeout", &cfg.ConnectTimeout, defaultConnectTimeout, time.Hour),
 		limit("MaxBackoff", &cfg.MaxBackoff, defaultMaxBackoff, time.Hour),
 		limit("KeepAlive", &cfg.KeepAlive, defaultKeepAlive, 24*time.Hour),
 		limit("KeepAliveTimeout", &cfg.KeepAliveTimeout, defaultKeepAlive, 24*time.Hour),
-		cfg.checkReassembly(),
+		cfg.checkMemory(),
 	)
 }
 
-func (cfg *Config) checkReassembly() error {
+func (cfg *Config) checkMemory() error {
+	if cfg.MaxStreamBuffers < cfg.StreamWindow {
+		return configError("MaxStreamBuffers", fmt.Sprintf("is %d, less than StreamWindow (%d)", cfg.MaxStreamBuffers, cfg.StreamWindow),
+			"raise it, or no stream could be opened")
+	}
 	if cfg.MaxReassembly < cfg.MaxMessage {
 		return configError("MaxReassembly", fmt.Sprintf("is %d, less than MaxMessage (%d)", cfg.MaxReassembly, cfg.MaxMessage),
 			"raise it, or no message of the permitted size could arrive")

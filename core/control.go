@@ -2,12 +2,64 @@ package core
 
 import "github.com/gridmux/gridmux/core/internal/wire"
 
-// controlFrames is the control class. Only the latest of each kind counts, so a
-// peer that provokes answers without reading them makes nothing grow.
+// controlFrames is the part of the control class that belongs to no call. Only
+// the latest of each kind counts, so a peer that provokes answers without reading
+// them makes nothing grow.
 type controlFrames struct {
-	pong, ping           bool
-	pongValue, pingValue uint64
-	goaway               *wire.Status
+	pong, ping, ack                bool
+	pongValue, pingValue, ackValue uint64
+	goaway                         *wire.Status
+}
+
+// ack queues that so many bytes of bulk were read.
+func (w *writer) ack(total uint64) {
+	w.mu.Lock()
+	w.control.ack, w.control.ackValue = true, total
+	w.kick(true)
+}
+
+// grant queues that the peer may send a message whole. A peer that provokes
+// grants without reading them is cut off.
+func (w *writer) grant(id wire.CallID) {
+	w.mu.Lock()
+	w.urgent.room(w.s.layout, wire.HeaderSize)
+	w.urgent.buf = wire.AppendGrant(w.urgent.buf, id)
+	overflow := int64(len(w.urgent.buf)) > w.overflow()
+	w.kick(true)
+	if overflow {
+		w.s.end(errOverflow, wire.CodeOverflow)
+	}
+}
+
+// appendReset queues a RESET. What it resets was given to the link already, or
+// is queued no more. w.mu is held.
+func (w *writer) appendReset(id wire.CallID, code wire.Code) {
+	st := wire.Status{Code: code}
+	w.urgent.room(w.s.layout, wire.StatusSize(st))
+	w.urgent.buf = wire.AppendStatus(w.urgent.buf, wire.TypeReset, id, st)
+}
+
+// reset is appendReset for who does not hold w.mu.
+func (w *writer) reset(id wire.CallID, code wire.Code) {
+	w.mu.Lock()
+	w.appendReset(id, code)
+	w.kick(true)
+}
+
+// credit queues credit for a stream. What waits already is added to.
+func (w *writer) credit(st *RawStream, messages, bytes int) {
+	w.mu.Lock()
+	if st.owedMessages == 0 && st.owedBytes == 0 {
+		w.credits = append(w.credits, st)
+	}
+	st.owedMessages += messages
+	st.owedBytes += bytes
+	w.kick(true)
+}
+
+// noControl reports whether no control frame waits. w.mu is held.
+func (w *writer) noControl() bool {
+	return w.control == controlFrames{} && w.urgent.empty() && len(w.credits) == 0
 }
 
 func (w *writer) pong(value uint64) {
@@ -54,22 +106,43 @@ func (w *writer) goaway(st wire.Status) (ping uint64) {
 	return ping
 }
 
+// takeControl fills w.ctl. w.mu is held.
 func (w *writer) takeControl() {
+	l := w.s.layout
 	w.ctl.reset(keepBatch)
+	// RESET and GRANT. Nothing of them depends on what follows.
+	w.ctl, w.urgent = w.urgent, w.ctl
 	c := w.control
 	w.control = controlFrames{}
 	if c.goaway != nil {
-		w.ctl.room(w.s.layout, 0)
+		w.ctl.room(l, wire.StatusSize(*c.goaway))
 		w.ctl.buf = wire.AppendStatus(w.ctl.buf, wire.TypeGoaway, 0, *c.goaway)
 	}
 	// Behind GOAWAY: whoever waits for the answer knows of it.
 	if c.pong {
-		w.ctl.room(w.s.layout, 0)
+		w.ctl.room(l, pingSize)
 		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePong, c.pongValue)
 	}
 	// Behind GOAWAY: its answer says that the peer knows (W43).
 	if c.ping {
-		w.ctl.room(w.s.layout, 0)
+		w.ctl.room(l, pingSize)
 		w.ctl.buf = wire.AppendPing(w.ctl.buf, wire.TypePing, c.pingValue)
 	}
+	if c.ack {
+		w.ctl.room(l, pingSize)
+		w.ctl.buf = wire.AppendAck(w.ctl.buf, c.ackValue)
+	}
+	for i, st := range w.credits {
+		w.ctl.room(l, creditSize)
+		w.ctl.buf = wire.AppendCredit(w.ctl.buf, st.id, uint32(st.owedMessages), uint32(st.owedBytes))
+		st.owedMessages, st.owedBytes = 0, 0
+		w.credits[i] = nil
+	}
+	w.credits = w.credits[:0]
 }
+
+// Lengths of control frames, for the room that they need.
+const (
+	pingSize   = wire.HeaderSize + 8
+	creditSize = wire.HeaderSize + 8
+)

@@ -37,11 +37,14 @@ type AppendFunc = func(ctx context.Context, req, dst []byte) ([]byte, error)
 type handler struct {
 	id      HandlerID
 	route   string
-	fn      HandlerFunc // one of fn and app is set
+	fn      HandlerFunc // one of fn, app and stream is set
 	app     AppendFunc
+	stream  StreamFunc
 	inline  bool
 	limit   int32         // handlers at once; 0: no limit of its own
 	timeout time.Duration // for calls without a deadline; 0: none
+
+	inCapacity, outCapacity int // of a stream
 
 	running  atomic.Int32
 	sizeHint atomic.Int32 // recent size of results, for app's buffer

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -27,6 +28,7 @@ type Option interface {
 type callSettings struct {
 	timeout time.Duration
 	wait    bool
+	prio    Priority
 	err     error
 }
 
@@ -90,6 +92,33 @@ func (o concurrencyOption) applyHandler(h *handler) error {
 	return nil
 }
 
+type capacityOption struct{ in, out int }
+
+const (
+	// defaultCapacity is how many messages of a stream are in flight in each
+	// direction where WithCapacity says nothing.
+	defaultCapacity = 64
+	limitCapacity   = 1 << 20
+)
+
+// WithCapacity sets how many messages of a stream may be in flight in each
+// direction: sent, and not taken yet by whoever receives them. in is towards the
+// handler; 0 means that it takes no messages. out is from the handler, at least
+// 1. Without the option both are 64. It is for [Manager.HandleStreamFunc]; at
+// most 1 048 576.
+func WithCapacity(in, out int) HandlerOption { return capacityOption{in, out} }
+
+func (o capacityOption) applyHandler(h *handler) error {
+	switch {
+	case h.stream == nil:
+		return errors.New("WithCapacity is for handlers of streams: leave it out")
+	case o.in < 0 || o.in > limitCapacity || o.out > limitCapacity:
+		return fmt.Errorf("WithCapacity(%d, %d): use 0 to %d and 1 to %d", o.in, o.out, limitCapacity, limitCapacity)
+	}
+	h.inCapacity, h.outCapacity = o.in, max(o.out, 1)
+	return nil
+}
+
 type inlineOption struct{}
 
 // WithInline runs the handler on the goroutine that reads the connection, which
@@ -99,6 +128,9 @@ type inlineOption struct{}
 func WithInline() HandlerOption { return inlineOption{} }
 
 func (inlineOption) applyHandler(h *handler) error {
+	if h.stream != nil {
+		return errors.New("WithInline is for handlers of single requests: a stream has a goroutine of its own")
+	}
 	h.inline = true
 	return nil
 }

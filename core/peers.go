@@ -36,15 +36,35 @@ func (s *members) index(c *Connection) {
 // removed and added again, finds taken what the handlers and messages of its
 // earlier sessions still hold.
 type usage struct {
-	handlers atomic.Int32 // inbound calls whose handler has a place
-	held     atomic.Int64 // bytes of large messages reserved
+	handlers atomic.Int32  // inbound calls whose handler has a place
+	memory   [kinds]budget // for large messages
+	windows  windows       // of streams
+}
+
+func (m *Manager) newUsage() *usage {
+	u := &usage{windows: windows{limit: int64(m.cfg.MaxStreamBuffers)}}
+	for k := range u.memory {
+		u.memory[k].limit = int64(m.cfg.MaxReassembly)
+	}
+	u.memory[kindRequest].patience = grantPatience
+	return u
+}
+
+// idle reports whether nothing is in use.
+func (u *usage) idle() bool {
+	for k := range u.memory {
+		if !u.memory[k].idle() {
+			return false
+		}
+	}
+	return u.handlers.Load() == 0 && u.windows.held.Load() == 0
 }
 
 // usageOf returns what a node that is becoming a member uses already.
 func (m *Manager) usageOf(name string) *usage {
 	u := m.usages[name]
 	if u == nil {
-		u = new(usage)
+		u = m.newUsage()
 		m.usages[name] = u
 	}
 	return u
@@ -54,7 +74,7 @@ func (m *Manager) usageOf(name string) *usage {
 func (m *Manager) forgetUsages() {
 	now := m.members.Load()
 	maps.DeleteFunc(m.usages, func(name string, u *usage) bool {
-		return now.byName[name] == nil && u.handlers.Load() == 0 && u.held.Load() == 0
+		return now.byName[name] == nil && u.idle()
 	})
 }
 

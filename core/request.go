@@ -15,6 +15,11 @@ type Caller interface {
 	// AppendRequest makes a call and appends its answer to dst. See
 	// [Connection.AppendRequest].
 	AppendRequest(ctx context.Context, h HandlerID, req, dst []byte, opts ...CallOption) ([]byte, error)
+	// OpenStream opens a stream. See [Connection.OpenStream].
+	OpenStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*RawStream, error)
+	// NewStream opens a stream in the form of channels. See
+	// [Connection.NewStream].
+	NewStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*Stream, error)
 
 	sealed()
 }
@@ -95,53 +100,71 @@ func (c *Connection) request(ctx context.Context, key handlerKey, req, dst []byt
 	return dst, c.callError(key.id, res)
 }
 
-// call makes the call on the current session.
-func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) result {
-	var set callSettings
+// prepare checks what a call was given.
+func (c *Connection) prepare(ctx context.Context, key handlerKey, opts []CallOption) (set callSettings, deadline int64, err error) {
 	for _, o := range opts {
 		if o == nil {
-			return notSent(errors.New("an option is nil: leave it out"))
+			return set, 0, errors.New("an option is nil: leave it out")
 		}
 		set = o.applyCall(set)
 	}
 	switch {
 	case set.err != nil:
-		return notSent(set.err)
+		return set, 0, set.err
 	case ctx == nil:
-		return notSent(errNilContext)
+		return set, 0, errNilContext
 	case len(key.id) == 0 || len(key.id) > maxHandlerID:
-		return notSent(fmt.Errorf("the handler id has %d bytes: use 1 to %d", len(key.id), maxHandlerID))
+		return set, 0, fmt.Errorf("the handler id has %d bytes: use 1 to %d", len(key.id), maxHandlerID)
 	case hasZero(key.id):
-		return notSent(errZeroByte)
+		return set, 0, errZeroByte
 	case len(key.route) > maxRoute:
-		return notSent(fmt.Errorf("the route has %d bytes: use at most %d", len(key.route), maxRoute))
+		return set, 0, fmt.Errorf("the route has %d bytes: use at most %d", len(key.route), maxRoute)
 	}
 	if ctx.Err() != nil {
 		_, err := contextEnd(ctx)
-		return notSent(err)
+		return set, 0, err
 	}
 	if c == nil || !c.m.made() {
-		return notSent(c.whyDown())
+		return set, 0, c.whyDown()
 	}
 	if err := c.m.refuseCall(ctx); err != nil {
-		return notSent(err)
+		return set, 0, err
 	}
-	var deadline int64
 	if set.timeout > 0 {
 		deadline = addClock(c.m.now(), set.timeout)
 	}
+	return set, deadline, nil
+}
+
+// pick finds the session that a call goes over, or the connection that has none.
+func (c *Connection) pick(ctx context.Context, set callSettings, deadline int64) (*Connection, *session) {
+	if s := c.current.Load(); s != nil {
+		return c, s
+	}
+	c = c.resolve()
+	return c, c.findSession(ctx, set.wait, deadline)
+}
+
+// again reports whether a call that failed is to wait for the next connection.
+func (set callSettings) again(res result) bool {
+	return set.wait && res.outcome == OutcomeNotSent &&
+		(errors.Is(res.err, ErrDisconnected) || errors.Is(res.err, errNoNewCalls))
+}
+
+// call makes the call on the current session.
+func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) result {
+	set, deadline, err := c.prepare(ctx, key, opts)
+	if err != nil {
+		return notSent(err)
+	}
 	hash := c.m.hashes.hash(key)
 	for {
-		s := c.current.Load()
+		at, s := c.pick(ctx, set, deadline)
 		if s == nil {
-			c = c.resolve()
-			if s = c.findSession(ctx, set.wait, deadline); s == nil {
-				return notSent(c.whyNoSession(ctx, set.wait, deadline))
-			}
+			return notSent(at.whyNoSession(ctx, set.wait, deadline))
 		}
-		res := s.roundTrip(ctx, hash, req, dst, deadline)
-		if !set.wait || res.outcome != OutcomeNotSent ||
-			!errors.Is(res.err, ErrDisconnected) && !errors.Is(res.err, errNoNewCalls) {
+		res := s.roundTrip(ctx, hash, req, dst, deadline, set.prio)
+		if !set.again(res) {
 			return res
 		}
 	}

@@ -35,6 +35,8 @@ type session struct {
 	maxOutput int
 	maxSend   int // longest message the peer takes
 
+	peerWindow int // of the streams towards the peer, at first
+
 	w     writer
 	calls callTable
 	timer callTimer
@@ -98,6 +100,9 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 	s.ahead, _ = tc.(transport.BufferedConn)
 	s.w.s, s.w.wake = s, make(chan struct{}, 1)
 	s.w.small.seq = 1
+	s.peerWindow = int(a.remote.Window)
+	s.w.bulk.pace.window = firstPace
+	s.calls.side = s.side
 	s.calls.limit = int(min(a.remote.MaxCalls, uint32(m.cfg.MaxCalls)))
 	return s
 }
@@ -261,6 +266,10 @@ func linkError(op string, err error) error {
 // abandon completes a claimed call without an answer: it takes back what was
 // not sent, or tells the peer with a RESET.
 func (s *session) abandon(sl *slot, err error, code wire.Code) {
+	if sl.stream != nil {
+		s.abandonStream(sl, err, code)
+		return
+	}
 	sl.err = err
 	sl.outcome = OutcomeMaybeRun
 	if s.w.retract(sl, s.side, code) {

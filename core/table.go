@@ -28,6 +28,7 @@ type slot struct {
 	// Written by the caller before the slot is pending, read by its claimer.
 	deadline int64 // of the time-out option, in the manager's clock; 0: none
 	dst      []byte
+	stream   *RawStream // if the call is one
 
 	// Written by the claimer, read by the caller after the token.
 	resp    []byte
@@ -54,11 +55,13 @@ type callTable struct {
 	slots []*slot
 	free  []*slot // LIFO, so that few slots stay in use and warm
 	limit int     // slots that the peer lets us use
+	side  uint8   // of the ids
 	ended error   // set when the session is over
 }
 
-// get opens a new call: it returns a slot, pending under a new generation.
-func (t *callTable) get(dst []byte, deadline int64) (*slot, error) {
+// get opens a new call: it returns a slot, pending under a new generation. st is
+// set if it is a stream, which then learns its id.
+func (t *callTable) get(dst []byte, deadline int64, st *RawStream) (*slot, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.ended != nil {
@@ -75,8 +78,11 @@ func (t *callTable) get(dst []byte, deadline int64) (*slot, error) {
 	default:
 		return nil, ErrOverloaded
 	}
-	sl.dst, sl.deadline = dst, deadline
+	sl.dst, sl.deadline, sl.stream = dst, deadline, st
 	sl.generation++
+	if st != nil {
+		st.slot, st.id = sl, sl.id(t.side)
+	}
 	sl.pending = true
 	return sl, nil
 }
@@ -84,7 +90,7 @@ func (t *callTable) get(dst []byte, deadline int64) (*slot, error) {
 // put takes a slot back whose call is over. A slot whose generations are used
 // up is retired.
 func (t *callTable) put(sl *slot) {
-	sl.dst, sl.resp, sl.err = nil, nil, nil
+	sl.dst, sl.resp, sl.err, sl.stream = nil, nil, nil, nil
 	sl.sent, sl.bulk, sl.gone = outPosition{}, nil, false
 	t.mu.Lock()
 	if sl.generation < math.MaxUint32 {
@@ -141,6 +147,25 @@ func (t *callTable) lookup(id wire.CallID) *slot {
 	return sl
 }
 
+// opened reports whether a call with the id was ever opened.
+func (t *callTable) opened(id wire.CallID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int64(id.Slot()) < int64(len(t.slots)) && id.Generation() <= t.slots[id.Slot()].generation
+}
+
+// streams returns the streams that this side has open.
+func (t *callTable) streams() (all []*RawStream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, sl := range t.slots {
+		if sl.pending && sl.stream != nil {
+			all = append(all, sl.stream)
+		}
+	}
+	return all
+}
+
 // setPartial attaches the memory of a response in parts to a pending call. It
 // reports whether the call is still pending.
 func (t *callTable) setPartial(id wire.CallID, a *assembly) bool {
@@ -164,15 +189,20 @@ func (t *callTable) tooLate(id wire.CallID) {
 	}
 }
 
-// partialOf returns the response in parts of a pending call.
-func (t *callTable) partialOf(id wire.CallID) (a *assembly, pending bool) {
+// inProgress is what the reader needs to know of a pending call.
+type inProgress struct {
+	partial *assembly
+	stream  *RawStream
+}
+
+func (t *callTable) peek(id wire.CallID) (c inProgress, pending bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	sl := t.lookup(id)
 	if sl == nil {
-		return nil, false
+		return inProgress{}, false
 	}
-	return sl.partial, true
+	return inProgress{sl.partial, sl.stream}, true
 }
 
 // takePartial detaches it from a claimed call.

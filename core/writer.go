@@ -13,22 +13,25 @@ import (
 // ever waits for a peer that does not read. Everything that is appended during
 // a write is the next one.
 //
-// There are three classes. Control (pong, ping, goaway) goes first, then small
-// frames, then fragments of large messages in turn, at least one per write. The
-// goroutine starts with the first frame and ends when the session idles.
+// There are three classes. Control goes first, then small frames, then bulk: the
+// fragments of large messages and the frames of streams, in turns, at least one
+// per write as far as the pace lets it. The goroutine starts with the first frame
+// and ends when the session idles.
 type writer struct {
 	s    *session
 	wake chan struct{} // capacity 1: one token whenever parked is cleared
 
 	mu      sync.Mutex
 	control controlFrames
-	later   []batch     // small frames for the next writes, oldest first
-	small   batch       // the one after those, which is appended to
-	fresh   batch       // recycled memory for the one after that
-	large   []*bulkSend // the ring, oldest turn first
-	unsent  int         // bytes of small frames that the link has not taken
-	writes  uint64      // that are over
-	pings   uint64      // value of the last one that was queued
+	urgent  batch        // control frames that are of a call
+	credits []*RawStream // that have credit to give back
+	later   []batch      // small frames for the next writes, oldest first
+	small   batch        // the one after those, which is appended to
+	fresh   batch        // recycled memory for the one after that
+	bulk    bulkClass
+	unsent  int    // bytes of small frames that the link has not taken
+	writes  uint64 // that are over
+	pings   uint64 // value of the last one that was queued
 	room    chan struct{}
 	running bool
 	parked  bool   // the goroutine waits for wake
@@ -39,9 +42,12 @@ type writer struct {
 
 	// Of the goroutine alone.
 	ctl    batch
-	spare  batch   // the small frames of the write
-	parts  []batch // one per fragment of it
-	turns  []*bulkSend
+	spare  batch    // the small frames of the write
+	part   batch    // the bulk of it
+	turns  []source // of which served, those that go on, have had theirs
+	served []source
+	unserved int
+	quota  int // bytes of bulk for it
 	frames [][]byte
 }
 
@@ -88,14 +94,18 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 		w.mu.Unlock()
 		return queuedFull, wait
 	}
-	if len(r.payload) > maxSmall {
-		sl.bulk = &bulkSend{id: sl.id(side), request: true, handler: r.handler, deadline: r.deadline, data: r.payload}
-		w.large = append(w.large, sl.bulk)
+	if len(r.payload) > maxSmall || r.prio == PriorityLow {
+		sl.bulk = &bulkSend{
+			id: sl.id(side), kind: kindRequest, prio: r.prio, handler: r.handler, deadline: r.deadline,
+			data: r.payload, size: len(r.payload), granted: len(r.payload) <= maxSmall,
+		}
+		w.bulk.announce(sl.bulk)
+		w.bulk.resume(sl.bulk)
 	} else {
 		w.open(wire.RequestOverhead + len(r.payload))
 		at := len(w.small.buf)
 		sl.sent = outPosition{w.small.seq, at}
-		w.small.buf = wire.AppendRequest(w.small.buf, sl.id(side), r.handler, uint64(r.deadline), 0, r.payload)
+		w.small.buf = wire.AppendRequest(w.small.buf, sl.id(side), r.handler, uint64(r.deadline), r.prio.flag(), r.payload)
 		w.small.timed = w.small.timed || r.deadline != 0
 		w.appended(at)
 	}
@@ -108,8 +118,8 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 // finds that it was not sent.
 func (w *writer) recall() (ids []wire.CallID) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if w.closed {
+		w.mu.Unlock()
 		return nil
 	}
 	if w.shut == 0 {
@@ -119,32 +129,21 @@ func (w *writer) recall() (ids []wire.CallID) {
 		ids = w.later[i].recall(w.s.layout, ids)
 	}
 	ids = w.small.recall(w.s.layout, ids)
-	for _, b := range slices.Clone(w.large) {
-		if b.request && w.discardUnsent(b) {
-			ids = append(ids, b.id)
-		}
-	}
+	ids = w.bulk.recall(w.turns, ids)
 	w.signalRoom()
+	w.mu.Unlock()
 	return ids
-}
-
-// discardUnsent is discard for a message that is left alone if part of it was
-// sent. w.mu is held.
-func (w *writer) discardUnsent(b *bulkSend) bool {
-	if !b.untouched() {
-		return false
-	}
-	return w.discard(b)
 }
 
 // dropLarge ends the sending of a large request whose call is complete. When it
 // returns the request's memory is not read any more.
 func (w *writer) dropLarge(sl *slot) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if sl.bulk != nil {
-		w.discard(sl.bulk)
+	b := sl.bulk
+	if b != nil {
+		w.discard(b)
 	}
+	w.unlock()
 }
 
 // open makes room for a small frame of n bytes. w.mu is held.
@@ -178,33 +177,11 @@ func (w *writer) waiting(seq uint64) *batch {
 	}
 }
 
-// discard ends the sending of a large message. Unless its turn is under way the
-// writer is done with it, so that what is given up takes no place in the ring.
-// It reports whether nothing of it was taken for sending. w.mu is held.
-func (w *writer) discard(b *bulkSend) (unsent bool) {
-	unsent = b.drop()
-	if i := slices.Index(w.large, b); i >= 0 {
-		w.large = slices.Delete(w.large, i, i+1)
-		b.finish()
-	}
-	return unsent
-}
-
-// giveUp ends the sending of a large result that nobody waits for, if b is one,
-// and lets those look again who wait for room with answers of that kind.
-func (w *writer) giveUp(b *bulkSend) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if b != nil {
-		w.discard(b)
-	}
-	w.signalRoom()
-}
-
 // outRequest is a request on its way to the writer.
 type outRequest struct {
 	handler  uint64
 	deadline int64 // manager's clock, 0: none
+	prio     Priority
 	payload  []byte
 }
 
@@ -227,10 +204,10 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 		}
 	}
 	if unsent || w.closed {
-		w.mu.Unlock()
+		w.unlock()
 		return unsent
 	}
-	w.appendStatus(wire.TypeReset, sl.id(side), wire.Status{Code: code})
+	w.appendReset(sl.id(side), code)
 	w.kick(true)
 	return false
 }
@@ -258,30 +235,20 @@ func (w *writer) appendAnswer(c *inCall, result []byte, failed *wire.Status, for
 	return nil
 }
 
-// appendLarge queues a message in parts. The sender's buffers are released when
-// its last part has been copied or the session ends.
-func (w *writer) appendLarge(b *bulkSend) {
-	w.mu.Lock()
-	if w.closed || b.over() {
-		w.mu.Unlock()
-		b.finish()
-		return
-	}
-	w.large = append(w.large, b)
-	w.kick(true)
-}
-
 // answer queues a REFUSED without ever waiting, since the reader sends it. A
 // peer that provokes them without reading them is cut off.
 func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
 	w.mu.Lock()
 	w.appendStatus(t, id, st)
-	overflow := int64(w.unsent) > 2*int64(w.s.maxOutput)+maxSmall
+	overflow := int64(w.unsent) > w.overflow()
 	w.kick(true)
 	if overflow {
 		w.s.end(errOverflow, wire.CodeOverflow)
 	}
 }
+
+// overflow is how many bytes of answers that it does not read a peer may provoke.
+func (w *writer) overflow() int64 { return 2*int64(w.s.maxOutput) + maxSmall }
 
 func (w *writer) appendStatus(t wire.Type, id wire.CallID, st wire.Status) {
 	w.open(wire.StatusSize(st))
@@ -349,15 +316,14 @@ func (w *writer) idle() {
 func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true
-	large := w.large
-	w.large = nil
+	held := w.bulk.close()
 	w.signalRoom()
 	if w.parked {
 		w.parked = false
 		w.wake <- struct{}{}
 	}
 	w.mu.Unlock()
-	for _, b := range large {
+	for _, b := range held {
 		b.finish()
 	}
 }
@@ -373,7 +339,7 @@ func (w *writer) signalRoom() {
 func (w *writer) flushed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.closed || w.unsent == 0 && len(w.large) == 0 && len(w.turns) == 0 && w.control == controlFrames{}
+	return w.closed || w.unsent == 0 && w.bulk.empty() && len(w.turns) == 0 && w.noControl()
 }
 
 func (w *writer) run() {
@@ -382,6 +348,11 @@ func (w *writer) run() {
 		w.seal()
 		if err := w.s.tc.WriteFrames(w.frames); err != nil {
 			w.s.writeFailed(linkError("write", err))
+		}
+	}
+	for _, src := range w.turns {
+		if b, ok := src.(*bulkSend); ok {
+			b.finish()
 		}
 	}
 }
@@ -411,7 +382,8 @@ func (w *writer) next() bool {
 		// goroutine can start.
 		w.running = false
 		w.small.reset(0)
-		w.ctl, w.spare, w.fresh, w.parts, w.frames = batch{}, batch{}, batch{}, nil, nil
+		w.ctl, w.spare, w.fresh, w.part, w.frames = batch{}, batch{}, batch{}, batch{}, nil
+		w.urgent, w.credits, w.served = batch{}, nil, nil
 		return false
 	}
 	w.take()
@@ -427,7 +399,7 @@ func (w *writer) yield() {
 }
 
 func (w *writer) nothing() bool {
-	return w.small.empty() && len(w.later) == 0 && len(w.large) == 0 && w.control == controlFrames{}
+	return w.small.empty() && len(w.later) == 0 && !w.bulk.ready() && w.noControl()
 }
 
 // settle accounts for the write that is over. w.mu is held.
@@ -438,17 +410,13 @@ func (w *writer) settle() {
 		w.signalRoom()
 	}
 	w.spare.reset(keepBatch)
-	for i, b := range w.turns {
-		switch {
-		case b == nil:
-		case w.closed || b.over():
-			b.finish()
-		default:
-			w.large = append(w.large, b)
-		}
-		w.turns[i] = nil
+	if w.closed {
+		return // run looks after the turns
 	}
-	w.turns = w.turns[:0]
+	w.bulk.putBack(w.served, w.turns[len(w.turns)-w.unserved:])
+	clear(w.turns)
+	clear(w.served)
+	w.turns, w.served, w.unserved = w.turns[:0], w.served[:0], 0
 }
 
 // take takes what the next write consists of. w.mu is held.
@@ -465,9 +433,9 @@ func (w *writer) take() {
 	if !w.spare.empty() {
 		n = 1 + len(w.spare.buf)/smallPerFragment
 	}
-	n = min(n, len(w.large))
-	w.turns = append(w.turns, w.large[:n]...)
-	w.large = slices.Delete(w.large, 0, n)
+	if w.quota = min(n*maxSmall, w.bulk.pace.room()); w.quota > 0 {
+		w.turns = w.bulk.take(w.turns, w.writes)
+	}
 }
 
 // seal turns what was taken into transport frames.
@@ -480,18 +448,29 @@ func (w *writer) seal() {
 	calls := &w.s.calls
 	w.frames = w.ctl.seal(l, now, calls, w.frames[:0])
 	w.frames = w.spare.seal(l, now, calls, w.frames)
-	for i, b := range w.turns {
-		if i == len(w.parts) {
-			w.parts = append(w.parts, batch{})
+	if len(w.turns) > 0 {
+		w.fillTurns(l, now)
+		w.frames = w.part.seal(l, now, calls, w.frames)
+	}
+}
+
+// fillTurns gives the sources their turns, as far as the quota lets it.
+func (w *writer) fillTurns(l layout, now int64) {
+	w.part.reset(keepBatch)
+	total, n := 0, 0
+	for ; n < len(w.turns) && w.quota > 0; n++ {
+		before := len(w.part.buf)
+		paced, more := w.turns[n].fill(&w.part, l, now, min(w.quota, maxSmall))
+		total += paced
+		w.quota -= len(w.part.buf) - before
+		if more {
+			w.served = append(w.served, w.turns[n])
 		}
-		w.parts[i].reset(keepBatch)
-		b.fragment(&w.parts[i], l, now)
-		if b.over() {
-			// All of it is copied. What it held is free before the other side
-			// can know.
-			b.finish()
-			w.turns[i] = nil
-		}
-		w.frames = w.parts[i].seal(l, now, calls, w.frames)
+	}
+	w.unserved = len(w.turns) - n
+	if total > 0 {
+		w.mu.Lock()
+		w.bulk.pace.wrote(total, now)
+		w.mu.Unlock()
 	}
 }

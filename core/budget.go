@@ -1,0 +1,322 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// kind is what a message is. Each has memory of its own, so that messages of one
+// kind never wait for those of another: a caller that waits for a large answer
+// gets it however many requests its own node has under way, and streams that
+// nobody reads hold up no call.
+type kind uint8
+
+const (
+	kindRequest  kind = iota // requests and payloads of streams: held until the handler has returned
+	kindResponse             // held until it is whole
+	kindMessage              // messages of streams over the window: held until the user takes them
+	kinds
+)
+
+const (
+	// headSize is how much of a message may arrive before its receiver has
+	// reserved memory for the whole of it (W45).
+	headSize = 128 << 10
+	// maxUngranted is how many messages of a kind a sender begins in a session
+	// before memory is reserved for them (W45).
+	maxUngranted = 16
+	// maxWaiting is how many a receiver puts up with. It may learn that one was
+	// given up after the next has begun.
+	maxWaiting = 4 * maxUngranted
+	// grantPatience is how long requests wait for memory while none is given
+	// back. Handlers that hold it may wait for calls of their own that wait
+	// here.
+	grantPatience = 5 * time.Second
+)
+
+// budget is the memory that one peer may have for large messages of one kind.
+// What is over it waits, oldest first.
+type budget struct {
+	limit    int64
+	patience time.Duration // 0: messages wait as long as it takes
+
+	mu      sync.Mutex
+	held    int64
+	waiting []*assembly
+	impatient *time.Timer
+}
+
+// assembly is a message in parts on its way in. Its reader fills it; granting,
+// and giving it up, may come from anywhere.
+type assembly struct {
+	s      *session
+	id     wire.CallID
+	budget *budget // nil: its memory was reserved before
+	size   int
+	buf    []byte // of the reader
+
+	// Guarded by budget.mu.
+	granted bool
+	dropped bool
+	ready   func(ok bool) // set once the message is whole and waits for memory
+}
+
+// firstRoom is how much memory a message gets at its first part. The rest comes
+// as its parts do: a peer that announces much and sends little costs little.
+const firstRoom = 1 << 20
+
+// begin makes room for a message whose size was checked. It is for the reader.
+// The peer is told when the memory is reserved; until then it sends no more than
+// headSize.
+func (s *session) begin(k kind, id wire.CallID, size uint64) (*assembly, error) {
+	b := &s.peer.memory[k]
+	a := &assembly{s: s, id: id, budget: b, size: int(size), buf: make([]byte, 0, min(size, firstRoom))}
+	b.mu.Lock()
+	if len(b.waiting) == 0 && b.held+int64(size) <= b.limit {
+		b.held += int64(size)
+		a.granted = true
+		b.mu.Unlock()
+		s.w.grant(id)
+		return a, nil
+	}
+	mine := 0
+	for _, other := range b.waiting {
+		if other.s == s {
+			mine++
+		}
+	}
+	if mine >= maxWaiting {
+		b.mu.Unlock()
+		return nil, errManyUngranted
+	}
+	b.waiting = append(b.waiting, a)
+	b.arm()
+	b.mu.Unlock()
+	return a, nil
+}
+
+var errManyUngranted = fmt.Errorf("%d large messages were begun that wait for memory", maxWaiting)
+
+// try reserves memory for a message that is there already.
+func (b *budget) try(n int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.held+int64(n) > b.limit {
+		return fmt.Errorf("%w: Config.MaxReassembly (%d bytes) is in use", ErrOverloaded, b.limit)
+	}
+	b.held += int64(n)
+	return nil
+}
+
+// release gives memory back, which lets others in. No lock is held.
+func (b *budget) release(n int64) {
+	b.mu.Lock()
+	b.held -= n
+	in := b.admit()
+	b.mu.Unlock()
+	tellGranted(in)
+}
+
+// admit grants what fits. b.mu is held.
+func (b *budget) admit() (in []settled) {
+	n := 0
+	for ; n < len(b.waiting) && b.held+int64(b.waiting[n].size) <= b.limit; n++ {
+		a := b.waiting[n]
+		b.held += int64(a.size)
+		a.granted = true
+		in = append(in, a.settle())
+	}
+	b.waiting = slices.Delete(b.waiting, 0, n)
+	b.arm()
+	return in
+}
+
+// settled is a message about which was decided, and whom to tell besides the
+// peer.
+type settled struct {
+	*assembly
+	ready func(ok bool)
+}
+
+// settle takes ready, which is called once. budget.mu is held.
+func (a *assembly) settle() settled {
+	ready := a.ready
+	a.ready = nil
+	return settled{a, ready}
+}
+
+func tellGranted(in []settled) {
+	for _, a := range in {
+		a.s.w.grant(a.id)
+		if a.ready != nil {
+			a.ready(true)
+		}
+	}
+}
+
+// arm starts the patience of those who wait anew. b.mu is held.
+func (b *budget) arm() {
+	switch {
+	case b.patience == 0:
+	case len(b.waiting) == 0:
+		if b.impatient != nil {
+			b.impatient.Stop()
+		}
+	case b.impatient == nil:
+		b.impatient = time.AfterFunc(b.patience, b.refuse)
+	default:
+		b.impatient.Reset(b.patience)
+	}
+}
+
+// refuse turns away whoever waits, after nothing was given back for so long.
+func (b *budget) refuse() {
+	b.mu.Lock()
+	var out []settled
+	for _, a := range b.waiting {
+		a.dropped = true
+		out = append(out, a.settle())
+	}
+	b.waiting = nil
+	b.mu.Unlock()
+	err := fmt.Errorf("%w: Config.MaxReassembly (%d bytes) is in use, and nothing was given back for %v",
+		ErrOverloaded, b.limit, b.patience)
+	for _, a := range out {
+		a.s.refuse(a.id, err)
+		if a.ready != nil {
+			a.ready(false)
+		} else {
+			a.s.release() // what has arrived of it counts as a call in progress
+		}
+	}
+}
+
+// add appends a part. It is for the reader.
+func (a *assembly) add(part []byte) error {
+	if len(part) > a.size-len(a.buf) {
+		return fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, a.size, a.id)
+	}
+	need := len(a.buf) + len(part)
+	if need > headSize && !a.isGranted() {
+		return fmt.Errorf("%w: over %d bytes of a message on call %v before it was granted", wire.ErrMalformed, headSize, a.id)
+	}
+	if need > cap(a.buf) {
+		grown := make([]byte, len(a.buf), min(max(2*cap(a.buf), need), a.size))
+		copy(grown, a.buf)
+		a.buf = grown
+	}
+	a.buf = append(a.buf, part...)
+	return nil
+}
+
+func (a *assembly) whole() bool { return len(a.buf) == a.size }
+
+func (a *assembly) isGranted() bool {
+	if a.budget == nil {
+		return true
+	}
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	return a.granted || a.dropped
+}
+
+// fate is what is known of a message that is whole.
+type fate uint8
+
+const (
+	fateWaits   fate = iota // memory for it is not reserved yet
+	fateGranted
+	fateDropped
+)
+
+// whenGranted returns what is known of a message that is whole. If it waits,
+// ready is called, on any goroutine, with true when memory is reserved for it, or
+// with false when it was refused. After drop it is not called any more.
+func (a *assembly) whenGranted(ready func(ok bool)) fate {
+	if a.budget == nil {
+		return fateGranted
+	}
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	switch {
+	case a.dropped:
+		return fateDropped
+	case a.granted:
+		return fateGranted
+	}
+	a.ready = ready
+	return fateWaits
+}
+
+// isDropped reports whether the message was given up.
+func (a *assembly) isDropped() bool {
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	return a.dropped
+}
+
+// drop gives the message up, and its memory back. It reports whether it was
+// given up before. No lock is held.
+func (a *assembly) drop() (before bool) {
+	b := a.budget
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	if before = a.dropped; before {
+		b.mu.Unlock()
+		return true
+	}
+	a.dropped, a.ready = true, nil
+	if a.granted {
+		b.held -= int64(a.size)
+	} else if i := slices.Index(b.waiting, a); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+	}
+	in := b.admit()
+	b.mu.Unlock()
+	tellGranted(in)
+	return false
+}
+
+// idle reports whether nothing is reserved.
+func (b *budget) idle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held == 0 && len(b.waiting) == 0
+}
+
+// windows is the memory for the windows of the streams with one peer. A window
+// is reserved whole when its stream is opened, so no stream that nobody reads
+// takes anything from another.
+type windows struct {
+	limit int64
+	held  atomic.Int64
+}
+
+// reserve takes the first window of a stream.
+func (w *windows) reserve(n int) error {
+	if w.held.Add(int64(n)) > w.limit {
+		w.held.Add(-int64(n))
+		return fmt.Errorf("%w: Config.MaxStreamBuffers (%d bytes) is taken by the windows of the streams with this peer",
+			ErrOverloaded, w.limit)
+	}
+	return nil
+}
+
+// grow takes n more for a stream that is read quickly. Half of the memory is
+// left for streams to come.
+func (w *windows) grow(n int) bool {
+	if w.held.Add(int64(n)) > w.limit/2 {
+		w.held.Add(-int64(n))
+		return false
+	}
+	return true
+}
+
+func (w *windows) release(n int) { w.held.Add(-int64(n)) }

@@ -1,0 +1,414 @@
+package core
+
+import (
+	"encoding/binary"
+	"io"
+	"os"
+	"slices"
+	"sync"
+)
+
+// inbox holds what has arrived for one end of a stream. The reader of the session
+// appends to it, and one goroutine of the user takes from it: a chunk at a time,
+// so that they meet at its lock once per chunk and not per message.
+//
+// In a chunk each message stands behind its length. One that came in parts has
+// memory of its own; largeMark stands for it.
+type inbox struct {
+	// Guarded by RawStream.mu.
+	chunks   []*buffer // oldest first
+	large    []*largeMessage
+	partial  *largeMessage // of which parts are missing
+	ended    bool          // the other side has said that there is no more
+	dropping bool          // what arrives is dropped
+	waiting  bool          // the user waits
+	since    int64         // when it began to, manager's clock
+	expired  bool          // the time to wait is over
+	cond     sync.Cond
+
+	messages int // that may arrive, of capacity
+	bytes    int // that may arrive, of window
+	capacity int
+	window   int   // that was granted
+	held     int   // that is reserved
+	first    int   // what window was at first; a message never costs more
+	reported int64 // when credit was given back last, manager's clock
+
+	// Of who receives.
+	cur           *buffer
+	off           int
+	takenMessages int // whose credit was not given back yet
+	takenBytes    int
+	reportAt      int // how many of those bytes are given back together
+}
+
+// largeMessage is one that came, or comes, in parts.
+type largeMessage struct {
+	*assembly
+	cost  int
+	ready bool // guarded by RawStream.mu
+}
+
+const (
+	lengthSize = 4
+	largeMark  = 1<<32 - 1
+	// maxGrown is the size that the window of a stream grows to.
+	maxGrown = 1 << 20
+	// growWithin is how soon half of a window has to be used up for it to grow.
+	growWithin = 250_000_000
+	// firstChunk is the size of the first chunk of a stream; others are up to
+	// the largest buffer that is recycled.
+	firstChunk = 512
+	maxChunk   = 64 << 10
+)
+
+// init begins with a window of which held bytes are reserved.
+func (q *inbox) init(st *RawStream, capacity, window, held int) {
+	q.cond.L = &st.mu
+	q.messages, q.capacity = capacity, capacity
+	q.bytes, q.window, q.first, q.held = window, window, window, held
+	q.setReportAt(window)
+}
+
+// setReportAt makes credit be given back so early that the other side never
+// waits for what is only not reported (W83).
+func (q *inbox) setReportAt(window int) { q.reportAt = min(window/2, window-maxSmall) }
+
+// wakeUp makes the user look again. RawStream.mu is held.
+func (q *inbox) wakeUp() {
+	if q.waiting {
+		q.waiting = false
+		q.cond.Signal()
+	}
+}
+
+// append adds a message to the last chunk. RawStream.mu is held.
+func (q *inbox) append(mark uint32, msg []byte) {
+	need := lengthSize + len(msg)
+	n := len(q.chunks)
+	if n == 0 || cap(q.chunks[n-1].b)-len(q.chunks[n-1].b) < need {
+		size := max(firstChunk, need)
+		if n > 0 {
+			size = max(min(4*cap(q.chunks[n-1].b), maxChunk), need)
+		}
+		q.chunks = append(q.chunks, getBuffer(size))
+		n++
+	}
+	c := q.chunks[n-1]
+	c.b = append(binary.LittleEndian.AppendUint32(c.b, mark), msg...)
+}
+
+// arrive takes the credit for a message. It reports false if there is not as
+// much. RawStream.mu is held.
+func (q *inbox) arrive(size uint64) (cost int, ok bool) {
+	cost = int(min(size, uint64(q.first)))
+	if q.messages < 1 || q.bytes < cost {
+		return 0, false
+	}
+	q.messages--
+	q.bytes -= cost
+	return cost, true
+}
+
+// deliver takes a whole message from the reader. It reports false if the peer
+// had no credit for it.
+func (st *RawStream) deliver(msg []byte) (ok bool) {
+	q := &st.in
+	st.mu.Lock()
+	if st.over {
+		st.mu.Unlock()
+		return true
+	}
+	cost, ok := q.arrive(uint64(len(msg)))
+	switch {
+	case !ok:
+	case q.dropping:
+		st.mu.Unlock()
+		st.grant(1, cost)
+		return true
+	default:
+		q.append(uint32(len(msg)), msg)
+		q.wakeUp()
+	}
+	st.mu.Unlock()
+	return ok
+}
+
+// deliverFirst takes the first part of a message from the reader.
+func (st *RawStream) deliverFirst(size uint64, part []byte) (ok bool, err error) {
+	q := &st.in
+	st.mu.Lock()
+	if st.over {
+		st.mu.Unlock()
+		return true, nil
+	}
+	cost, ok := q.arrive(size)
+	st.mu.Unlock()
+	if !ok {
+		return false, nil
+	}
+	m := &largeMessage{cost: cost}
+	if size > uint64(q.first) {
+		if m.assembly, err = st.s.begin(kindMessage, st.id, size); err != nil {
+			return true, err
+		}
+	} else {
+		m.assembly = &assembly{s: st.s, id: st.id, size: int(size), buf: make([]byte, 0, size)}
+	}
+	st.mu.Lock()
+	over := st.over
+	if !over {
+		q.append(largeMark, nil)
+		q.large = append(q.large, m)
+		q.partial = m
+	}
+	st.mu.Unlock()
+	if over {
+		m.drop()
+		return true, nil
+	}
+	return true, st.deliverPart(part)
+}
+
+// deliverPart takes a further part of a message from the reader.
+func (st *RawStream) deliverPart(part []byte) error {
+	st.mu.Lock()
+	m := st.in.partial
+	st.mu.Unlock()
+	if m == nil {
+		return nil // it was dropped
+	}
+	if err := m.add(part); err != nil || !m.whole() {
+		return err
+	}
+	st.mu.Lock()
+	st.in.partial = nil
+	st.mu.Unlock()
+	if m.whenGranted(func(bool) { st.largeReady(m) }) == fateGranted {
+		st.largeReady(m)
+	}
+	return nil
+}
+
+func (st *RawStream) largeReady(m *largeMessage) {
+	st.mu.Lock()
+	m.ready = true
+	dropping := st.in.dropping
+	st.in.wakeUp()
+	st.mu.Unlock()
+	if dropping {
+		m.drop()
+		st.grant(1, m.cost)
+	}
+}
+
+// endInput notes that the other side sends no more. It reports false if it has
+// said so before, or in the middle of a message.
+func (st *RawStream) endInput() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.over {
+		return true
+	}
+	if st.in.ended || st.in.partial != nil {
+		return false
+	}
+	st.in.ended = true
+	st.in.wakeUp()
+	return true
+}
+
+// isIncomplete reports whether parts of a message are missing.
+func (st *RawStream) isIncomplete() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.in.partial != nil
+}
+
+// receive is Recv.
+func (st *RawStream) receive(dst []byte) ([]byte, error) {
+	q := &st.in
+	if q.cur == nil || q.off == len(q.cur.b) || st.dropped.Load() {
+		if err := st.nextChunk(); err != nil {
+			return dst, err
+		}
+	}
+	n := binary.LittleEndian.Uint32(q.cur.b[q.off:])
+	if n == largeMark {
+		return st.receiveLarge(dst)
+	}
+	at := q.off + lengthSize
+	q.off = at + int(n)
+	if dst == nil {
+		dst = []byte{}
+	}
+	dst = append(dst, q.cur.b[at:q.off]...)
+	st.took(min(int(n), q.first))
+	return dst, nil
+}
+
+// nextChunk waits for one.
+func (st *RawStream) nextChunk() error {
+	q := &st.in
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if q.cur != nil {
+		q.cur.put()
+		q.cur, q.off = nil, 0
+	}
+	for {
+		switch {
+		case q.dropping || len(q.chunks) == 0 && st.over && st.err != nil:
+			return st.recvError()
+		case len(q.chunks) > 0:
+			q.cur, q.off = q.chunks[0], 0
+			q.chunks = slices.Delete(q.chunks, 0, 1)
+			return nil
+		case st.over || q.ended:
+			return io.EOF
+		case q.expired:
+			return os.ErrDeadlineExceeded
+		}
+		st.waitIn()
+	}
+}
+
+// waitIn waits for a change. st.mu is held.
+func (st *RawStream) waitIn() {
+	q := &st.in
+	q.waiting, q.since = true, st.s.m.now()
+	for q.waiting {
+		q.cond.Wait()
+	}
+}
+
+// recvError is why nothing more is received. st.mu is held.
+func (st *RawStream) recvError() error {
+	switch {
+	case st.err != nil:
+		return st.err
+	case st.over:
+		return io.EOF
+	default:
+		return st.callError(errStreamClosed)
+	}
+}
+
+// receiveLarge takes the message that largeMark stands for, once it is whole.
+func (st *RawStream) receiveLarge(dst []byte) ([]byte, error) {
+	q := &st.in
+	st.mu.Lock()
+	for {
+		var err error
+		switch {
+		case q.dropping || len(q.large) == 0:
+			err = st.recvError()
+		case q.large[0].ready:
+		case st.over && q.large[0] == q.partial:
+			err = st.recvError() // the rest of it does not come
+		case q.expired:
+			err = os.ErrDeadlineExceeded
+		default:
+			st.waitIn()
+			continue
+		}
+		if err != nil {
+			st.mu.Unlock()
+			return dst, err
+		}
+		break
+	}
+	m := q.large[0]
+	q.large = slices.Delete(q.large, 0, 1)
+	stop := st.takeStop()
+	st.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	q.off += lengthSize
+	m.drop()
+	if dst == nil {
+		dst = m.buf
+	} else {
+		dst = append(dst, m.buf...)
+	}
+	st.took(m.cost)
+	return dst, nil
+}
+
+// took notes that the user has taken a message, and gives credit back when there
+// is enough of it.
+func (st *RawStream) took(cost int) {
+	q := &st.in
+	q.takenMessages++
+	q.takenBytes += cost
+	if 2*q.takenMessages < q.capacity && q.takenBytes < q.reportAt {
+		return
+	}
+	messages, bytes := q.takenMessages, q.takenBytes
+	q.takenMessages, q.takenBytes = 0, 0
+	now := st.s.m.now()
+	st.mu.Lock()
+	if st.over || q.ended || q.dropping {
+		st.mu.Unlock()
+		return
+	}
+	quick := bytes > 0 && now-q.reported < growWithin
+	q.reported = now
+	if quick && q.window < maxGrown && st.s.peer.windows.grow(q.window) {
+		bytes += q.window
+		q.held += q.window
+		q.window *= 2
+		q.setReportAt(q.window)
+	}
+	st.mu.Unlock()
+	st.grant(messages, bytes)
+}
+
+// grant lets the other side send so much more.
+func (st *RawStream) grant(messages, bytes int) {
+	q := &st.in
+	st.mu.Lock()
+	if st.over || q.ended {
+		st.mu.Unlock()
+		return
+	}
+	q.messages += messages
+	q.bytes += bytes
+	st.mu.Unlock()
+	st.s.w.credit(st, messages, bytes)
+}
+
+// discard drops what has arrived and what arrives. The other side gets all its
+// credit back, since nobody will take what it is for.
+func (st *RawStream) discard() {
+	q := &st.in
+	st.mu.Lock()
+	if q.dropping {
+		st.mu.Unlock()
+		return
+	}
+	q.dropping = true
+	st.dropped.Store(true)
+	messages, bytes := q.capacity-q.messages, q.window-q.bytes
+	var drop []*largeMessage
+	for _, m := range q.large {
+		if m.ready || st.over {
+			drop = append(drop, m)
+			continue
+		}
+		// Its credit comes back when it is whole.
+		messages--
+		bytes -= m.cost
+	}
+	// Chunks are left to the collector: one may be read just now.
+	q.chunks, q.large = nil, nil
+	q.wakeUp()
+	st.mu.Unlock()
+	for _, m := range drop {
+		m.drop()
+	}
+	if messages > 0 || bytes > 0 {
+		st.grant(messages, bytes)
+	}
+}

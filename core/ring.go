@@ -1,0 +1,318 @@
+package core
+
+import (
+	"slices"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// source is what takes turns in the bulk class: a large message or a stream.
+// Whoever gives it something to send marks it as scheduled and hands it to the
+// writer; it stays scheduled until a turn of it ends with nothing more to send.
+type source interface {
+	// fill appends frames, of about quota bytes. It returns how many of them
+	// count for the pace, and whether the source stays scheduled.
+	fill(b *batch, l layout, now int64, quota int) (paced int, more bool)
+	// rouse marks the source as scheduled. It reports false if it is already,
+	// or has nothing to send.
+	rouse() bool
+	// level is the priority of its turns.
+	level() Priority
+	// takeBack gives up the call that the source would open, if it has not
+	// begun to.
+	takeBack() (wire.CallID, bool)
+}
+
+// bulkClass is what the writer sends in turns, one fragment or as much of a
+// stream at a time. Guarded by writer.mu.
+//
+// A source that has just got something to send goes before those that have been
+// sending for longer, so that one which sends little and seldom does not wait
+// for those that send much.
+type bulkClass struct {
+	levels [priorities]ring
+	pace   pace
+	begun  [kinds][]*bulkSend // of which the peer has not said yet that it has memory
+	later  [kinds][]*bulkSend // that begin after those
+}
+
+// ring holds the sources of one priority.
+type ring struct {
+	fresh, old []source // next turn first
+}
+
+// turnsPerWrite bounds how many sources one write serves.
+const turnsPerWrite = 64
+
+func (k *bulkClass) add(src source) {
+	r := &k.levels[src.level()]
+	r.fresh = append(r.fresh, src)
+}
+
+func (k *bulkClass) empty() bool {
+	for i := range k.levels {
+		if len(k.levels[i].fresh)+len(k.levels[i].old) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// ready reports whether something can be sent.
+func (k *bulkClass) ready() bool { return !k.empty() && k.pace.room() > 0 }
+
+// take moves the sources that are next to turns. In every eighth write the
+// lowest priority is first, in every second one an old source goes before the
+// fresh ones: so nothing starves.
+func (k *bulkClass) take(turns []source, writes uint64) []source {
+	order := [priorities]Priority{PriorityHigh, PriorityNormal, PriorityLow}
+	if writes%8 == 7 {
+		slices.Reverse(order[:])
+	}
+	for _, level := range order {
+		r := &k.levels[level]
+		if writes%2 == 1 {
+			turns = takeFrom(&r.old, turns, 1)
+		}
+		turns = takeFrom(&r.fresh, turns, turnsPerWrite)
+		turns = takeFrom(&r.old, turns, turnsPerWrite)
+	}
+	return turns
+}
+
+func takeFrom(q *[]source, turns []source, n int) []source {
+	n = min(n, len(*q), turnsPerWrite-len(turns))
+	turns = append(turns, (*q)[:n]...)
+	*q = slices.Delete(*q, 0, n)
+	return turns
+}
+
+// putBack returns turns to the ring: those that were not served are next.
+func (k *bulkClass) putBack(served, unserved []source) {
+	for _, src := range served {
+		r := &k.levels[src.level()]
+		r.old = append(r.old, src)
+	}
+	for i := len(unserved) - 1; i >= 0; i-- {
+		r := &k.levels[unserved[i].level()]
+		r.old = slices.Insert(r.old, 0, unserved[i])
+	}
+}
+
+func (k *bulkClass) remove(src source) {
+	r := &k.levels[src.level()]
+	for _, q := range []*[]source{&r.fresh, &r.old} {
+		if i := slices.Index(*q, src); i >= 0 {
+			*q = slices.Delete(*q, i, i+1)
+			return
+		}
+	}
+}
+
+// announce lets a message begin, or makes it wait until fewer messages of its
+// kind wait for the peer's memory.
+func (k *bulkClass) announce(b *bulkSend) {
+	switch {
+	case b.isGranted():
+		b.allow()
+	case len(k.begun[b.kind]) < maxUngranted:
+		b.allow()
+		k.begun[b.kind] = append(k.begun[b.kind], b)
+	default:
+		k.later[b.kind] = append(k.later[b.kind], b)
+	}
+}
+
+// forget ends the waiting of a message for the peer's memory, and lets the next
+// begin.
+func (k *bulkClass) forget(b *bulkSend) {
+	if i := slices.Index(k.later[b.kind], b); i >= 0 {
+		k.later[b.kind] = slices.Delete(k.later[b.kind], i, i+1)
+		return
+	}
+	i := slices.Index(k.begun[b.kind], b)
+	if i < 0 {
+		return
+	}
+	k.begun[b.kind] = slices.Delete(k.begun[b.kind], i, i+1)
+	if len(k.later[b.kind]) > 0 {
+		next := k.later[b.kind][0]
+		k.later[b.kind] = slices.Delete(k.later[b.kind], 0, 1)
+		k.announce(next)
+		k.resume(next)
+	}
+}
+
+// resume schedules the message again after something that it waited for.
+func (k *bulkClass) resume(b *bulkSend) {
+	if src := b.source(); src.rouse() {
+		k.add(src)
+	}
+}
+
+// ungranted finds the oldest message of a call that waits for the peer's memory.
+func (k *bulkClass) ungranted(id wire.CallID) *bulkSend {
+	// A stream's payload comes before its messages.
+	for kd := range k.begun {
+		for _, b := range k.begun[kd] {
+			if b.id == id {
+				return b
+			}
+		}
+	}
+	return nil
+}
+
+// schedule puts a source into the ring that was marked as scheduled.
+func (w *writer) schedule(src source) {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return
+	}
+	w.bulk.add(src)
+	w.kick(true)
+}
+
+// sendLarge queues a message in parts. What it holds is released when its last
+// part has been copied or the session ends.
+func (w *writer) sendLarge(b *bulkSend) {
+	w.mu.Lock()
+	if w.closed || b.over() {
+		w.mu.Unlock()
+		b.finish()
+		return
+	}
+	w.bulk.announce(b)
+	w.bulk.resume(b)
+	w.kick(true)
+}
+
+// announce queues a large message of a stream, which has to be put into the ring
+// if tell is set.
+func (w *writer) announce(b *bulkSend, tell bool) {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return
+	}
+	w.bulk.announce(b)
+	if tell {
+		w.bulk.add(b.stream)
+	}
+	w.kick(true)
+}
+
+// forget ends the waiting of a message that is given up.
+func (w *writer) forget(b *bulkSend) {
+	w.mu.Lock()
+	w.bulk.forget(b)
+	w.unlock()
+}
+
+// granted is told that the peer has memory for the oldest message of a call that
+// waited for it. It reports false if none did.
+func (w *writer) granted(id wire.CallID) bool {
+	w.mu.Lock()
+	b := w.bulk.ungranted(id)
+	if b == nil {
+		w.mu.Unlock()
+		return false
+	}
+	b.grant()
+	w.bulk.forget(b)
+	w.bulk.resume(b)
+	w.unlock()
+	return true
+}
+
+// acked is told how much bulk the peer has read in all. It reports false if that
+// cannot be.
+func (w *writer) acked(total uint64, now int64) bool {
+	w.mu.Lock()
+	ok := w.bulk.pace.ack(total, now)
+	w.unlock()
+	return ok
+}
+
+// unlock releases mu after something that may let bulk go on.
+func (w *writer) unlock() {
+	if w.bulk.ready() {
+		w.kick(true)
+		return
+	}
+	w.mu.Unlock()
+}
+
+// discard ends the sending of a large message, so that what is given up takes no
+// place in the ring. It reports whether nothing of it was taken for sending. The
+// caller calls finish once w.mu, which is held, is not any more.
+func (w *writer) discard(b *bulkSend) (unsent bool) {
+	unsent = b.drop()
+	if b.stream == nil {
+		w.bulk.remove(b)
+	}
+	w.bulk.forget(b)
+	return unsent
+}
+
+// giveUp ends the sending of a large message whose call is over, if b is one, and
+// lets those look again who wait for room with answers of that kind.
+func (w *writer) giveUp(b *bulkSend) {
+	w.mu.Lock()
+	w.signalRoom()
+	if b == nil {
+		w.mu.Unlock()
+		return
+	}
+	w.discard(b)
+	w.unlock()
+	b.finish()
+}
+
+// forgetCall ends the waiting of answers to a call that is over, all of which
+// were sent, for the peer's memory.
+func (w *writer) forgetCall(id wire.CallID) {
+	w.mu.Lock()
+	for b := w.bulk.ungranted(id); b != nil; b = w.bulk.ungranted(id) {
+		w.bulk.forget(b)
+	}
+	w.unlock()
+}
+
+// recall takes back the calls of which nothing was given to the link, of those
+// whose turn has come too, and appends their ids.
+func (k *bulkClass) recall(turns []source, ids []wire.CallID) []wire.CallID {
+	all := slices.Clone(turns)
+	for i := range k.levels {
+		all = append(append(all, k.levels[i].fresh...), k.levels[i].old...)
+	}
+	for _, b := range k.later[kindRequest] {
+		all = append(all, b.source())
+	}
+	for _, src := range all {
+		if id, ok := src.takeBack(); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// close empties the class, and returns the messages that hold something.
+func (k *bulkClass) close() (held []*bulkSend) {
+	for i := range k.levels {
+		for _, q := range [][]source{k.levels[i].fresh, k.levels[i].old} {
+			for _, src := range q {
+				if b, ok := src.(*bulkSend); ok {
+					held = append(held, b)
+				}
+			}
+		}
+		k.levels[i] = ring{}
+	}
+	for kd := range k.begun {
+		held = append(append(held, k.begun[kd]...), k.later[kd]...)
+		k.begun[kd], k.later[kd] = nil, nil
+	}
+	return held
+}

@@ -1,0 +1,188 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// OpenStream opens a stream to the handler h of the peer with an initial payload,
+// which may be used again when it returns. Messages can be sent and received at
+// once; whether the handler runs at all is learned from the first error, as a
+// [CallError] whose outcome is [OutcomeRefused]. Without a connection it fails
+// at once, unless [WaitForConnection] is given.
+//
+// The stream ends with ctx, and after a [WithTimeout] of its own.
+func (c *Connection) OpenStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*RawStream, error) {
+	return c.openStream(ctx, handlerKey{id: h}, payload, opts)
+}
+
+// OpenStream is [Connection.OpenStream] on the route.
+func (r Route) OpenStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*RawStream, error) {
+	return r.c.openStream(ctx, handlerKey{h, r.name}, payload, opts)
+}
+
+func (c *Connection) openStream(ctx context.Context, key handlerKey, payload []byte, opts []CallOption) (*RawStream, error) {
+	set, deadline, err := c.prepare(ctx, key, opts)
+	if err != nil {
+		return nil, c.callError(key.id, notSent(err))
+	}
+	for {
+		at, s := c.pick(ctx, set, deadline)
+		if s == nil {
+			return nil, c.callError(key.id, notSent(at.whyNoSession(ctx, set.wait, deadline)))
+		}
+		st, res := s.openStream(ctx, at, key, payload, set.prio, deadline)
+		if res.err == nil {
+			return st, nil
+		}
+		if !set.again(res) {
+			return nil, c.callError(key.id, res)
+		}
+	}
+}
+
+// openStream opens a stream over the session.
+func (s *session) openStream(ctx context.Context, c *Connection, key handlerKey, payload []byte, prio Priority, deadline int64,
+) (*RawStream, result) {
+	if len(payload) > s.maxSend {
+		return nil, notSent(s.payloadTooLarge(len(payload)))
+	}
+	known, err := c.handlersOf(ctx, s)
+	if err != nil {
+		return nil, notSent(err)
+	}
+	entry := known.entry(key)
+	s.busy.Add(1)
+	if err := s.refuseCall(ctx); err != nil {
+		s.release()
+		return nil, notSent(err)
+	}
+	window := s.m.cfg.StreamWindow
+	if err := s.peer.windows.reserve(window); err != nil {
+		s.release()
+		return nil, notSent(err)
+	}
+	st := &RawStream{s: s, key: key, prio: prio}
+	st.in.init(st, max(entry.outCapacity, 1), window, window)
+	st.out.init(st, entry.inCapacity, s.peerWindow)
+	if _, err := s.calls.get(nil, deadline, st); err != nil {
+		s.peer.windows.release(window)
+		s.release()
+		return nil, notSent(s.tableError(err))
+	}
+	if deadline != 0 {
+		s.watch(deadline)
+	}
+	st.watch(ctx)
+	if err := st.open(ctx, key.hash(), payload, deadline); err != nil {
+		return nil, streamResult(err)
+	}
+	return st, result{}
+}
+
+// streamResult takes apart the error of a stream that did not get so far.
+func streamResult(err error) result {
+	if call, ok := errors.AsType[*CallError](err); ok {
+		return result{outcome: call.Outcome, err: call.Err}
+	}
+	return result{outcome: OutcomeOf(err), err: err}
+}
+
+// watch ends the stream with ctx.
+func (st *RawStream) watch(ctx context.Context) {
+	if ctx.Done() == nil {
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { st.contextEnded(ctx) })
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.over {
+		st.stop = stop
+		return
+	}
+	// It ended at once.
+	stop()
+}
+
+// open queues OPEN. A payload over maxSmall goes out in parts; then it waits for
+// the last one.
+func (st *RawStream) open(ctx context.Context, handler uint64, payload []byte, deadline int64) error {
+	if d, ok := ctx.Deadline(); ok {
+		if at := st.s.m.at(d); deadline == 0 || at < deadline {
+			deadline = at
+		}
+	}
+	capacity := uint32(st.in.capacity)
+	o := &st.out
+	st.mu.Lock()
+	if st.over {
+		defer st.mu.Unlock()
+		return st.err
+	}
+	o.deadline = deadline
+	if len(payload) > maxSmall {
+		return st.sendLarge(&bulkSend{
+			id: st.id, kind: kindRequest, prio: st.prio, stream: st, open: true, capacity: capacity,
+			handler: handler, deadline: deadline, data: payload, size: len(payload),
+		})
+	}
+	o.buf = getBuffer(wire.OpenOverhead + len(payload))
+	o.buf.b = wire.AppendOpen(o.buf.b, st.id, handler, 0, capacity, st.prio.flag(), payload)
+	o.scheduled = true
+	st.mu.Unlock()
+	if !st.s.w.scheduleOpen(st) {
+		st.giveUp(st.s.whyShut(), wire.CodeCanceled)
+	}
+	return nil
+}
+
+func (s *session) payloadTooLarge(n int) error {
+	return fmt.Errorf("%w: request of %d bytes, limit %d; raise Config.MaxMessage on both nodes", ErrMessageTooLarge, n, s.maxSend)
+}
+
+// giveUp ends a stream on the calling side, whose call nobody else has ended.
+func (st *RawStream) giveUp(err error, code wire.Code) {
+	if st.s.calls.take(st.id) != nil {
+		st.s.abandon(st.slot, err, code)
+	}
+}
+
+// contextEnded is called when the context of the calling side has ended.
+func (st *RawStream) contextEnded(ctx context.Context) {
+	code, err := contextEnd(ctx)
+	st.giveUp(err, code)
+	st.discard()
+}
+
+// abandonStream ends the claimed call of a stream without an answer.
+func (s *session) abandonStream(sl *slot, err error, code wire.Code) {
+	st := sl.stream
+	outcome := OutcomeMaybeRun
+	if st.cutOut() {
+		outcome = OutcomeNotSent
+	} else {
+		s.w.reset(st.id, code)
+	}
+	s.endStream(sl, &CallError{Peer: s.peer.name, Handler: st.key.id, Outcome: outcome, Err: err})
+}
+
+// endStream ends the claimed call of a stream, and gives its slot back. With err
+// nil the handler has returned without an error.
+func (s *session) endStream(sl *slot, err error) {
+	st := sl.stream
+	st.cutOut()
+	st.finish(err)
+	s.calls.put(sl)
+	s.release()
+}
+
+// answerStream ends the claimed call of a stream with an answer.
+func (s *session) answerStream(sl *slot, outcome Outcome, err error) {
+	if err != nil {
+		err = s.peer.callError(sl.stream.key.id, result{outcome: outcome, err: err})
+	}
+	s.endStream(sl, err)
+}
