@@ -142,20 +142,6 @@ func carriesPayload(t Type) bool {
 	}
 }
 
-// Paced reports whether the body of the frame counts for the pace of its sender
-// (W44). The flag alone does not say it: padding and frames of types that are
-// not known may carry any.
-func (f *Frame) Paced() bool {
-	switch f.Type {
-	case TypeData, TypeFragment:
-		return true
-	case TypeRequest, TypeResponse, TypeOpen:
-		return f.Flags&FlagFragmented != 0
-	default:
-		return false
-	}
-}
-
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
 func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeReady }
 
@@ -197,6 +183,20 @@ type Frame struct {
 	Dict  uint8
 	ID    CallID
 	Body  []byte
+}
+
+// Paced reports whether the body of the frame counts for the pace of its sender
+// (W44). The flag alone does not say it: padding and frames of types that are
+// not known may carry any.
+func (f *Frame) Paced() bool {
+	switch f.Type {
+	case TypeData, TypeFragment:
+		return true
+	case TypeRequest, TypeResponse, TypeOpen:
+		return f.Flags&FlagFragmented != 0
+	default:
+		return false
+	}
 }
 
 // Next cuts the first frame off batch. It checks the header: the length against
