@@ -12,8 +12,8 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// TestAllocs holds that the frames of a call cost no allocation in either
-// direction.
+// TestAllocs holds that the frames of a call or a stream cost no allocation in
+// either direction.
 func TestAllocs(t *testing.T) {
 	payload := bytes.Repeat([]byte("p"), 512)
 	buf := make([]byte, 0, 1<<10)
@@ -36,12 +36,24 @@ func TestAllocs(t *testing.T) {
 	}
 	request := func(f *Frame) error { _, err := ParseRequest(f); return err }
 	response := func(f *Frame) error { _, err := ParseResponse(f); return err }
+	nothing := func(*Frame) error { return nil }
 	allocs("REQUEST", func(dst []byte) []byte { return AppendRequest(dst, goldenID, 1, 2, FlagHigh, payload) }, request)
 	allocs("REQUEST first part", func(dst []byte) []byte { return AppendRequestStart(dst, goldenID, 1, 2, 0, 1<<20, payload) }, request)
 	allocs("RESPONSE", func(dst []byte) []byte { return AppendResponse(dst, goldenID, payload) }, response)
 	allocs("RESPONSE nil", func(dst []byte) []byte { return AppendResponse(dst, goldenID, nil) }, response)
 	allocs("RESPONSE first part", func(dst []byte) []byte { return AppendResponseStart(dst, goldenID, 1<<20, payload) }, response)
-	allocs("FRAGMENT", func(dst []byte) []byte { return AppendFragment(dst, goldenID, payload) }, func(*Frame) error { return nil })
+	allocs("FRAGMENT", func(dst []byte) []byte { return AppendFragment(dst, goldenID, payload) }, nothing)
+	open := func(f *Frame) error { _, err := ParseOpen(f); return err }
+	data := func(f *Frame) error { _, err := ParseData(f); return err }
+	allocs("OPEN", func(dst []byte) []byte { return AppendOpen(dst, goldenID, 1, 2, 64, FlagLow, payload) }, open)
+	allocs("OPEN first part", func(dst []byte) []byte { return AppendOpenStart(dst, goldenID, 1, 2, 64, 0, 1<<20, payload) }, open)
+	allocs("DATA", func(dst []byte) []byte { return AppendData(dst, goldenID, payload) }, data)
+	allocs("DATA first part", func(dst []byte) []byte { return AppendDataStart(dst, goldenID, 1<<20, payload) }, data)
+	allocs("END", func(dst []byte) []byte { return AppendEnd(dst, goldenID) }, nothing)
+	allocs("GRANT", func(dst []byte) []byte { return AppendGrant(dst, goldenID) }, nothing)
+	allocs("CREDIT", func(dst []byte) []byte { return AppendCredit(dst, goldenID, 1, 512) },
+		func(f *Frame) error { _, _, err := ParseCredit(f); return err })
+	allocs("ACK", func(dst []byte) []byte { return AppendAck(dst, 1<<20) }, func(f *Frame) error { _, err := ParseAck(f); return err })
 	allocs("PING", func(dst []byte) []byte { return AppendPing(dst, TypePing, 7) }, func(f *Frame) error { _, err := ParsePing(f); return err })
 	allocs("RESET", func(dst []byte) []byte { return AppendStatus(dst, TypeReset, goldenID, Status{Code: CodeCanceled}) },
 		func(f *Frame) error { _, err := ParseStatus(f); return err })

@@ -49,6 +49,45 @@ func BenchmarkParseFragment(b *testing.B) {
 	}
 }
 
+func BenchmarkAppendData(b *testing.B) {
+	msg := bytes.Repeat([]byte("m"), 512)
+	var buf []byte
+	b.SetBytes(int64(len(msg)))
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendData(buf[:0], goldenID, msg)
+	}
+}
+
+func BenchmarkParseData(b *testing.B) {
+	batch := AppendData(nil, goldenID, make([]byte, 512))
+	b.SetBytes(512)
+	b.ReportAllocs()
+	for b.Loop() {
+		f, _, err := Next(batch)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if d, err := ParseData(&f); err != nil || len(d.Payload) != 512 {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkParseCredit(b *testing.B) {
+	batch := AppendCredit(nil, goldenID, 8, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		f, _, err := Next(batch)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if messages, _, err := ParseCredit(&f); err != nil || messages != 8 {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkCheckBatch(b *testing.B) {
 	batch := AppendRequest(make([]byte, ChecksumSize), goldenID, goldenHandler, goldenTimeout, 0, make([]byte, 512))
 	PutChecksum(batch)

@@ -100,7 +100,7 @@ func ParseResponse(f *Frame) (r Response, err error) {
 	return r, err
 }
 
-// parsePayload reads what REQUEST and RESPONSE have in common: the size block,
+// parsePayload reads what the frames that begin a message have in common: the size block,
 // the metadata block, the payload (W22).
 func parsePayload(f *Frame, b []byte) (size, decoded uint64, meta, payload []byte, err error) {
 	if f.Flags&FlagFragmented != 0 {
@@ -151,10 +151,11 @@ func AppendFragment(dst []byte, id CallID, part []byte) []byte {
 // FragmentOverhead is what a FRAGMENT adds to its part.
 const FragmentOverhead = HeaderSize
 
-// Timeout returns the time-out field of the REQUEST at the beginning of b.
+// Timeout returns the time-out field of the REQUEST or OPEN at the beginning of b.
 func Timeout(b []byte) uint64 { return binary.LittleEndian.Uint64(b[timeoutAt:]) }
 
-// SetTimeout overwrites the time-out field of the REQUEST at the beginning of b.
+// SetTimeout overwrites the time-out field of the REQUEST or OPEN at the
+// beginning of b.
 func SetTimeout(b []byte, v uint64) { binary.LittleEndian.PutUint64(b[timeoutAt:], v) }
 
 // Micros returns d as a time-out for the wire: rounded up to a whole

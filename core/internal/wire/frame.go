@@ -21,8 +21,7 @@ const HeaderSize = 16
 // Type is the kind of a frame.
 type Type uint8
 
-// Frame types (W12). Those that are not named here are reserved by PROTOCOL.md
-// for parts of the protocol that this implementation does not speak yet.
+// Frame types (W12). Below 0x80 there are no others.
 const (
 	TypePadding Type = 0x00 // to be skipped, whatever it contains
 	TypeInit    Type = 0x01
@@ -143,12 +142,6 @@ func carriesPayload(t Type) bool {
 	}
 }
 
-// Paced reports whether the body of the frame counts for the pace of its sender
-// (W44).
-func (f *Frame) Paced() bool {
-	return f.Type == TypeData || f.Type == TypeFragment || f.Flags&FlagFragmented != 0
-}
-
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
 func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeReady }
 
@@ -190,6 +183,20 @@ type Frame struct {
 	Dict  uint8
 	ID    CallID
 	Body  []byte
+}
+
+// Paced reports whether the body of the frame counts for the pace of its sender
+// (W44). The flag alone does not say it: padding and frames of types that are
+// not known may carry any.
+func (f *Frame) Paced() bool {
+	switch f.Type {
+	case TypeData, TypeFragment:
+		return true
+	case TypeRequest, TypeResponse, TypeOpen:
+		return f.Flags&FlagFragmented != 0
+	default:
+		return false
+	}
 }
 
 // Next cuts the first frame off batch. It checks the header: the length against

@@ -74,7 +74,7 @@ func TestNextError(t *testing.T) {
 // TestPad: W14 every frame can be taken back in place, and what stands around it
 // is not touched.
 func TestPad(t *testing.T) {
-	for _, vectors := range [][]vector{requestVectors(), responseVectors(), statusVectors()} {
+	for _, vectors := range [][]vector{requestVectors(), responseVectors(), statusVectors(), openVectors(), streamVectors()} {
 		for _, v := range vectors {
 			batch := AppendPing(nil, TypePing, 1)
 			at := len(batch)
@@ -97,7 +97,10 @@ func TestPad(t *testing.T) {
 
 // TestPeekType walks frames that this package appended.
 func TestPeekType(t *testing.T) {
-	for _, vectors := range [][]vector{requestVectors(), responseVectors(), statusVectors(), controlVectors(), handshakeVectors()} {
+	for file, vectors := range goldenFiles() {
+		if file == "exchange" {
+			continue
+		}
 		for _, v := range vectors {
 			ty, n := PeekType(append(slices.Clip(v.data), "more"...))
 			if byte(ty) != v.data[4] || n != len(v.data) {
@@ -116,13 +119,22 @@ func TestOverheads(t *testing.T) {
 	if n := len(AppendRequest(nil, 2, 1, 0, 0, p)) - 1; n > RequestOverhead {
 		t.Errorf("REQUEST adds %d bytes, RequestOverhead is %d", n, RequestOverhead)
 	}
+	if n := len(AppendOpenStart(nil, 2, 1, 0, 1, FlagHigh, 9, p)) - 1; n != OpenOverhead {
+		t.Errorf("OPEN adds %d bytes, OpenOverhead is %d", n, OpenOverhead)
+	}
+	if n := len(AppendOpen(nil, 2, 1, 0, 1, 0, p)) - 1; n > OpenOverhead {
+		t.Errorf("OPEN adds %d bytes, OpenOverhead is %d", n, OpenOverhead)
+	}
+	if n := len(AppendDataStart(nil, 2, 9, p)) - 1; n > OpenOverhead {
+		t.Errorf("DATA adds %d bytes, more than an OPEN with its %d", n, OpenOverhead)
+	}
 	if n := len(AppendFragment(nil, 2, p)) - 1; n != FragmentOverhead {
 		t.Errorf("FRAGMENT adds %d bytes, FragmentOverhead is %d", n, FragmentOverhead)
 	}
 }
 
 // TestTypes: W12 the names, which types are skipped when they are not known, and
-// that the reserved ones are not known.
+// that those beside the table are not known.
 func TestTypes(t *testing.T) {
 	for i := range 256 {
 		ty := Type(i)
@@ -135,9 +147,31 @@ func TestTypes(t *testing.T) {
 			t.Errorf("W12: type %v has no name, or can be ignored", ty)
 		}
 	}
-	for _, ty := range []Type{0x07, 0x0a, 0x20, 0x21, 0x22, 0x7f, 0x80, 0xff} {
+	for _, ty := range []Type{0x0a, 0x0f, 0x17, 0x1f, 0x24, 0x7f, 0x80, 0xff} {
 		if want := fmt.Sprintf("TYPE(%#02x)", uint8(ty)); ty.String() != want {
-			t.Errorf("W12: reserved type is called %v, want %s", ty, want)
+			t.Errorf("W12: unknown type is called %v, want %s", ty, want)
+		}
+	}
+}
+
+// TestPaced: W44 the bodies that count are those of DATA and FRAGMENT, and of the
+// first part of a request, a response or a stream's initial payload. What is
+// skipped counts on neither side, whatever flags it has.
+func TestPaced(t *testing.T) {
+	for i := range 256 {
+		ty := Type(i)
+		for _, fl := range []Flags{0, FlagHigh, FlagMetadata, FlagFragmented, FlagFragmented | FlagMetadata, 0xff} {
+			var want bool
+			switch ty {
+			case TypeData, TypeFragment:
+				want = true
+			case TypeRequest, TypeResponse, TypeOpen:
+				want = fl&FlagFragmented != 0
+			default:
+			}
+			if f := (Frame{Type: ty, Flags: fl}); f.Paced() != want {
+				t.Errorf("W44: %v with flags %s counts: %v, want %v", ty, flagNames(fl), f.Paced(), want)
+			}
 		}
 	}
 }

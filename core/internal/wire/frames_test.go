@@ -38,6 +38,9 @@ func blocks(fl Flags, size uint64, meta, payload string) []byte {
 	return append(b, payload...)
 }
 
+// credit is what a CREDIT gives.
+type credit struct{ messages, bytes uint32 }
+
 // body is what a receiver gets out of a frame: one of the results of the Parse
 // functions, or nil where the type has none.
 func body(f *Frame) (any, error) {
@@ -56,6 +59,15 @@ func body(f *Frame) (any, error) {
 		return ParseRequest(f)
 	case TypeResponse:
 		return ParseResponse(f)
+	case TypeOpen:
+		return ParseOpen(f)
+	case TypeData:
+		return ParseData(f)
+	case TypeCredit:
+		messages, n, err := ParseCredit(f)
+		return credit{messages, n}, err
+	case TypeAck:
+		return ParseAck(f)
 	case TypeError, TypeRefused, TypeReset, TypeGoaway, TypeReject:
 		return ParseStatus(f)
 	}
@@ -98,9 +110,28 @@ func reappend(f *Frame, v any) (b []byte, canonical bool) {
 			b = AppendResponse(nil, f.ID, v.Payload)
 		}
 		return b, f.Codec|f.Dict == 0 && f.Flags&FlagMetadata == 0
+	case Open:
+		if f.Flags&FlagFragmented != 0 {
+			b = AppendOpenStart(nil, f.ID, v.Handler, v.Timeout, v.Capacity, f.Flags&prio, v.Size, v.Payload)
+		} else {
+			b = AppendOpen(nil, f.ID, v.Handler, v.Timeout, v.Capacity, f.Flags&prio, v.Payload)
+		}
+		return b, f.Codec|f.Dict == 0 && f.Flags&FlagMetadata == 0
+	case Data:
+		if f.Flags&FlagFragmented != 0 {
+			b = AppendDataStart(nil, f.ID, v.Size, v.Payload)
+		} else {
+			b = AppendData(nil, f.ID, v.Payload)
+		}
+		return b, f.Codec|f.Dict == 0
+	case credit:
+		return AppendCredit(nil, f.ID, v.messages, v.bytes), true
 	case Status:
 		return AppendStatus(nil, f.Type, f.ID, v), true
 	case uint64:
+		if f.Type == TypeAck {
+			return AppendAck(nil, v), true
+		}
 		return AppendPing(nil, f.Type, v), true
 	case Init:
 		return AppendInit(nil, &v), len(f.Body) == initSize
@@ -114,6 +145,10 @@ func reappend(f *Frame, v any) (b []byte, canonical bool) {
 		return AppendFragment(nil, f.ID, f.Body), true
 	case TypeReady:
 		return AppendReady(nil), true
+	case TypeEnd:
+		return AppendEnd(nil, f.ID), true
+	case TypeGrant:
+		return AppendGrant(nil, f.ID), true
 	}
 	return nil, false
 }
@@ -129,6 +164,13 @@ func describe(f *Frame) (string, error) {
 	case Request:
 		s += fmt.Sprintf(" handler=%#016x timeout=%d size=%d decoded=%d metadata=%s payload=%s",
 			v.Handler, v.Timeout, v.Size, v.Decoded, quote(v.Metadata), quote(v.Payload))
+	case Open:
+		s += fmt.Sprintf(" handler=%#016x timeout=%d capacity=%d size=%d decoded=%d metadata=%s payload=%s",
+			v.Handler, v.Timeout, v.Capacity, v.Size, v.Decoded, quote(v.Metadata), quote(v.Payload))
+	case Data:
+		s += fmt.Sprintf(" size=%d decoded=%d payload=%s", v.Size, v.Decoded, quote(v.Payload))
+	case credit:
+		s += fmt.Sprintf(" messages=%d bytes=%d", v.messages, v.bytes)
 	case Response:
 		s += fmt.Sprintf(" size=%d decoded=%d metadata=%s payload=%s", v.Size, v.Decoded, quote(v.Metadata), quote(v.Payload))
 	case Status:
@@ -136,9 +178,9 @@ func describe(f *Frame) (string, error) {
 	case Init:
 		s += fmt.Sprintf(" versions=%d..%d link=%#x nonce=%x", v.MinVersion, v.MaxVersion, v.Link, v.Nonce)
 	case Hello:
-		s += fmt.Sprintf(" feat=%#x cluster=%q from=%q to=%q inst=%x maxframe=%d maxmsg=%d maxcalls=%d win=%d linkwin=%d alive=%d codecs=%q catalogue=%x",
+		s += fmt.Sprintf(" feat=%#x cluster=%q from=%q to=%q inst=%x maxframe=%d maxmsg=%d maxcalls=%d win=%d alive=%d codecs=%q catalogue=%x",
 			uint64(v.Features), v.Cluster, v.From, v.To, v.Instance, v.MaxFrame, v.MaxMsg, v.MaxCalls,
-			v.Window, v.LinkWin, v.KeepAlive, v.Codecs, v.Catalogue)
+			v.Window, v.KeepAlive, v.Codecs, v.Catalogue)
 	case uint64:
 		s += fmt.Sprintf(" value=%#x", v)
 	default:

@@ -111,6 +111,12 @@ func checkReappend(t *testing.T, f *Frame, v any) {
 	case Response:
 		x.Metadata, x.Decoded = nil, again.(Response).Decoded
 		v = x
+	case Open:
+		x.Metadata, x.Decoded = nil, again.(Open).Decoded
+		v = x
+	case Data:
+		x.Decoded = again.(Data).Decoded
+		v = x
 	}
 	if !reflect.DeepEqual(again, v) {
 		t.Fatalf("%v became %+v, want %+v", f.Type, again, v)
@@ -159,6 +165,42 @@ func FuzzResponse(f *testing.F) {
 	fuzzBody(f, []Type{TypeResponse}, func(t *testing.T, fr *Frame, v any) {
 		r := v.(Response)
 		checkPayload(t, fr, r.Size, r.Decoded, r.Metadata, r.Payload)
+	})
+}
+
+// FuzzOpen: W80 as FuzzRequest, and the capacity is in its range.
+func FuzzOpen(f *testing.F) {
+	fuzzBody(f, []Type{TypeOpen}, func(t *testing.T, fr *Frame, v any) {
+		o := v.(Open)
+		if o.Capacity == 0 || o.Capacity > MaxCapacity {
+			t.Fatalf("capacity of %d messages", o.Capacity)
+		}
+		checkPayload(t, fr, o.Size, o.Decoded, o.Metadata, o.Payload)
+	})
+}
+
+// FuzzData: W81 as FuzzResponse, and a message is never nil.
+func FuzzData(f *testing.F) {
+	fuzzBody(f, []Type{TypeData}, func(t *testing.T, fr *Frame, v any) {
+		d := v.(Data)
+		checkPayload(t, fr, d.Size, d.Decoded, nil, d.Payload)
+	})
+}
+
+// FuzzFlow: W44 W45 W82 W83 the frames that carry numbers or nothing.
+func FuzzFlow(f *testing.F) {
+	fuzzBody(f, []Type{TypeAck, TypeCredit, TypeEnd, TypeGrant}, func(t *testing.T, fr *Frame, v any) {
+		switch fr.Type {
+		case TypeCredit:
+			if v == (credit{}) {
+				t.Fatal("CREDIT of nothing")
+			}
+		case TypeEnd, TypeGrant:
+			if len(fr.Body) != 0 {
+				t.Fatalf("%v of %d bytes", fr.Type, len(fr.Body))
+			}
+		default:
+		}
 	})
 }
 
@@ -227,7 +269,8 @@ func FuzzHello(f *testing.F) {
 			return
 		}
 		if h.From == "" || h.To == "" || max(len(h.From), len(h.To), len(h.Cluster)) > MaxName ||
-			len(h.Codecs) > maxCompressors || h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 {
+			len(h.Codecs) > maxCompressors || h.MaxFrame < MinMaxFrame || h.MaxMsg > math.MaxInt64 ||
+			h.Window == 0 || h.Window > MaxWindow {
 			t.Fatalf("HELLO %+v", h)
 		}
 		checkReappend(t, &fr, h)

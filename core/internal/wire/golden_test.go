@@ -100,7 +100,8 @@ func readGolden(t testing.TB, file string) (vectors []vector, lines []string) {
 
 // TestGolden pins the bytes of every frame in both directions: what this package
 // writes are the bytes of the files, and what it reads from these bytes is what
-// the files say. W10 W11 W12 W13 W14 W16 W20 W21 W22 W23 W31 W40 W42 W51 W52.
+// the files say. W10 W11 W12 W13 W14 W16 W20 W21 W22 W23 W31 W40 W42 W44 W45 W51
+// W52 W80 W81 W82 W83.
 func TestGolden(t *testing.T) {
 	for file, vectors := range goldenFiles() {
 		t.Run(file, func(t *testing.T) {
@@ -165,8 +166,8 @@ func TestGoldenReappend(t *testing.T) {
 			}
 		}
 	}
-	if canonical < 25 {
-		t.Errorf("%d canonical vectors, want at least 25", canonical)
+	if canonical < 45 {
+		t.Errorf("%d canonical vectors, want at least 45", canonical)
 	}
 }
 
@@ -199,6 +200,7 @@ func TestGoldenComplete(t *testing.T) {
 }
 
 var knownTypes = []Type{
-	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeProof, TypeReady,
-	TypeRequest, TypeResponse, TypeError, TypeRefused, TypeFragment, TypeReset,
+	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeAck, TypeProof, TypeReady,
+	TypeRequest, TypeResponse, TypeError, TypeRefused, TypeFragment, TypeReset, TypeGrant,
+	TypeOpen, TypeData, TypeEnd, TypeCredit,
 }

@@ -27,8 +27,10 @@ const (
 	// MinMaxFrame is the least that a HELLO may announce as MaxFrame, so that
 	// every frame that cannot be cut has room (W59).
 	MinMaxFrame = 64 << 10
-	// DefaultWindow and MaxWindow bound the window of a stream (W59, W83).
-	DefaultWindow  = 64 << 10
+	// DefaultWindow is the window of a HELLO that announces none (W52).
+	DefaultWindow = 64 << 10
+	// MaxWindow bounds the window that a HELLO announces (W59), and the credit
+	// of a stream in bytes (W83).
 	MaxWindow      = 1 << 30
 	maxCompressors = 16
 	maxCompressor  = 32
@@ -101,7 +103,7 @@ type Hello struct {
 	MaxFrame  uint32 // longest transport frame that the sender accepts
 	MaxMsg    uint64 // longest message, below 1<<63
 	MaxCalls  uint32 // slots that the other side may use
-	Window    uint64 // bytes of a stream in flight towards the sender, until it grants more
+	Window    uint64 // bytes of a stream that the other side may have under way, 1 to MaxWindow
 	KeepAlive uint32 // milliseconds between its pings on an idle link
 	Codecs    []string
 	Catalogue [DigestSize]byte // digest of its handler catalogue

@@ -57,7 +57,7 @@ func TestMalformedHeader(t *testing.T) {
 		{"W10", "largest length", oversize(1<<32 - 1), "body of 4294967295 bytes announced"},
 		{"W12", "ignorable type with anything in it", raw(0x80, 0xff, 1, 1, 1, []byte("x")), ""},
 		{"W12", "highest type", raw(0xff, 0xff, 1, 1, 1), ""},
-		{"W12", "unknown type passes here, for the receiver to judge", raw(0x20, 0, 0, 0, 1), ""},
+		{"W12", "unknown type passes here, for the receiver to judge", raw(0x24, 0, 0, 0, 1), ""},
 		{"W14", "padding with anything in it", raw(TypePadding, 0xff, 1, 1, 1, []byte("x")), ""},
 		{"W15", "REQUEST with a codec passes here, for the receiver to refuse", raw(TypeRequest, 0, 1, 1, 2, make([]byte, 16)), ""},
 		{"W15", "RESPONSE with a codec passes here, for the receiver to judge", raw(TypeResponse, 0, 1, 1, 2), ""},
@@ -82,9 +82,13 @@ func TestMalformedHeader(t *testing.T) {
 // TestFlags: W13 every type with every flag passes exactly if PROTOCOL.md allows
 // it; that the document and allowedFlags agree is TestDocumentTypes.
 func TestFlags(t *testing.T) {
-	for _, ty := range append(knownTypes, 0x20, 0x7f, 0x80, 0xff) {
+	for _, ty := range append(slices.Clip(knownTypes), 0x17, 0x24, 0x7f, 0x80, 0xff) {
 		for fl := range 256 {
-			_, _, err := Next(raw(ty, Flags(fl), 0, 0, 0, []byte("x")))
+			body := []byte("x")
+			if ty == TypeEnd || ty == TypeGrant {
+				body = nil
+			}
+			_, _, err := Next(raw(ty, Flags(fl), 0, 0, 0, body))
 			ok := Flags(fl)&^allowedFlags(ty) == 0 || ty == TypePadding || ty.Ignorable()
 			if ok != (err == nil) || !ok && !errors.Is(err, ErrMalformed) {
 				t.Errorf("%v with flags %#02x: %v", ty, fl, err)
@@ -93,12 +97,18 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// TestMalformedCall holds the parsers of the frames that begin a message to W13,
+// W20 to W22 and W80 W81.
 func TestMalformedCall(t *testing.T) {
 	head := make([]byte, requestHead)
 	request := func(fl Flags, parts ...[]byte) []byte {
 		return raw(TypeRequest, fl, 0, 0, 2, append([][]byte{head}, parts...)...)
 	}
 	response := func(fl Flags, parts ...[]byte) []byte { return raw(TypeResponse, fl, 0, 0, 2, parts...) }
+	open := func(fl Flags, parts ...[]byte) []byte {
+		return raw(TypeOpen, fl, 0, 0, 2, append([][]byte{head, u32(1)}, parts...)...)
+	}
+	data := func(fl Flags, parts ...[]byte) []byte { return raw(TypeData, fl, 0, 0, 2, parts...) }
 	x := []byte("x")
 	checks := []check{
 		{"W20", "body of its head only", request(0), ""},
@@ -108,13 +118,23 @@ func TestMalformedCall(t *testing.T) {
 		{"W13", "LOW", request(FlagLow), ""},
 		{"W13", "HIGH with LOW", request(FlagHigh | FlagLow), "two priorities"},
 		{"W21", "empty body", response(0), ""},
+		{"W80", "body of its head only", open(0), ""},
+		{"W80", "body of 19 bytes", raw(TypeOpen, 0, 0, 0, 2, make([]byte, openHead-1)), "OPEN of 19 bytes"},
+		{"W80", "empty body", raw(TypeOpen, 0, 0, 0, 2), "OPEN of 0 bytes"},
+		{"W80", "no capacity", raw(TypeOpen, 0, 0, 0, 2, head, u32(0)), "capacity of 0 messages"},
+		{"W80", "largest capacity", raw(TypeOpen, 0, 0, 0, 2, head, u32(1<<20)), ""},
+		{"W80", "capacity over the limit", raw(TypeOpen, 0, 0, 0, 2, head, u32(1<<20+1)), "capacity of 1048577 messages"},
+		{"W80", "capacity of 32 bits", raw(TypeOpen, 0, 0, 0, 2, head, u32(1<<32-1)), "capacity of 4294967295 messages"},
+		{"W13", "OPEN HIGH", open(FlagHigh), ""},
+		{"W13", "OPEN LOW", open(FlagLow), ""},
+		{"W13", "OPEN HIGH with LOW", open(FlagHigh | FlagLow), "two priorities"},
+		{"W81", "empty message", data(0), ""},
+		{"W13", "DATA NIL", data(FlagNil), "not defined for DATA"},
+		{"W13", "DATA METADATA", data(FlagMetadata, u16(0)), "not defined for DATA"},
 	}
-	for name, frame := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response} {
-		half := u64(2)
+	half := u64(2)
+	for name, frame := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response, "OPEN": open, "DATA": data} {
 		checks = append(checks,
-			check{"W13", name + " NIL", frame(FlagNil), ""},
-			check{"W13", name + " NIL with a payload", frame(FlagNil, x), "nil payload of 1 bytes"},
-			check{"W13", name + " NIL with FRAGMENTED", frame(FlagNil|FlagFragmented, half, half, x), "nil payload"},
 			check{"W22", name + " first part", frame(FlagFragmented, half, half, x), ""},
 			check{"W22", name + " without sizes", frame(FlagFragmented), "without the size"},
 			check{"W22", name + " with half of its sizes", frame(FlagFragmented, half, half[:7]), "without the size"},
@@ -124,6 +144,13 @@ func TestMalformedCall(t *testing.T) {
 			check{"W22", name + " message of no byte", frame(FlagFragmented, u64(0), u64(0)), "first part of 0 bytes of a message of 0"},
 			check{"W22", name + " largest size", frame(FlagFragmented, u64(1<<64-1), u64(1<<64-1), x), ""},
 			check{"W22", name + " sizes that differ", frame(FlagFragmented, half, u64(3), x), "is 3 once decoded by no codec"},
+		)
+	}
+	for name, frame := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response, "OPEN": open} {
+		checks = append(checks,
+			check{"W13", name + " NIL", frame(FlagNil), ""},
+			check{"W13", name + " NIL with a payload", frame(FlagNil, x), "nil payload of 1 bytes"},
+			check{"W13", name + " NIL with FRAGMENTED", frame(FlagNil|FlagFragmented, half, half, x), "nil payload"},
 			check{"W22", name + " metadata", frame(FlagMetadata, u16(1), x), ""},
 			check{"W22", name + " empty metadata", frame(FlagMetadata, u16(0)), ""},
 			check{"W22", name + " metadata without a length", frame(FlagMetadata), "without the size of its metadata"},

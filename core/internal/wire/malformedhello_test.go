@@ -122,6 +122,12 @@ func TestMalformedHello(t *testing.T) {
 		{"W59", "maxframe too small", set("maxframe", uint64(65535)), "frames of 65535 bytes"},
 		{"W59", "maxframe 0", set("maxframe", uint64(0)), "frames of 0 bytes"},
 		{"W59", "largest maxmsg", set("maxmsg", uint64(1<<63-1)), ""},
+		{"W59", "smallest win", set("win", uint64(1)), ""},
+		{"W59", "win 0", set("win", uint64(0)), "windows of 0"},
+		{"W59", "largest win", set("win", uint64(1<<30)), ""},
+		{"W59", "win too large", set("win", uint64(1<<30+1)), "windows of 1073741825"},
+		{"W59", "win of 64 bits", set("win", uint64(1<<64-1)), "windows of 18446744073709551615"},
+		{"W52", "linkwin is a field like any unknown one", set("linkwin", uint64(1<<64-1)), ""},
 		{"W59", "maxmsg too large", set("maxmsg", uint64(1<<63)), "messages of 9223372036854775808"},
 	}
 	for key := range required() {
@@ -135,8 +141,8 @@ func TestMalformedHello(t *testing.T) {
 			check{"W52", key + " that is a byte string", set(key, []byte("x")), key},
 		)
 	}
-	// maxmsg: W59.
-	for key, bits := range map[string]int{"feat": 64, "maxframe": 32, "maxmsg": 63, "maxcalls": 32, "win": 64, "linkwin": 64, "alive": 32} {
+	// maxmsg and win: W59.
+	for key, bits := range map[string]int{"feat": 64, "maxframe": 32, "maxmsg": 63, "maxcalls": 32, "win": 30, "alive": 32} {
 		checks = append(checks,
 			check{"W52", key + " largest", set(key, uint64(1)<<(bits-1)<<1-1), ""},
 			check{"W52", key + " in a wide signed form", set(key, msgp.Raw{0xd3, 0, 0, 0, 0, 0, 1, 0, 0}), ""},

@@ -195,7 +195,7 @@ func TestRoundTripControl(t *testing.T) {
 		property(t, func(h Hello) bool {
 			cut := func(s string, n int) string { return strings.ToValidUTF8(s[:min(n, len(s))], "") }
 			h.Cluster, h.From, h.To = cut(h.Cluster, 9), cut(h.From, 9)+"f", cut(h.To, 9)+"t"
-			h.MaxFrame, h.MaxMsg = max(h.MaxFrame, MinMaxFrame), h.MaxMsg>>1
+			h.MaxFrame, h.MaxMsg, h.Window = max(h.MaxFrame, MinMaxFrame), h.MaxMsg>>1, h.Window%MaxWindow+1
 			h.Codecs = h.Codecs[:min(len(h.Codecs), maxCompressors)]
 			for i, c := range h.Codecs {
 				h.Codecs[i] = cut(c, maxCompressor)
@@ -242,8 +242,8 @@ func TestMinMaxFrame(t *testing.T) {
 	status := AppendStatus(make([]byte, ChecksumSize), TypeError, 2, Status{
 		Message: strings.Repeat("m", MaxStatusMessage), Detail: make([]byte, MaxStatusDetail),
 	})
-	request := raw(TypeRequest, FlagMetadata, 0, 0, 2, make([]byte, requestHead), u16(maxMetadata), bytesOf(maxMetadata), make([]byte, 32<<10))
-	if n := max(len(status), ChecksumSize+len(request)); n > MinMaxFrame {
+	open := raw(TypeOpen, FlagMetadata, 0, 0, 2, make([]byte, openHead), u16(maxMetadata), bytesOf(maxMetadata), make([]byte, 32<<10))
+	if n := max(len(status), ChecksumSize+len(open)); n > MinMaxFrame {
 		t.Errorf("W59: a batch of %d bytes cannot be avoided, the limit may be %d", n, MinMaxFrame)
 	}
 }
@@ -276,6 +276,8 @@ func TestTimeout(t *testing.T) {
 		for _, b := range [][]byte{
 			AppendRequest(nil, goldenID, 1, 2, FlagHigh, []byte("x")),
 			AppendRequestStart(nil, goldenID, 1, 2, FlagHigh, 9, []byte("x")),
+			AppendOpen(nil, goldenID, 1, 2, 3, FlagHigh, []byte("x")),
+			AppendOpenStart(nil, goldenID, 1, 2, 3, FlagHigh, 9, []byte("x")),
 		} {
 			if got := Timeout(b); got != 2 {
 				t.Errorf("Timeout = %d, want 2", got)
@@ -285,8 +287,15 @@ func TestTimeout(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r := bodies[0].(Request); r.Timeout != math.MaxUint64 || r.Handler != 1 || string(r.Payload) != "x" {
-				t.Errorf("%+v after SetTimeout", r)
+			switch r := bodies[0].(type) {
+			case Request:
+				if r.Timeout != math.MaxUint64 || r.Handler != 1 || string(r.Payload) != "x" {
+					t.Errorf("%+v after SetTimeout", r)
+				}
+			case Open:
+				if r.Timeout != math.MaxUint64 || r.Handler != 1 || r.Capacity != 3 || string(r.Payload) != "x" {
+					t.Errorf("%+v after SetTimeout", r)
+				}
 			}
 		}
 	})

@@ -19,7 +19,7 @@ const (
 	CodeCanceled         Code = 2 // ERROR, RESET: the call was cancelled
 	CodeDeadline         Code = 3 // ERROR, RESET: the call's deadline ran out
 	CodeResponseTooLarge Code = 4 // ERROR: the result is over the caller's limit
-	CodeFlowControl      Code = 5 // ERROR, RESET: a stream was sent, or granted, more than its window
+	CodeFlowControl      Code = 5 // ERROR, RESET: a message or a CREDIT beyond what the stream allows
 
 	// REFUSED: the handler did not run.
 	CodeUnknownHandler  Code = 10

@@ -6,12 +6,16 @@ import "encoding/binary"
 type Open struct {
 	Handler  uint64 // as in REQUEST
 	Timeout  uint64 // as in REQUEST
-	Capacity uint32 // messages that the callee may send before it is granted more
+	Capacity uint32 // messages that the callee may have under way, 1 to MaxCapacity
 	Size     uint64 // as in REQUEST, of the initial payload
 	Decoded  uint64
 	Metadata []byte
 	Payload  []byte // nil if the caller's was
 }
+
+// MaxCapacity bounds the messages that one side of a stream may have under way
+// (W80, W54).
+const MaxCapacity = 1 << 20
 
 const openHead = requestHead + 4
 
@@ -53,6 +57,9 @@ func ParseOpen(f *Frame) (o Open, err error) {
 	o.Handler = binary.LittleEndian.Uint64(b)
 	o.Timeout = binary.LittleEndian.Uint64(b[8:])
 	o.Capacity = binary.LittleEndian.Uint32(b[requestHead:])
+	if o.Capacity == 0 || o.Capacity > MaxCapacity {
+		return o, malformed("OPEN with a capacity of %d messages, 1 to %d allowed", o.Capacity, MaxCapacity)
+	}
 	o.Size, o.Decoded, o.Metadata, o.Payload, err = parsePayload(f, b[openHead:])
 	return o, err
 }
@@ -79,6 +86,7 @@ func AppendDataStart(dst []byte, id CallID, size uint64, part []byte) []byte {
 
 // ParseData reads the body of a DATA.
 func ParseData(f *Frame) (d Data, err error) {
+	// Most messages are small and whole, and have nothing to check.
 	if f.Flags == 0 {
 		n := uint64(len(f.Body))
 		return Data{n, n, f.Body}, nil
@@ -95,14 +103,15 @@ func AppendGrant(dst []byte, id CallID) []byte { return appendHeader(dst, TypeGr
 
 const creditSize = 8
 
-// AppendCredit appends a CREDIT (W83). One of the two numbers is not 0.
+// AppendCredit appends a CREDIT (W83). Not both numbers may be 0.
 func AppendCredit(dst []byte, id CallID, messages, bytes uint32) []byte {
 	dst = appendHeader(dst, TypeCredit, 0, id, creditSize)
 	dst = binary.LittleEndian.AppendUint32(dst, messages)
 	return binary.LittleEndian.AppendUint32(dst, bytes)
 }
 
-// ParseCredit reads the body of a CREDIT.
+// ParseCredit reads the body of a CREDIT. Whether the stream allows so much is
+// for the receiver to judge (W84).
 func ParseCredit(f *Frame) (messages, bytes uint32, err error) {
 	if len(f.Body) != creditSize {
 		return 0, 0, malformed("CREDIT of %d bytes", len(f.Body))
@@ -117,7 +126,8 @@ func ParseCredit(f *Frame) (messages, bytes uint32, err error) {
 
 const ackSize = 8
 
-// AppendAck appends an ACK (W44).
+// AppendAck appends an ACK (W44): total bytes of paced bodies have arrived in the
+// session so far.
 func AppendAck(dst []byte, total uint64) []byte {
 	dst = appendHeader(dst, TypeAck, 0, 0, ackSize)
 	return binary.LittleEndian.AppendUint64(dst, total)

@@ -29,6 +29,8 @@ func goldenFiles() map[string][]vector {
 		"status":    statusVectors(),
 		"control":   controlVectors(),
 		"handshake": handshakeVectors(),
+		"open":      openVectors(),
+		"stream":    streamVectors(),
 		"exchange":  exchange(),
 	}
 }
@@ -71,17 +73,57 @@ func responseVectors() (out []vector) {
 	return append(out, vector{"RESPONSE, empty", AppendResponse(nil, goldenID, []byte{})})
 }
 
+func openVectors() (out []vector) {
+	for _, prio := range []Flags{0, FlagHigh, FlagLow} {
+		for _, meta := range []Flags{0, FlagMetadata} {
+			for _, kind := range []Flags{0, FlagNil, FlagFragmented} {
+				payload := "first"
+				if kind == FlagNil {
+					payload = ""
+				}
+				fl := prio | meta | kind
+				out = append(out, vector{"OPEN " + flagNames(fl), raw(TypeOpen, fl, 0, 0, goldenID,
+					u64(goldenHandler), u64(goldenTimeout), u32(64), blocks(fl, 40_000, "opaque", payload))})
+			}
+		}
+	}
+	return append(out,
+		vector{"OPEN of the acceptor, empty, without time-out, least capacity", AppendOpen(nil, MakeCallID(1, 0, 1), goldenHandler, 0, 1, 0, []byte{})},
+		vector{"OPEN with the largest id and capacity", AppendOpen(nil, MakeCallID(1<<32-1, 1<<31-1, 1), 1<<64-1, 1<<64-1, MaxCapacity, 0, nil)},
+		vector{"OPEN with a codec and a dictionary", raw(TypeOpen, 0, 2, 3, goldenID, u64(goldenHandler), u64(0), u32(1), []byte("packed"))},
+		vector{"OPEN with a codec, the first part", raw(TypeOpen, FlagFragmented, 2, 0, goldenID,
+			u64(goldenHandler), u64(0), u32(1), u64(40_000), u64(1<<40), []byte("packed"))},
+	)
+}
+
+func streamVectors() []vector {
+	return []vector{
+		{"DATA", AppendData(nil, goldenID, []byte("item"))},
+		{"DATA, empty", AppendData(nil, goldenID, nil)},
+		{"DATA FRAGMENTED", AppendDataStart(nil, goldenID, 40_000, []byte("item"))},
+		{"DATA with a codec and a dictionary", raw(TypeData, 0, 2, 3, goldenID, []byte("packed"))},
+		{"DATA with a codec, the first part", raw(TypeData, FlagFragmented, 2, 0, goldenID, u64(40_000), u64(1<<40), []byte("packed"))},
+		{"END", AppendEnd(nil, goldenID)},
+		{"CREDIT", AppendCredit(nil, goldenID, 32, 0x01020304)},
+		{"CREDIT of messages only", AppendCredit(nil, goldenID, MaxCapacity, 0)},
+		{"CREDIT of bytes only", AppendCredit(nil, goldenID, 0, MaxWindow)},
+		{"GRANT", AppendGrant(nil, goldenID)},
+	}
+}
+
 func statusVectors() (out []vector) {
 	st := func(name string, t Type, id CallID, s Status) {
 		out = append(out, vector{fmt.Sprintf("%v %s", t, name), AppendStatus(nil, t, id, s)})
 	}
 	st("without a detail", TypeError, goldenID, Status{Code: CodeNone, Message: "no such file"})
+	st("for a message beyond the credit", TypeError, goldenID, Status{Code: CodeFlowControl, Message: "17 messages, 16 allowed"})
 	st("with a detail", TypeError, goldenID, Status{Code: 1001, Message: "no disk", Detail: []byte("disk1")})
 	st("with an empty detail", TypeError, goldenID, Status{Code: CodeApplication, Detail: []byte{}})
 	st("without a detail", TypeRefused, goldenID, Status{Code: CodeUnknownHandler, Message: "no handler"})
 	st("with a detail", TypeRefused, goldenID, Status{Code: CodeOverloaded, Message: "später", Detail: []byte{0}})
 	st("after cancellation", TypeReset, goldenID, Status{Code: CodeCanceled})
 	st("after a time-out", TypeReset, goldenID, Status{Code: CodeDeadline, Message: "2s"})
+	st("for a message beyond the credit", TypeReset, goldenID, Status{Code: CodeFlowControl})
 	st("for a shutdown", TypeGoaway, 0, Status{Code: CodeShutdown, Message: "restart"})
 	st("of a stranger", TypeReject, 0, Status{Code: CodeRejected})
 	return out
@@ -97,7 +139,9 @@ func controlVectors() []vector {
 		{"PADDING, anything", raw(TypePadding, 0xff, 9, 9, goldenID, []byte("whatever"))},
 		{"PADDING, empty", raw(TypePadding, 0, 0, 0, 0)},
 		{"ignorable frame", raw(0x9a, 0xff, 9, 9, goldenID, []byte("from the future"))},
-		{"reserved frame, not known", raw(0x07, 0, 0, 0, goldenID, u32(1), u64(512))},
+		{"frame of an unknown type", raw(0x17, 0, 0, 0, goldenID, u32(1), u64(512))},
+		{"ACK", AppendAck(nil, 0x0102030405060708)},
+		{"ACK of nothing yet", AppendAck(nil, 0)},
 	}
 }
 
@@ -131,7 +175,7 @@ func goldenHello() *Hello {
 	h := &Hello{
 		Features: FeatureChecksum, Cluster: "production", From: "node-2", To: "node-1",
 		MaxFrame: 1 << 20, MaxMsg: 16 << 20, MaxCalls: 1 << 18,
-		Window: 256 << 10, LinkWin: 16 << 20, KeepAlive: 5000, Codecs: []string{"zstd", "s2"},
+		Window: 256 << 10, KeepAlive: 5000, Codecs: []string{"zstd", "s2"},
 	}
 	copy(h.Instance[:], "instance of 16 B")
 	copy(h.Catalogue[:], bytes.Repeat([]byte{0xca}, DigestSize))
@@ -143,7 +187,7 @@ func largestHello() *Hello {
 	h := &Hello{
 		Features: 1<<64 - 1, Cluster: name, From: name, To: name,
 		MaxFrame: 1<<32 - 1, MaxMsg: 1<<63 - 1, MaxCalls: 1<<32 - 1,
-		Window: 1<<64 - 1, LinkWin: 1<<64 - 1, KeepAlive: 1<<32 - 1,
+		Window: MaxWindow, KeepAlive: 1<<32 - 1,
 	}
 	for range maxCompressors {
 		h.Codecs = append(h.Codecs, strings.Repeat("c", maxCompressor))
