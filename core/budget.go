@@ -45,9 +45,9 @@ type budget struct {
 	limit    int64
 	patience time.Duration // 0: messages wait as long as it takes
 
-	mu      sync.Mutex
-	held    int64
-	waiting []*assembly
+	mu        sync.Mutex
+	held      int64
+	waiting   []*assembly
 	impatient *time.Timer
 }
 
@@ -229,7 +229,7 @@ func (a *assembly) isGranted() bool {
 type fate uint8
 
 const (
-	fateWaits   fate = iota // memory for it is not reserved yet
+	fateWaits fate = iota // memory for it is not reserved yet
 	fateGranted
 	fateDropped
 )

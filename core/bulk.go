@@ -14,12 +14,12 @@ type bulkSend struct {
 	id       wire.CallID
 	kind     kind
 	prio     Priority
-	handler  uint64  // of a request
-	deadline int64   // of a request, manager's clock, 0: none
-	open     bool   // the message is the payload of a stream
-	capacity uint32 // of OPEN
+	handler  uint64     // of a request
+	deadline int64      // of a request, manager's clock, 0: none
+	open     bool       // the message is the payload of a stream
+	capacity uint32     // of OPEN
 	stream   *RawStream // of a message of a stream, else nil
-	release  func()  // of a response: gives its memory back; else nil
+	release  func()     // of a response: gives its memory back; else nil
 
 	// mu is held for the copy of a fragment, so that a caller who gives up
 	// waits no longer than that for its memory.

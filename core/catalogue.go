@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -18,16 +19,51 @@ const builtinPrefix = "gridmux."
 // catalogueID is the handler that answers with the catalogue of its node (W54).
 const catalogueID HandlerID = builtinPrefix + "catalogue"
 
-// catalogueEntry is the size of one handler in a catalogue: hash and kind.
-const catalogueEntry = 9
+// catalogueEntry is the size of one handler in a catalogue: hash, kind,
+// capacities (W85).
+const catalogueEntry = 17
 
-// kindSingle is the kind of a handler of single requests.
-const kindSingle byte = 1
+// Kinds of handlers in a catalogue.
+const (
+	singleHandler byte = 1
+	streamHandler byte = 2
+)
 
-// catalogue is which handlers a peer has.
+// catalogue is which handlers a node has.
 type catalogue struct {
-	digest [wire.DigestSize]byte
-	hashes map[uint64]struct{}
+	digest  [wire.DigestSize]byte
+	entries map[uint64]handlerEntry
+}
+
+// handlerEntry is what is known of a handler of another node.
+type handlerEntry struct {
+	kind                    byte // 0: there is none
+	inCapacity, outCapacity int  // of a stream
+}
+
+// catalogues remembers the catalogues of other nodes by their digests. Most
+// nodes of a cluster have the same.
+type catalogues struct {
+	mu       sync.Mutex
+	byDigest map[[wire.DigestSize]byte]*catalogue
+}
+
+// maxCatalogues bounds how many are remembered.
+const maxCatalogues = 64
+
+func (c *catalogues) find(digest [wire.DigestSize]byte) *catalogue {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byDigest[digest]
+}
+
+func (c *catalogues) add(known *catalogue) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byDigest == nil || len(c.byDigest) >= maxCatalogues {
+		c.byDigest = map[[wire.DigestSize]byte]*catalogue{}
+	}
+	c.byDigest[known.digest] = known
 }
 
 // addBuiltin registers the handlers that every node has.
@@ -41,9 +77,17 @@ func (r *registry) addBuiltin() error {
 // their hashes.
 func (r *registry) appendCatalogue(dst []byte) []byte {
 	for _, hash := range slices.Sorted(maps.Keys(r.byHash)) {
-		if !strings.HasPrefix(string(r.byHash[hash].id), builtinPrefix) {
-			dst = append(binary.LittleEndian.AppendUint64(dst, hash), kindSingle)
+		h := r.byHash[hash]
+		if strings.HasPrefix(string(h.id), builtinPrefix) {
+			continue
 		}
+		kind := singleHandler
+		if h.stream != nil {
+			kind = streamHandler
+		}
+		dst = append(binary.LittleEndian.AppendUint64(dst, hash), kind)
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(h.inCapacity))
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(h.outCapacity))
 	}
 	return dst
 }
@@ -55,9 +99,16 @@ func parseCatalogue(b []byte) (*catalogue, error) {
 	if len(b)%catalogueEntry != 0 {
 		return nil, fmt.Errorf("a catalogue of %d bytes", len(b))
 	}
-	c := &catalogue{digest: sha256.Sum256(b), hashes: make(map[uint64]struct{}, len(b)/catalogueEntry)}
+	c := &catalogue{digest: sha256.Sum256(b), entries: make(map[uint64]handlerEntry, len(b)/catalogueEntry)}
 	for ; len(b) > 0; b = b[catalogueEntry:] {
-		c.hashes[binary.LittleEndian.Uint64(b)] = struct{}{}
+		e := handlerEntry{
+			kind:        b[8],
+			inCapacity:  int(min(binary.LittleEndian.Uint32(b[9:]), limitCapacity)),
+			outCapacity: int(min(binary.LittleEndian.Uint32(b[13:]), limitCapacity)),
+		}
+		if e.kind == singleHandler || e.kind == streamHandler {
+			c.entries[binary.LittleEndian.Uint64(b)] = e
+		}
 	}
 	return c, nil
 }
@@ -80,8 +131,8 @@ func (r Route) Handles(ctx context.Context, h HandlerID, opts ...CallOption) (bo
 func (c *Connection) handles(ctx context.Context, key handlerKey, opts []CallOption) (bool, error) {
 	if c = c.resolve(); c != nil {
 		if s := c.current.Load(); s != nil {
-			if known := c.catalogue.Load(); known != nil && known.digest == s.catalogue {
-				return known.has(key), nil
+			if known := c.m.catalogues.find(s.catalogue); known != nil {
+				return known.entry(key).kind != 0, nil
 			}
 		}
 	}
@@ -89,15 +140,43 @@ func (c *Connection) handles(ctx context.Context, key handlerKey, opts []CallOpt
 	if err != nil {
 		return false, err
 	}
-	known, err := parseCatalogue(b)
+	known, err := c.m.learnCatalogue(b)
 	if err != nil {
 		return false, &CallError{Peer: c.Peer(), Handler: catalogueID, Err: err}
 	}
-	c.catalogue.Store(known)
-	return known.has(key), nil
+	return known.entry(key).kind != 0, nil
 }
 
-func (c *catalogue) has(key handlerKey) bool {
-	_, ok := c.hashes[key.hash()]
-	return ok
+func (m *Manager) learnCatalogue(b []byte) (*catalogue, error) {
+	known, err := parseCatalogue(b)
+	if err == nil {
+		m.catalogues.add(known)
+	}
+	return known, err
 }
+
+// handlersOf returns the catalogue of the peer of a session, and asks for it if
+// nobody has yet.
+func (s *session) handlersOf(ctx context.Context) (*catalogue, error) {
+	if known := s.m.catalogues.find(s.catalogue); known != nil {
+		return known, nil
+	}
+	res := s.roundTrip(ctx, handlerKey{id: catalogueID}.hash(), nil, nil, 0, PriorityNormal)
+	if res.err != nil {
+		return nil, fmt.Errorf("which handlers the peer has: %w", res.err)
+	}
+	return s.m.learnCatalogue(res.resp)
+}
+
+// learnHandlers asks for the catalogue of the peer if it is new, so that it is
+// known when the first stream is opened.
+func (s *session) learnHandlers() {
+	if s.catalogue == ([wire.DigestSize]byte{}) || s.m.catalogues.find(s.catalogue) != nil {
+		return
+	}
+	s.m.spawn(func() {
+		_, _ = s.handlersOf(s.m.ctx)
+	})
+}
+
+func (c *catalogue) entry(key handlerKey) handlerEntry { return c.entries[key.hash()] }

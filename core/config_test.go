@@ -103,6 +103,8 @@ var documentedDefaults = []struct {
 	{"MaxHandlersTotal", "Default 10 000", 10_000, 1 << 24},
 	{"MaxOutput", "Default 8 MiB", 8 << 20, 1 << 30},
 	{"MaxReassembly", "Default 64 MiB, at least MaxMessage", 64 << 20, 1 << 30},
+	{"StreamWindow", "Default 64 KiB", 64 << 10, 1 << 30},
+	{"MaxStreamBuffers", "Default 64 MiB, at least StreamWindow", 64 << 20, 1 << 30},
 	{"ConnectTimeout", "Default 5 s", int64(5 * time.Second), int64(time.Hour)},
 	{"MaxBackoff", "Default 3 s", int64(3 * time.Second), int64(time.Hour)},
 	{"KeepAlive", "Default 5 s", int64(5 * time.Second), int64(24 * time.Hour)},

@@ -30,7 +30,6 @@ type Connection struct {
 	jitter  *rand.PCG     // of the dial loop
 
 	newcomers atomic.Int32 // inbound connections that wait for the turn
-	catalogue atomic.Pointer[catalogue]
 
 	*usage
 

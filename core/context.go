@@ -17,7 +17,8 @@ type callContext struct {
 	h        *handler
 	deadline int64 // nanoseconds of the manager's clock; 0: none
 	state    atomic.Pointer[contextState]
-	response atomic.Pointer[bulkSend] // a large result on its way out
+	response atomic.Pointer[bulkSend]  // a large result on its way out
+	stream   atomic.Pointer[RawStream] // that the handler serves
 }
 
 // contextState is immutable once published, but for its channel being closed.
@@ -27,7 +28,8 @@ type contextState struct {
 	done  chan struct{}
 	timer *time.Timer
 	err   error
-	after *afterFuncs // of a live state
+	after *afterFuncs     // of a live state
+	cause context.Context // of an ended one, where there is more to tell than err: it has ended too
 }
 
 // afterFuncs are what [context.AfterFunc] and derived contexts want to be called
@@ -102,6 +104,10 @@ func (c *callContext) Value(key any) any {
 	if _, ok := key.(contextKey); ok {
 		return c
 	}
+	// For context.Cause, which asks with a key of its own.
+	if st := c.state.Load(); st != nil && st.cause != nil {
+		return st.cause.Value(key)
+	}
 	return nil
 }
 
@@ -135,16 +141,28 @@ func (c *callContext) Err() error {
 	return st.err
 }
 
-func (c *callContext) expire() { c.end(context.DeadlineExceeded) }
+func (c *callContext) expire() {
+	c.end(context.DeadlineExceeded, nil)
+	if st := c.stream.Load(); st != nil {
+		st.fail(context.DeadlineExceeded)
+	}
+}
 
-// end ends the context, if it has not ended yet.
-func (c *callContext) end(err error) {
+// end ends the context, if it has not ended yet. cause is what context.Cause
+// tells, nil for err.
+func (c *callContext) end(err, cause error) {
+	var told context.Context
+	if cause != nil {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cancel(cause)
+		told = ctx
+	}
 	for {
 		st := c.state.Load()
 		if st != nil && st.err != nil {
 			return
 		}
-		next := &contextState{done: c.link.peer.m.closedChan, err: err}
+		next := &contextState{done: c.link.peer.m.closedChan, err: err, cause: told}
 		if st != nil {
 			next.done = st.done
 		}
@@ -160,7 +178,7 @@ func (c *callContext) finish() {
 	if c.state.CompareAndSwap(nil, c.link.peer.m.finished) {
 		return
 	}
-	c.end(context.Canceled)
+	c.end(context.Canceled, nil)
 }
 
 func (c *callContext) swap(old, next *contextState) bool {

@@ -388,6 +388,7 @@ func (m *Manager) hello(tc transport.Conn, to string) wire.Hello {
 		MaxFrame:  ownMaxFrame,
 		MaxMsg:    uint64(m.cfg.MaxMessage),
 		MaxCalls:  uint32(m.cfg.MaxCalls),
+		Window:    uint64(m.cfg.StreamWindow),
 		KeepAlive: uint32(min(m.cfg.KeepAlive.Milliseconds(), math.MaxUint32)),
 		Catalogue: m.handlers.digest(),
 	}

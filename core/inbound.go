@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // inbound holds the calls that the peer makes in a session. The reader owns it;
@@ -17,6 +19,8 @@ type inbound struct {
 	jobs []*inCall // of the batches since the last submit
 	slab *contextSlab
 	now  int64 // the clock at the first of them; 0: not read yet
+
+	paced, acked uint64 // bytes of bulk that were read, and that the peer knows of
 }
 
 const cellsPerChunk = 32
@@ -41,9 +45,16 @@ func (c *cellChunk) cells() []cell {
 
 // partRequest is a request of which parts are missing.
 type partRequest struct {
-	assembly
-	h       *handler
-	timeout uint64
+	*assembly
+	start callStart
+}
+
+// callStart is what a call begins with, besides its message.
+type callStart struct {
+	h        *handler
+	timeout  uint64
+	prio     Priority
+	capacity int // of OPEN: messages that the caller takes
 }
 
 // cellOf returns the cell of a slot, or nil if no call was opened in it or near
@@ -75,25 +86,40 @@ func (s *session) openCell(slot uint32) *cell {
 	return &s.in.chunks[i][slot%cellsPerChunk]
 }
 
-// giveUp ends the call of a cell, if there is one.
-func (s *session) giveUp(c *cell) {
+// giveUp ends the call of a cell, if there is one, because its caller has: err is
+// what its context ends with.
+func (s *session) giveUp(c *cell, id wire.CallID, err error) {
 	s.dropPartial(c)
 	// Nobody but the reader puts another context there.
 	if ctx := c.ctx.Load(); ctx != nil && c.ctx.CompareAndSwap(ctx, nil) {
-		ctx.end(context.Canceled)
+		ctx.end(err, nil)
 		s.w.giveUp(ctx.response.Load())
+		if st := ctx.stream.Load(); st != nil {
+			st.lose(err)
+		}
 	}
+	s.w.forgetCall(id)
 }
 
-// cancel ends the contexts of all calls in progress.
-func (in *inbound) cancel() {
+// lose ends a stream on the serving side whose answer nobody waits for.
+func (st *RawStream) lose(err error) {
+	st.cutOut()
+	st.fail(err)
+}
+
+// cancel ends the contexts of all calls in progress, after the session has ended
+// with err.
+func (in *inbound) cancel(err error) {
 	in.mu.Lock()
 	chunks := in.chunks
 	in.mu.Unlock()
 	for _, chunk := range chunks {
 		for i := range chunk.cells() {
 			if ctx := chunk[i].ctx.Load(); ctx != nil {
-				ctx.end(context.Canceled)
+				ctx.end(context.Canceled, err)
+				if st := ctx.stream.Load(); st != nil {
+					st.lose(err)
+				}
 			}
 		}
 	}

@@ -2,10 +2,13 @@ package core
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"os"
 	"slices"
 	"sync"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // inbox holds what has arrived for one end of a stream. The reader of the session
@@ -21,6 +24,7 @@ type inbox struct {
 	partial  *largeMessage // of which parts are missing
 	ended    bool          // the other side has said that there is no more
 	dropping bool          // what arrives is dropped
+	why      error         // it is
 	waiting  bool          // the user waits
 	since    int64         // when it began to, manager's clock
 	expired  bool          // the time to wait is over
@@ -67,12 +71,8 @@ func (q *inbox) init(st *RawStream, capacity, window, held int) {
 	q.cond.L = &st.mu
 	q.messages, q.capacity = capacity, capacity
 	q.bytes, q.window, q.first, q.held = window, window, window, held
-	q.setReportAt(window)
+	q.reportAt = window / 2
 }
-
-// setReportAt makes credit be given back so early that the other side never
-// waits for what is only not reported (W83).
-func (q *inbox) setReportAt(window int) { q.reportAt = min(window/2, window-maxSmall) }
 
 // wakeUp makes the user look again. RawStream.mu is held.
 func (q *inbox) wakeUp() {
@@ -100,14 +100,13 @@ func (q *inbox) append(mark uint32, msg []byte) {
 
 // arrive takes the credit for a message. It reports false if there is not as
 // much. RawStream.mu is held.
-func (q *inbox) arrive(size uint64) (cost int, ok bool) {
-	cost = int(min(size, uint64(q.first)))
+func (q *inbox) arrive(cost int) (ok bool) {
 	if q.messages < 1 || q.bytes < cost {
-		return 0, false
+		return false
 	}
 	q.messages--
 	q.bytes -= cost
-	return cost, true
+	return true
 }
 
 // deliver takes a whole message from the reader. It reports false if the peer
@@ -119,12 +118,12 @@ func (st *RawStream) deliver(msg []byte) (ok bool) {
 		st.mu.Unlock()
 		return true
 	}
-	cost, ok := q.arrive(uint64(len(msg)))
+	ok = q.arrive(len(msg))
 	switch {
 	case !ok:
 	case q.dropping:
 		st.mu.Unlock()
-		st.grant(1, cost)
+		st.grant(1, len(msg))
 		return true
 	default:
 		q.append(uint32(len(msg)), msg)
@@ -142,7 +141,8 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (ok bool, err error)
 		st.mu.Unlock()
 		return true, nil
 	}
-	cost, ok := q.arrive(size)
+	cost := int(min(size, uint64(q.first)))
+	ok = q.arrive(cost)
 	st.mu.Unlock()
 	if !ok {
 		return false, nil
@@ -176,7 +176,10 @@ func (st *RawStream) deliverPart(part []byte) error {
 	m := st.in.partial
 	st.mu.Unlock()
 	if m == nil {
-		return nil // it was dropped
+		if st.isOver() {
+			return nil
+		}
+		return fmt.Errorf("%w: FRAGMENT without a message on stream %v", wire.ErrMalformed, st.id)
 	}
 	if err := m.add(part); err != nil || !m.whole() {
 		return err
@@ -218,6 +221,13 @@ func (st *RawStream) endInput() bool {
 	return true
 }
 
+// expectsData reports whether a message may begin.
+func (st *RawStream) expectsData() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.over || !st.in.ended && st.in.partial == nil
+}
+
 // isIncomplete reports whether parts of a message are missing.
 func (st *RawStream) isIncomplete() bool {
 	st.mu.Lock()
@@ -243,7 +253,7 @@ func (st *RawStream) receive(dst []byte) ([]byte, error) {
 		dst = []byte{}
 	}
 	dst = append(dst, q.cur.b[at:q.off]...)
-	st.took(min(int(n), q.first))
+	st.took(int(n))
 	return dst, nil
 }
 
@@ -268,6 +278,11 @@ func (st *RawStream) nextChunk() error {
 			return io.EOF
 		case q.expired:
 			return os.ErrDeadlineExceeded
+		case q.owes():
+			st.mu.Unlock()
+			st.giveBack()
+			st.mu.Lock()
+			continue
 		}
 		st.waitIn()
 	}
@@ -287,10 +302,10 @@ func (st *RawStream) recvError() error {
 	switch {
 	case st.err != nil:
 		return st.err
-	case st.over:
-		return io.EOF
+	case st.in.why != nil:
+		return st.callError(st.in.why)
 	default:
-		return st.callError(errStreamClosed)
+		return io.EOF
 	}
 }
 
@@ -342,9 +357,20 @@ func (st *RawStream) took(cost int) {
 	q := &st.in
 	q.takenMessages++
 	q.takenBytes += cost
-	if 2*q.takenMessages < q.capacity && q.takenBytes < q.reportAt {
-		return
+	if 2*q.takenMessages >= q.capacity || q.takenBytes >= q.reportAt {
+		st.giveBack()
 	}
+}
+
+// owes reports whether the other side may wait for credit that only was not given
+// back yet: one message, and the bytes that the largest one costs (W83). st.mu is
+// held.
+func (q *inbox) owes() bool { return q.takenBytes > q.window-q.first }
+
+// giveBack gives back the credit for what was taken, and some more if the user is
+// quick.
+func (st *RawStream) giveBack() {
+	q := &st.in
 	messages, bytes := q.takenMessages, q.takenBytes
 	q.takenMessages, q.takenBytes = 0, 0
 	now := st.s.m.now()
@@ -353,13 +379,13 @@ func (st *RawStream) took(cost int) {
 		st.mu.Unlock()
 		return
 	}
-	quick := bytes > 0 && now-q.reported < growWithin
+	quick := bytes > 0 && (q.reported == 0 || now-q.reported < growWithin)
 	q.reported = now
 	if quick && q.window < maxGrown && st.s.peer.windows.grow(q.window) {
 		bytes += q.window
 		q.held += q.window
 		q.window *= 2
-		q.setReportAt(q.window)
+		q.reportAt = q.window / 2
 	}
 	st.mu.Unlock()
 	st.grant(messages, bytes)
@@ -381,15 +407,20 @@ func (st *RawStream) grant(messages, bytes int) {
 
 // discard drops what has arrived and what arrives. The other side gets all its
 // credit back, since nobody will take what it is for.
-func (st *RawStream) discard() {
+//
+// err is why, for who receives, unless the stream has ended with another error.
+func (st *RawStream) discard(err error) {
 	q := &st.in
 	st.mu.Lock()
 	if q.dropping {
 		st.mu.Unlock()
 		return
 	}
-	q.dropping = true
+	q.dropping, q.why = true, err
 	st.dropped.Store(true)
+	if st.gone != nil {
+		close(st.gone)
+	}
 	messages, bytes := q.capacity-q.messages, q.window-q.bytes
 	var drop []*largeMessage
 	for _, m := range q.large {

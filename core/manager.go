@@ -60,6 +60,8 @@ type Manager struct {
 	attached uint64        // sessions so far
 	finish   chan struct{} // closed when Close is through
 
+	catalogues catalogues
+
 	refusalLogged  time.Time // when logRefusal wrote its last line
 	refusalsMissed int       // refusals since then
 }
@@ -124,6 +126,9 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.started = true
 	m.mu.Unlock()
 	m.handlers.seal()
+	if _, err := m.learnCatalogue(m.handlers.appendCatalogue(nil)); err != nil {
+		return startError(err)
+	}
 	ln, err := m.listen(ctx)
 	if err != nil {
 		_ = m.Close()

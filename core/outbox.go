@@ -21,6 +21,7 @@ type outbox struct {
 	deadline  int64     // for OPEN, manager's clock; 0: none
 	scheduled bool      // the stream stands in the ring, or has its turn
 	ended     bool      // END, or the answer, is queued
+	answered  bool      // the answer is queued, or was sent
 	cut       bool      // nothing more is sent
 	messages  int       // credit
 	bytes     int
@@ -66,6 +67,9 @@ func room(b *buffer, n int) *buffer {
 	b.put()
 	return next
 }
+
+// idle reports whether everything was taken. RawStream.mu is held.
+func (o *outbox) idle() bool { return o.buf == nil && o.large == nil && !o.scheduled }
 
 // schedule marks the stream as scheduled, and reports whether the writer has to
 // be told. RawStream.mu is held.
@@ -118,7 +122,9 @@ func (st *RawStream) sendLarge(b *bulkSend) error {
 	o.large = b
 	tell := o.schedule()
 	st.mu.Unlock()
-	st.s.w.announce(b, tell)
+	if !st.s.w.announce(b, tell) {
+		st.giveUp(st.s.whyShut(), wire.CodeCanceled)
+	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	for o.large == b {

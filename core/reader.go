@@ -103,6 +103,7 @@ func readFailure(err error) wire.Code {
 // there were.
 func (s *session) readBatch(b []byte) (n int, err error) {
 	defer func() {
+		s.ackBulk()
 		if s.in.rest = b; len(b) == 0 {
 			s.in.rest = nil // the transport's memory is not kept
 		}
@@ -110,6 +111,9 @@ func (s *session) readBatch(b []byte) (n int, err error) {
 	for len(b) > 0 {
 		var f wire.Frame
 		if f, b, err = wire.Next(b); err == nil {
+			if f.Paced() {
+				s.in.paced += uint64(len(f.Body))
+			}
 			err = s.dispatch(&f)
 		}
 		if err != nil {
@@ -120,10 +124,28 @@ func (s *session) readBatch(b []byte) (n int, err error) {
 	return n, nil
 }
 
+// ackBulk tells the peer how much bulk was read, every ackEvery bytes (W44).
+func (s *session) ackBulk() {
+	if s.in.paced-s.in.acked >= ackEvery {
+		s.in.acked = s.in.paced
+		s.w.ack(s.in.paced)
+	}
+}
+
 func (s *session) dispatch(f *wire.Frame) error {
 	switch f.Type {
 	case wire.TypeRequest:
 		return s.onRequest(f)
+	case wire.TypeData:
+		return s.onData(f)
+	case wire.TypeOpen:
+		return s.onOpen(f)
+	case wire.TypeEnd:
+		return s.onEnd(f)
+	case wire.TypeCredit:
+		return s.onCredit(f)
+	case wire.TypeGrant:
+		return s.onGrant(f)
 	case wire.TypeResponse:
 		if f.ID.Side() != s.side {
 			return wrongSide(f)
@@ -151,6 +173,12 @@ func (s *session) dispatch(f *wire.Frame) error {
 		v, err := wire.ParsePing(f)
 		if err == nil {
 			s.onPong(v)
+		}
+		return err
+	case wire.TypeAck:
+		v, err := wire.ParseAck(f)
+		if err == nil && !s.w.acked(v, s.m.now()) {
+			err = fmt.Errorf("%w: ACK of %d bytes", wire.ErrMalformed, v)
 		}
 		return err
 	case wire.TypeGoaway:

@@ -174,6 +174,23 @@ func (w *writer) schedule(src source) {
 	w.kick(true)
 }
 
+// scheduleOpen is schedule for a stream that is to be opened. It reports false if
+// none is any more.
+func (w *writer) scheduleOpen(src source) (ok bool) {
+	w.mu.Lock()
+	if w.shut != 0 {
+		w.mu.Unlock()
+		return false
+	}
+	if w.closed {
+		w.mu.Unlock()
+		return true // the end of the session ends the stream
+	}
+	w.bulk.add(src)
+	w.kick(true)
+	return true
+}
+
 // sendLarge queues a message in parts. What it holds is released when its last
 // part has been copied or the session ends.
 func (w *writer) sendLarge(b *bulkSend) {
@@ -189,18 +206,24 @@ func (w *writer) sendLarge(b *bulkSend) {
 }
 
 // announce queues a large message of a stream, which has to be put into the ring
-// if tell is set.
-func (w *writer) announce(b *bulkSend, tell bool) {
+// if tell is set. It reports false if the message would open the stream, and none
+// is opened any more.
+func (w *writer) announce(b *bulkSend, tell bool) (ok bool) {
 	w.mu.Lock()
+	if b.open && w.shut != 0 {
+		w.mu.Unlock()
+		return false
+	}
 	if w.closed {
 		w.mu.Unlock()
-		return
+		return true // the end of the session ends the stream
 	}
 	w.bulk.announce(b)
 	if tell {
 		w.bulk.add(b.stream)
 	}
 	w.kick(true)
+	return true
 }
 
 // forget ends the waiting of a message that is given up.

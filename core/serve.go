@@ -14,16 +14,18 @@ import (
 
 // inCall is an inbound call on its way through a worker. It is recycled.
 type inCall struct {
-	s    *session
-	h    *handler
-	id   wire.CallID
-	cell *cell
-	ctx  *callContext
-	req  []byte
-	buf  *buffer // holds req, if it is pooled
-	out  *buffer // holds the result of a HandleAppend
-	held int64   // reserved for req
-	left bool    // its place among the handlers is given back
+	s      *session
+	h      *handler
+	id     wire.CallID
+	cell   *cell
+	ctx    *callContext
+	req    []byte
+	buf    *buffer // holds req, if it is pooled
+	out    *buffer // holds the result of a HandleAppend
+	held   int64   // reserved for req
+	prio   Priority
+	stream *RawStream // if the call is one
+	left   bool       // its place among the handlers is given back
 }
 
 var inCalls = sync.Pool{New: func() any { return new(inCall) }}
@@ -34,47 +36,52 @@ func (s *session) onRequest(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
+	return s.onCall(f, &r, 0)
+}
+
+// onCall starts a call, or refuses it. capacity is 0 for a single request.
+func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	c := s.openCell(f.ID.Slot())
 	switch {
 	case f.ID.Side() == s.side:
 		return wrongSide(f)
 	case c == nil:
-		return fmt.Errorf("%w: REQUEST on slot %d, %d are allowed", wire.ErrMalformed, f.ID.Slot(), s.m.cfg.MaxCalls)
+		return fmt.Errorf("%w: %v on slot %d, %d are allowed", wire.ErrMalformed, f.Type, f.ID.Slot(), s.m.cfg.MaxCalls)
 	case f.ID.Generation() <= c.generation:
-		return fmt.Errorf("%w: REQUEST with call id %v, generation %d was used already", wire.ErrMalformed, f.ID, c.generation)
+		return fmt.Errorf("%w: %v with call id %v, generation %d was used already", wire.ErrMalformed, f.Type, f.ID, c.generation)
 	}
-	c.generation = f.ID.Generation()
 	// A caller that has the answer, or sent RESET, leaves nothing to end here.
 	// With any other the end of the session would no longer find the call.
-	s.giveUp(c)
-	h, err := s.admit(f, &r)
+	s.giveUp(c, wire.MakeCallID(c.generation, f.ID.Slot(), f.ID.Side()), context.Canceled)
+	c.generation = f.ID.Generation()
+	h, err := s.admit(f, r)
+	if err == nil && r.Size > uint64(s.m.cfg.MaxMessage) {
+		err = fmt.Errorf("%w: %d bytes, limit %d", ErrMessageTooLarge, r.Size, s.m.cfg.MaxMessage)
+	}
 	if err != nil {
 		s.refuse(f.ID, err)
 		return nil
 	}
+	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity}
 	if f.Flags&wire.FlagFragmented != 0 {
-		if err := s.reserve(r.Size); err != nil {
-			s.refuse(f.ID, err)
-			return nil
+		a, err := s.begin(kindRequest, f.ID, r.Size)
+		if err != nil {
+			return err
 		}
-		c.partial = &partRequest{assembly: *newAssembly(r.Size), h: h, timeout: r.Timeout}
+		c.partial = &partRequest{assembly: a, start: start}
 		s.busy.Add(1)
 		return s.onRequestPart(f.ID, r.Payload)
 	}
-	if len(r.Payload) > s.m.cfg.MaxMessage {
-		s.refuse(f.ID, fmt.Errorf("%w: %d bytes, limit %d", ErrMessageTooLarge, len(r.Payload), s.m.cfg.MaxMessage))
-		return nil
-	}
 	if len(r.Payload) > maxSmall {
 		// We would have cut it. It counts all the same.
-		if err := s.reserve(uint64(len(r.Payload))); err != nil {
+		if err := s.peer.memory[kindRequest].try(len(r.Payload)); err != nil {
 			s.refuse(f.ID, err)
 			return nil
 		}
-		s.accept(f.ID, c, h, r.Timeout, slices.Clone(r.Payload), true)
+		s.accept(f.ID, c, start, slices.Clone(r.Payload), true)
 		return nil
 	}
-	s.accept(f.ID, c, h, r.Timeout, r.Payload, false)
+	s.accept(f.ID, c, start, r.Payload, false)
 	return nil
 }
 
@@ -93,6 +100,10 @@ func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 		return nil, errUnsupported
 	case h == nil:
 		return nil, ErrUnknownHandler
+	case f.Type == wire.TypeOpen && h.stream == nil:
+		return nil, fmt.Errorf("%w: it serves single requests: use Request", ErrUnknownHandler)
+	case f.Type == wire.TypeRequest && h.stream != nil:
+		return nil, fmt.Errorf("%w: it serves streams: use OpenStream or NewStream", ErrUnknownHandler)
 	default:
 		return h, nil
 	}
@@ -125,56 +136,62 @@ func trimSentinel(err, sentinel error) string {
 	return text
 }
 
-// onRequestPart adds a part to a request and starts the call with the last one.
-// Parts of calls that are over or were refused are dropped.
+// onRequestPart adds a part to a request, and starts the call with the last one,
+// or to a message of a stream. Parts of calls that are over or were refused are
+// dropped.
 func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 	c := s.cellOf(id.Slot())
-	if c == nil || c.generation != id.Generation() || c.partial == nil {
+	if c == nil || c.generation != id.Generation() {
+		return nil
+	}
+	if c.partial == nil {
+		if ctx := c.ctx.Load(); ctx != nil {
+			if st := ctx.stream.Load(); st != nil {
+				return st.deliverPart(part)
+			}
+		}
 		return nil
 	}
 	p := c.partial
-	if !p.add(part) {
-		return fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, p.size, id)
+	if p.isDropped() {
+		c.partial = nil // it was refused
+		return nil
 	}
-	if p.complete() {
-		c.partial = nil
-		s.accept(id, c, p.h, p.timeout, p.buf, true)
-		s.release()
+	if err := p.add(part); err != nil || !p.whole() {
+		return err
 	}
+	c.partial = nil
+	s.acceptWhole(id, c, p)
 	return nil
 }
 
 // dropPartial forgets a request in parts.
 func (s *session) dropPartial(c *cell) {
 	if c.partial != nil {
-		s.peer.held.Add(-int64(c.partial.size))
+		if !c.partial.drop() {
+			s.release()
+		}
 		c.partial = nil
-		s.release()
 	}
 }
 
 // accept takes a complete request: it runs its handler, hands it to a worker
 // with the rest of the batch, or refuses it because a limit is reached. The
 // payload is borrowed unless owned, which means that its size is reserved.
-func (s *session) accept(id wire.CallID, c *cell, h *handler, timeout uint64, payload []byte, owned bool) {
-	if err := s.admitOne(h); err != nil {
+func (s *session) accept(id wire.CallID, c *cell, start callStart, payload []byte, owned bool) {
+	call, err := s.newCall(id, c, start)
+	if err != nil {
 		if owned {
-			s.peer.held.Add(-int64(len(payload)))
+			s.peer.memory[kindRequest].release(int64(len(payload)))
 		}
 		s.refuse(id, err)
 		return
 	}
-	call := inCalls.Get().(*inCall)
-	*call = inCall{s: s, h: h, id: id, cell: c, ctx: s.newContext(h, timeout), req: payload}
-	c.ctx.Store(call.ctx)
-	if s.ending.Load() {
-		call.ctx.end(context.Canceled)
-	}
-	s.busy.Add(1)
+	call.req = payload
 	switch {
 	case owned:
 		call.held = int64(len(payload))
-	case h.inline && !s.w.full():
+	case start.h.inline && !s.w.full():
 		s.runInline(call)
 		return
 	case payload != nil:
@@ -183,6 +200,62 @@ func (s *session) accept(id wire.CallID, c *cell, h *handler, timeout uint64, pa
 		call.req = call.buf.b
 	}
 	s.in.jobs = append(s.in.jobs, call)
+}
+
+// acceptWhole takes a request that came in parts, which waits for its memory if
+// that is not reserved yet.
+func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
+	call, err := s.newCall(id, c, p.start)
+	if err != nil {
+		if !p.drop() {
+			s.release()
+			s.refuse(id, err)
+		}
+		return
+	}
+	call.req, call.held = p.buf, int64(p.size)
+	whole := p.whenGranted(func(ok bool) {
+		if ok {
+			s.m.pool.submit([]*inCall{call})
+		} else {
+			call.held = 0
+			call.release()
+		}
+	})
+	switch whole {
+	case fateGranted:
+		s.in.jobs = append(s.in.jobs, call)
+	case fateDropped:
+		call.held = 0
+		call.release()
+		return // it was refused, and counts no more
+	case fateWaits:
+	}
+	s.release()
+}
+
+// newCall begins a call whose message is complete.
+func (s *session) newCall(id wire.CallID, c *cell, start callStart) (*inCall, error) {
+	if err := s.admitOne(start.h); err != nil {
+		return nil, err
+	}
+	call := inCalls.Get().(*inCall)
+	*call = inCall{s: s, h: start.h, id: id, cell: c, ctx: s.newContext(start.h, start.timeout), prio: start.prio}
+	if start.capacity > 0 {
+		if err := s.serveStream(call, start.capacity); err != nil {
+			s.leaveOne(start.h)
+			return nil, err
+		}
+	}
+	c.ctx.Store(call.ctx)
+	s.busy.Add(1)
+	if s.ending.Load() {
+		call.ctx.end(context.Canceled, errManagerDone)
+		if call.stream != nil {
+			call.stream.lose(ErrDisconnected)
+		}
+	}
+	return call, nil
 }
 
 // admitOne takes a place for one more handler, in every limit that counts it.
@@ -249,7 +322,8 @@ func (s *session) submit() {
 
 // onReset ends a call that its caller gave up.
 func (s *session) onReset(f *wire.Frame) error {
-	if _, err := wire.ParseStatus(f); err != nil {
+	st, err := wire.ParseStatus(f)
+	if err != nil {
 		return err
 	}
 	if f.ID.Side() == s.side {
@@ -259,7 +333,11 @@ func (s *session) onReset(f *wire.Frame) error {
 	if c == nil || c.generation != f.ID.Generation() {
 		return nil
 	}
-	s.giveUp(c)
+	why := context.Canceled
+	if st.Code == wire.CodeDeadline {
+		why = context.DeadlineExceeded
+	}
+	s.giveUp(c, f.ID, why)
 	return nil
 }
 
@@ -284,13 +362,17 @@ func (c *inCall) run(inline bool) {
 		return
 	}
 	result, failed := c.invoke(inline)
+	if c.stream != nil {
+		c.answerStream(failed)
+		return
+	}
 	c.ctx.finish()
 	if failed == nil && len(result) > c.s.maxSend {
 		failed = tooLargeStatus(len(result), c.s.maxSend)
 	}
 	switch {
 	case c.abandoned():
-	case failed == nil && len(result) > maxSmall:
+	case failed == nil && (len(result) > maxSmall || c.prio == PriorityLow && len(result) > 0):
 		if c.h.app == nil {
 			// It may be the handler's own memory, to be used again.
 			result = slices.Clone(result)
@@ -301,6 +383,14 @@ func (c *inCall) run(inline bool) {
 		c.respond(result, failed, inline)
 	}
 	c.release()
+}
+
+// answerStream answers a stream whose handler does not run any more. The call must
+// not be used after it.
+func (c *inCall) answerStream(failed *wire.Status) {
+	ctx := c.ctx
+	c.stream.answer(failed, c.release)
+	ctx.finish()
 }
 
 // abandoned reports whether nobody waits for the answer any more: the caller
@@ -325,13 +415,15 @@ func (c *inCall) respond(result []byte, failed *wire.Status, inline bool) {
 // respondLarge sends a result in parts. The call keeps its memory and its place
 // until the last part is on its way; no goroutine waits for that.
 func (c *inCall) respondLarge(result []byte) {
-	b := &bulkSend{id: c.id, data: result, release: c.release}
+	b := &bulkSend{
+		id: c.id, kind: kindResponse, prio: c.prio, data: result, size: len(result), granted: len(result) <= maxSmall, release: c.release,
+	}
 	ctx, cell := c.ctx, c.cell
 	ctx.response.Store(b)
 	if cell.ctx.Load() != ctx {
 		b.drop()
 	}
-	c.s.w.appendLarge(b)
+	c.s.w.sendLarge(b)
 }
 
 func tooLargeStatus(n, limit int) *wire.Status {
@@ -372,19 +464,26 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *wire.Status) {
 		result, failed = nil, &panicStatus
 		if v == nil {
 			// runtime.Goexit: deferred calls are all that still runs here.
+			if c.stream != nil {
+				c.answerStream(failed)
+				return
+			}
 			c.ctx.finish()
 			c.respond(nil, failed, inline)
 			c.release()
 		}
 	}()
 	var err error
-	if c.h.app != nil {
+	switch {
+	case c.stream != nil:
+		err = c.h.stream(c.ctx, c.req, c.stream)
+	case c.h.app != nil:
 		c.out = getBuffer(int(c.h.sizeHint.Load()))
 		result, err = c.h.app(c.ctx, c.req, c.out.b)
 		if n := int32(min(len(result), maxSmall)); n > c.h.sizeHint.Load() {
 			c.h.sizeHint.Store(n)
 		}
-	} else {
+	default:
 		result, err = c.h.fn(c.ctx, c.req)
 	}
 	if err != nil {
@@ -407,6 +506,10 @@ func (c *inCall) leave() {
 // release gives back what the call holds. The call must not be used after it.
 func (c *inCall) release() {
 	s := c.s
+	if c.stream != nil {
+		c.stream.finish(nil) // if its handler never ran
+		c.ctx.stream.Store(nil)
+	}
 	c.cell.ctx.CompareAndSwap(c.ctx, nil)
 	if c.buf != nil {
 		c.buf.put()
@@ -415,7 +518,7 @@ func (c *inCall) release() {
 		c.out.put()
 	}
 	if c.held != 0 {
-		s.peer.held.Add(-c.held)
+		s.peer.memory[kindRequest].release(c.held)
 	}
 	c.leave()
 	*c = inCall{}

@@ -113,6 +113,7 @@ func (s *session) start() {
 	// the time.
 	s.alive.start(s)
 	go s.readLoop()
+	s.learnHandlers()
 }
 
 // end ends the session; only the first call counts. Calls that are waiting
@@ -135,7 +136,7 @@ func (s *session) end(err error, code wire.Code) {
 		s.abandon(sl, lost, wire.CodeNone)
 	}
 	s.timer.stop()
-	s.in.cancel()
+	s.in.cancel(lost)
 	close(s.done)
 	_ = s.tc.CloseWithError(uint32(code), err.Error())
 	close(s.over)

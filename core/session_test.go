@@ -34,7 +34,7 @@ func newTestManager(t testing.TB, adjust func(cfg *Config)) *Manager {
 func newTestSession(m *Manager) (*session, *pipe) {
 	near, far := newPipe()
 	peer := m.members.Load().list[0]
-	s := newSession(m, peer, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
+	s := newSession(m, peer, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64, Window: 1 << 16}})
 	m.addSession(s)
 	peer.current.Store(s)
 	return s, far
@@ -97,20 +97,20 @@ func TestSlotUsedAgainEndsTheCallBefore(t *testing.T) {
 func TestGenerationsRunOut(t *testing.T) {
 	var table callTable
 	table.limit = 2
-	first, err := table.get(nil, 0)
+	first, err := table.get(nil, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	table.put(first)
 	first.generation = math.MaxUint32 - 1
-	last, err := table.get(nil, 0)
+	last, err := table.get(nil, 0, nil)
 	if err != nil || last != first || last.generation != math.MaxUint32 {
 		t.Fatalf("the slot was not used for its last generation: %+v, %v", last, err)
 	}
 	id := last.id(0)
 	table.put(last)
 	for range 3 {
-		next, err := table.get(nil, 0)
+		next, err := table.get(nil, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,8 +119,8 @@ func TestGenerationsRunOut(t *testing.T) {
 		}
 		table.put(next)
 	}
-	other, _ := table.get(nil, 0)
-	if _, err := table.get(nil, 0); !errors.Is(err, ErrOverloaded) {
+	other, _ := table.get(nil, 0, nil)
+	if _, err := table.get(nil, 0, nil); !errors.Is(err, ErrOverloaded) {
 		t.Errorf("with one slot retired and %d in use another call gives %v, want ErrOverloaded", other.index, err)
 	}
 }
@@ -259,7 +259,7 @@ func TestOutputIsBounded(t *testing.T) {
 	}{
 		{"requests", func(t *testing.T, s *session) {
 			for range n {
-				go func() { s.roundTrip(t.Context(), 1, make([]byte, size), nil, 0) }()
+				go func() { s.roundTrip(t.Context(), 1, make([]byte, size), nil, 0, PriorityNormal) }()
 			}
 		}},
 		{"results", func(t *testing.T, s *session) {

@@ -24,11 +24,12 @@ import (
 // the connection. One that is neither read to its end nor ended keeps what has
 // arrived.
 type RawStream struct {
-	s      *session
-	id     wire.CallID
-	slot   *slot // of the calling side
-	key    handlerKey
-	prio   Priority
+	s    *session
+	id   wire.CallID
+	slot *slot        // of the calling side
+	ctx  *callContext // of the serving side
+	key  handlerKey
+	prio Priority
 
 	// Guarded by writer.mu: credit that waits to be written.
 	owedMessages, owedBytes int
@@ -42,7 +43,10 @@ type RawStream struct {
 	over bool          // nothing more can be sent, and nothing more arrives
 	err  error         // why, unless the handler returned without an error
 	done chan struct{} // closed when over; made on demand
-	stop func() bool   // of the context of the calling side
+	stop func() bool   // ends the watching of the context, on the calling side
+	gone chan struct{} // closed when what has arrived is dropped; made on demand
+
+	watched bool // the context is watched also after the end
 }
 
 var (
@@ -129,7 +133,7 @@ func (st *RawStream) stopReading() {
 		_ = st.Close()
 		return
 	}
-	st.discard()
+	st.discard(errStreamClosed)
 }
 
 // CloseSend says that this side sends no more messages: the other side gets
@@ -152,11 +156,11 @@ func (st *RawStream) Close() error {
 	}
 	if st.serving() {
 		st.closeSend()
-		st.discard()
+		st.discard(errStreamClosed)
 		return nil
 	}
 	st.giveUp(errStreamClosed, wire.CodeCanceled)
-	st.discard()
+	st.discard(errStreamClosed)
 	return nil
 }
 
@@ -186,6 +190,12 @@ func (st *RawStream) Err() error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.err
+}
+
+func (st *RawStream) isOver() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.over
 }
 
 func (st *RawStream) misuse() error {
@@ -227,11 +237,10 @@ func (st *RawStream) finish(err error) {
 // takeStop returns what ends the watching of the context, once it has nothing
 // left to drop. st.mu is held.
 func (st *RawStream) takeStop() func() bool {
-	if !st.over || len(st.in.large) > 0 {
+	if !st.over || st.watched || len(st.in.large) > 0 {
 		return nil
 	}
 	stop := st.stop
 	st.stop = nil
 	return stop
 }
-

@@ -34,7 +34,7 @@ func (c *Connection) openStream(ctx context.Context, key handlerKey, payload []b
 		if s == nil {
 			return nil, c.callError(key.id, notSent(at.whyNoSession(ctx, set.wait, deadline)))
 		}
-		st, res := s.openStream(ctx, at, key, payload, set.prio, deadline)
+		st, res := s.openStream(ctx, key, payload, set.prio, deadline)
 		if res.err == nil {
 			return st, nil
 		}
@@ -45,12 +45,12 @@ func (c *Connection) openStream(ctx context.Context, key handlerKey, payload []b
 }
 
 // openStream opens a stream over the session.
-func (s *session) openStream(ctx context.Context, c *Connection, key handlerKey, payload []byte, prio Priority, deadline int64,
+func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte, prio Priority, deadline int64,
 ) (*RawStream, result) {
 	if len(payload) > s.maxSend {
 		return nil, notSent(s.payloadTooLarge(len(payload)))
 	}
-	known, err := c.handlersOf(ctx, s)
+	known, err := s.handlersOf(ctx)
 	if err != nil {
 		return nil, notSent(err)
 	}
@@ -135,6 +135,7 @@ func (st *RawStream) open(ctx context.Context, handler uint64, payload []byte, d
 	st.mu.Unlock()
 	if !st.s.w.scheduleOpen(st) {
 		st.giveUp(st.s.whyShut(), wire.CodeCanceled)
+		return st.Err()
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func (st *RawStream) giveUp(err error, code wire.Code) {
 func (st *RawStream) contextEnded(ctx context.Context) {
 	code, err := contextEnd(ctx)
 	st.giveUp(err, code)
-	st.discard()
+	st.discard(err)
 }
 
 // abandonStream ends the claimed call of a stream without an answer.

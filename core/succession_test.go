@@ -19,7 +19,7 @@ func TestRemovedWhileItConnects(t *testing.T) {
 		c := newConnection(m, Node{Name: "b", Addr: "b"})
 		c.setState(StateConnecting)
 		near, _ := newPipe()
-		s := newSession(m, c, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64}})
+		s := newSession(m, c, near, agreement{side: 1, remote: wire.Hello{MaxMsg: 1 << 16, MaxCalls: 64, Window: 1 << 16}})
 		var wg sync.WaitGroup
 		// Both come to the lock, one after the other.
 		c.mu.Lock()

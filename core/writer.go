@@ -41,14 +41,14 @@ type writer struct {
 	closed  bool
 
 	// Of the goroutine alone.
-	ctl    batch
-	spare  batch    // the small frames of the write
-	part   batch    // the bulk of it
-	turns  []source // of which served, those that go on, have had theirs
-	served []source
+	ctl      batch
+	spare    batch    // the small frames of the write
+	part     batch    // the bulk of it
+	turns    []source // of which served, those that go on, have had theirs
+	served   []source
 	unserved int
-	quota  int // bytes of bulk for it
-	frames [][]byte
+	quota    int // bytes of bulk for it
+	frames   [][]byte
 }
 
 const (

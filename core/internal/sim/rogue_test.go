@@ -136,7 +136,7 @@ func (v *visit) greet(ctx context.Context) bool {
 		return false
 	}
 	hello := wire.Hello{
-		Cluster: clusterName, From: rogueName, To: v.to, MaxFrame: 128 << 10, MaxMsg: 1 << 20, MaxCalls: 1000,
+		Cluster: clusterName, From: rogueName, To: v.to, MaxFrame: 128 << 10, MaxMsg: 1 << 20, Window: wire.DefaultWindow, MaxCalls: 1000,
 	}
 	hello.Instance[0] = byte(v.r.IntN(256))
 	if v.w.p.plain {

@@ -246,7 +246,7 @@ func TestProtocolBinding(t *testing.T) {
 			said := write(wire.AppendInit(nil, &wire.Init{MinVersion: 1, MaxVersion: 1, Link: wire.LinkTLS}))
 			said = append(said, read()...)
 			said = append(said, write(wire.AppendHello(nil, &wire.Hello{
-				From: "raw", To: acceptor, Instance: [16]byte{1}, MaxFrame: wire.MinMaxFrame, MaxMsg: 1, MaxCalls: 1,
+				From: "raw", To: acceptor, Instance: [16]byte{1}, MaxFrame: wire.MinMaxFrame, MaxMsg: 1, Window: wire.DefaultWindow, MaxCalls: 1,
 			}))...)
 			write(wire.AppendProof(nil, rawIdentity{shared: testKey}.prove(rawTranscript(rawDialler, said, binding))))
 			answer := read()

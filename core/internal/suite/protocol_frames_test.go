@@ -47,7 +47,7 @@ func (p *rawPeer) ownHello() wire.Hello {
 		Instance: [wire.InstanceSize]byte{9, 9, 9},
 		MaxFrame: wire.MinMaxFrame,
 		MaxMsg:   1 << 30,
-		MaxCalls: 1 << 20,
+		Window:   wire.DefaultWindow, MaxCalls: 1 << 20,
 	}
 }
 

@@ -203,7 +203,7 @@ func TestProtocolInstances(t *testing.T) {
 			}
 			want := wire.Hello{
 				Cluster: rawClusterName, From: rawSubject, To: r.raw, Instance: a.hello.Instance, Catalogue: sha256Of(entries),
-				MaxFrame: a.hello.MaxFrame, MaxMsg: 123_456, MaxCalls: 789, KeepAlive: 1500,
+				MaxFrame: a.hello.MaxFrame, MaxMsg: 123_456, Window: wire.DefaultWindow, MaxCalls: 789, KeepAlive: 1500,
 			}
 			if got := a.hello; got.MaxFrame < wire.MinMaxFrame || len(got.Codecs) > 0 ||
 				got.Catalogue != want.Catalogue || got.From != want.From || got.To != want.To || got.Cluster != want.Cluster ||

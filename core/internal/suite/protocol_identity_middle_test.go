@@ -177,7 +177,7 @@ func TestProtocolDowngrade(t *testing.T) {
 		"maxmsg":          editHello(func(h *wire.Hello) { h.MaxMsg-- }),
 		"maxcalls":        editHello(func(h *wire.Hello) { h.MaxCalls = 1 }),
 		"the keep-alive":  editHello(func(h *wire.Hello) { h.KeepAlive++ }),
-		"the windows":     editHello(func(h *wire.Hello) { h.Window, h.LinkWin = 1, 1 }),
+		"the windows":     editHello(func(h *wire.Hello) { h.Window = 1 }),
 		"compressors":     editHello(func(h *wire.Hello) { h.Codecs = []string{"none"} }),
 		"the instance":    editHello(func(h *wire.Hello) { h.Instance[3] ^= 1 }),
 		"the catalogue":   editHello(func(h *wire.Hello) { h.Catalogue[0] ^= 1 }),

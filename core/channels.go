@@ -1,0 +1,325 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// StreamHandler serves streams in the form of channels.
+type StreamHandler struct {
+	// Handle serves one stream. payload belongs to it until it returns.
+	//
+	// in brings the messages of the caller; it is closed at their end, and when
+	// ctx ends: look at context.Cause(ctx) before you take the input for
+	// complete. It is nil if InCapacity is 0. A slice from it belongs to the
+	// handler.
+	//
+	// out takes messages for the caller. A slice that was sent on it belongs to
+	// the library. It is drained until Handle returns, so that a plain send never
+	// blocks for ever; what was sent is delivered before the end or the error,
+	// unless ctx has ended. Handle does not close it.
+	//
+	// ctx and the error are those of [StreamFunc].
+	Handle func(ctx context.Context, payload []byte, in <-chan []byte, out chan<- []byte) error
+	// InCapacity is how many messages may be in flight towards the handler; 0:
+	// it takes none. At most 1 048 576.
+	InCapacity int
+	// OutCapacity is how many messages may be in flight from the handler. 0 and
+	// less mean 1. At most 1 048 576.
+	OutCapacity int
+}
+
+// HandleStream registers a handler of streams in the form of channels for id,
+// like [Manager.Handle].
+func (m *Manager) HandleStream(id HandlerID, h StreamHandler, opts ...HandlerOption) error {
+	if h.Handle == nil {
+		return handleError(id, errors.New("StreamHandler.Handle is nil: set it to a function that serves a stream"))
+	}
+	reg := &handler{id: id, stream: h.serve}
+	if err := WithCapacity(h.InCapacity, h.OutCapacity).applyHandler(reg); err != nil {
+		return handleError(id, fmt.Errorf("StreamHandler.InCapacity and OutCapacity: %w", err))
+	}
+	return m.register(reg, opts)
+}
+
+// channelRoom is how many messages a channel of a stream holds, at most: so that
+// the two goroutines at its ends need not alternate.
+const channelRoom = 64
+
+// serve turns the handler into one of a RawStream.
+func (h StreamHandler) serve(ctx context.Context, payload []byte, s *RawStream) error {
+	var in chan []byte
+	out := make(chan []byte, min(s.out.capacity, channelRoom))
+	returned, sent := make(chan struct{}), make(chan struct{})
+	if s.in.capacity > 0 {
+		in = make(chan []byte, min(s.in.capacity, channelRoom))
+		go s.feed(in, returned)
+	}
+	go func() {
+		defer close(sent)
+		s.drain(out, returned)
+	}()
+	// Also after a panic: what was sent is delivered.
+	defer func() {
+		close(returned)
+		<-sent
+	}()
+	return h.Handle(ctx, payload, in, out)
+}
+
+// feed passes messages on to the handler.
+func (st *RawStream) feed(in chan<- []byte, returned <-chan struct{}) {
+	defer close(in)
+	over := st.Done()
+	for {
+		msg, err := st.Recv(nil)
+		if err != nil {
+			return
+		}
+		select {
+		case in <- msg:
+		case <-over:
+			return
+		case <-returned:
+			return
+		}
+	}
+}
+
+// drain sends what the handler sends, until it has returned. After the end of the
+// stream that goes nowhere.
+func (st *RawStream) drain(out <-chan []byte, returned <-chan struct{}) {
+	for {
+		select {
+		case msg := <-out:
+			_ = st.Send(msg)
+			continue
+		case <-returned:
+		}
+		for {
+			select {
+			case msg := <-out:
+				_ = st.Send(msg)
+				continue
+			default:
+			}
+			return
+		}
+	}
+}
+
+// Response is what a [Stream] brings: a message, or the error that it ended with.
+type Response struct {
+	Msg []byte // belongs to the receiver
+	Err error
+}
+
+// Stream is the calling side of a stream in the form of channels, for select
+// loops. [Connection.OpenStream] gives the other form, which is several times as
+// fast and needs no goroutine.
+type Stream struct {
+	// Responses brings the messages of the handler in order. After the last one
+	// it is closed, if the handler returned without an error; else one Response
+	// with the error comes first. When the context ends, or Close is called, that
+	// one comes next, whether or not anybody has read what came before.
+	Responses <-chan Response
+	// Requests takes messages for the handler; a slice that was sent on it
+	// belongs to the library. It is nil if the handler takes none. Close it to end
+	// the input. After the stream has ended a send may block for ever: select on
+	// Done too, or use Send.
+	Requests chan<- []byte
+
+	raw *RawStream
+}
+
+// NewStream opens a stream like [Connection.OpenStream], in the form of channels.
+// It has to be read until Responses is closed, or ended by Close or by ctx.
+func (c *Connection) NewStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*Stream, error) {
+	return c.newStream(ctx, handlerKey{id: h}, payload, opts)
+}
+
+// NewStream is [Connection.NewStream] on the route.
+func (r Route) NewStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*Stream, error) {
+	return r.c.newStream(ctx, handlerKey{h, r.name}, payload, opts)
+}
+
+func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []byte, opts []CallOption) (*Stream, error) {
+	raw, err := c.openStream(ctx, key, payload, opts)
+	if err != nil {
+		return nil, err
+	}
+	responses := make(chan Response, min(raw.in.capacity, channelRoom))
+	s := &Stream{Responses: responses, raw: raw}
+	go raw.respond(responses, raw.keepWatching())
+	if raw.out.capacity > 0 {
+		requests := make(chan []byte, min(raw.out.capacity, channelRoom))
+		s.Requests = requests
+		go raw.request(requests)
+	}
+	return s, nil
+}
+
+// keepWatching makes the stream watch its context also after its end, until
+// stopWatching. It returns a channel that is closed when what has arrived is
+// dropped.
+func (st *RawStream) keepWatching() (gone <-chan struct{}) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.watched = true
+	st.gone = make(chan struct{})
+	if st.in.dropping {
+		close(st.gone)
+	}
+	return st.gone
+}
+
+func (st *RawStream) stopWatching() {
+	st.mu.Lock()
+	st.watched = false
+	stop := st.takeStop()
+	st.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+}
+
+// respond passes messages on to who reads Responses.
+func (st *RawStream) respond(responses chan Response, gone <-chan struct{}) {
+	defer st.stopWatching()
+	defer close(responses)
+	for {
+		msg, err := st.Recv(nil)
+		if err == io.EOF { //nolint:errorlint // Recv returns it as it is.
+			// The handler may have ended its messages and still fail.
+			select {
+			case <-st.Done():
+			case <-gone:
+			}
+			if err = st.Err(); err == nil {
+				return
+			}
+		}
+		select {
+		case <-gone:
+		default:
+			select {
+			case responses <- Response{Msg: msg, Err: err}:
+				if err != nil {
+					return
+				}
+				continue
+			case <-gone:
+			}
+		}
+		// Nobody may read any more. What is in the channel makes room for why.
+		for len(responses) > 0 {
+			select {
+			case <-responses:
+			default:
+			}
+		}
+		if err == nil {
+			err = st.whyGone()
+		}
+		responses <- Response{Err: err}
+		return
+	}
+}
+
+// whyGone is the error of a stream whose messages are dropped.
+func (st *RawStream) whyGone() error {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.recvError()
+}
+
+// request passes messages on to the handler.
+func (st *RawStream) request(requests <-chan []byte) {
+	over := st.Done()
+	for {
+		select {
+		case msg, ok := <-requests:
+			if !ok {
+				st.closeSend()
+				return
+			}
+			if st.Send(msg) != nil {
+				return
+			}
+		case <-over:
+			return
+		}
+	}
+}
+
+// Send sends a message on Requests, or returns why the stream has ended. The
+// slice belongs to the library. It must not be called after Requests was closed.
+func (s *Stream) Send(msg []byte) error {
+	switch {
+	case s == nil || s.raw == nil:
+		return (*RawStream)(nil).misuse()
+	case s.Requests == nil:
+		return s.raw.callError(errNoInput)
+	}
+	over := s.raw.Done()
+	select {
+	case <-over:
+	default:
+		select {
+		case s.Requests <- msg:
+			return nil
+		case <-over:
+		}
+	}
+	s.raw.mu.Lock()
+	defer s.raw.mu.Unlock()
+	return s.raw.sendError()
+}
+
+// Results calls fn for every message until the stream ends, and returns its
+// error, nil after a clean end. An error of fn ends the stream, and is returned.
+// fn may keep the slice.
+func (s *Stream) Results(fn func(msg []byte) error) error {
+	if s == nil || s.raw == nil {
+		return (*RawStream)(nil).misuse()
+	}
+	for r := range s.Responses {
+		if r.Err != nil {
+			return r.Err
+		}
+		if err := fn(r.Msg); err != nil {
+			_ = s.Close()
+			return err
+		}
+	}
+	return nil
+}
+
+// Done returns a channel that is closed when the stream has ended. Messages that
+// arrived before may still wait in Responses.
+func (s *Stream) Done() <-chan struct{} {
+	if s == nil {
+		return nil
+	}
+	return s.raw.Done()
+}
+
+// Err returns nil as long as the stream has not ended, and if its handler
+// returned without an error. Else it is the error that the stream ended with.
+func (s *Stream) Err() error {
+	if s == nil {
+		return (*RawStream)(nil).misuse()
+	}
+	return s.raw.Err()
+}
+
+// Close ends the stream, unless it has ended, whether or not Requests was closed,
+// and drops what nobody has read. It returns nil; later calls do nothing.
+func (s *Stream) Close() error {
+	if s == nil {
+		return (*RawStream)(nil).misuse()
+	}
+	return s.raw.Close()
+}
