@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // outsideBubbles runs a test in real time over links that are measured.
-func outsideBubbles(t *testing.T, f func(t *testing.T, l *link)) {
-	for _, l := range links {
-		if l.name != "websocket-memnet" {
-			t.Run(l.name, func(t *testing.T) { f(t, l) })
+func outsideBubbles(t *testing.T, f func(t *testing.T, l *lab.Link)) {
+	for _, l := range lab.Links {
+		if l.Name != "websocket-memnet" {
+			t.Run(l.Name, func(t *testing.T) { f(t, l) })
 		}
 	}
 }
@@ -22,8 +23,8 @@ func outsideBubbles(t *testing.T, f func(t *testing.T, l *link)) {
 // TestAllocations holds a call, both ends together, to what the documentation
 // promises. What crypto/tls allocates for itself, one per record, comes on top.
 func TestAllocations(t *testing.T) {
-	outsideBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2)
+	outsideBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2)
 		cancellable, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		timed := []core.CallOption{core.WithTimeout(time.Minute)}
@@ -43,7 +44,7 @@ func TestAllocations(t *testing.T) {
 				for _, size := range []int{0, 512, 16 << 10} {
 					for _, to := range []int{1, 0} {
 						extra := 0.0
-						if l.name == "wss-tcp" && to == 1 {
+						if l.Name == "wss-tcp" && to == 1 {
 							extra = 2
 						}
 						countAllocations(t, c.Conn(0, to), h, test.name, test.ctx, size, extra, test.opts)

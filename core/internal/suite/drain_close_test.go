@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // endings are the ways to end a node.
@@ -28,7 +29,7 @@ var endings = []struct {
 // meanwhile. It takes no time, and nothing is left behind (F35, D23).
 func TestEndInEveryPhaseOfTheHandshake(t *testing.T) {
 	const longest = 450 // more than either side says
-	step := scale(10, 40, 1)
+	step := lab.Scale(10, 40, 1)
 	for _, ending := range endings {
 		for who := range 2 {
 			for from := range 2 {
@@ -36,8 +37,8 @@ func TestEndInEveryPhaseOfTheHandshake(t *testing.T) {
 					var connected, connecting int
 					for at := 0; at < longest; at += step {
 						synctest.Test(t, func(t *testing.T) {
-							c := links[0].cluster(t, 2, coretest.Unstarted())
-							c.net.(memoryNetwork).n.StallAfter(c.Node(from).Name, c.Node(1-from).Name, at)
+							c := lab.InmemLink().Cluster(t, 2, coretest.Unstarted())
+							c.Memory().StallAfter(c.Node(from).Name, c.Node(1-from).Name, at)
 							c.Start(0)
 							c.Start(1)
 							time.Sleep(time.Second / 2)
@@ -46,11 +47,11 @@ func TestEndInEveryPhaseOfTheHandshake(t *testing.T) {
 							} else {
 								connecting++
 							}
-							waiting := startCall(t.Context(), c.Conn(who, 1-who), "echo", nil, core.WaitForConnection())
+							waiting := lab.GoCall(t.Context(), c.Conn(who, 1-who), "echo", nil, core.WaitForConnection())
 							synctest.Wait()
 							began := time.Now()
 							for _, i := range []int{who, 1 - who} {
-								if err := wait(t, start(func() error { return ending.end(c.Manager(i)) }), ending.name+" returns"); err != nil {
+								if err := lab.Wait(t, lab.Go(func() error { return ending.end(c.Manager(i)) }), ending.name+" returns"); err != nil {
 									t.Errorf("stopped at byte %d: %s returned %v", at, ending.name, err)
 								}
 								if ending.name == "Close" && time.Since(began) > 0 {
@@ -60,7 +61,7 @@ func TestEndInEveryPhaseOfTheHandshake(t *testing.T) {
 							if d := time.Since(began); d > 16*time.Second {
 								t.Errorf("stopped at byte %d: %s of both nodes took %v", at, ending.name, d)
 							}
-							wait(t, waiting, "a call that waits for the link returns")
+							lab.Wait(t, waiting, "a call that waits for the link returns")
 						})
 					}
 					if connected == 0 || connecting == 0 {
@@ -77,10 +78,10 @@ func TestEndInEveryPhaseOfTheHandshake(t *testing.T) {
 // and from OnState. Every call of every function returns, with an error that it
 // may return, and nobody is told wrong (F35, D23, D24).
 func TestEverythingAtOnce(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		rounds := scale(10, 3, 100)
-		if l.name == "inmem" {
-			rounds = scale(150, 30, 2000)
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		rounds := lab.Scale(10, 3, 100)
+		if l.Name == "inmem" {
+			rounds = lab.Scale(150, 30, 2000)
 		}
 		for seed := range rounds {
 			everythingAtOnce(t, l, uint64(seed))
@@ -91,9 +92,9 @@ func TestEverythingAtOnce(t *testing.T) {
 	})
 }
 
-func everythingAtOnce(t *testing.T, l *link, seed uint64) {
+func everythingAtOnce(t *testing.T, l *lab.Link, seed uint64) {
 	const nodes = 3
-	var c *cluster
+	var c *lab.Cluster
 	random := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, n)) }
 	end := func(ctx context.Context, _ []byte) ([]byte, error) {
 		for i := range nodes {
@@ -104,7 +105,7 @@ func everythingAtOnce(t *testing.T, l *link, seed uint64) {
 		return nil, nil
 	}
 	ready := make(chan struct{})
-	c = l.cluster(t, nodes, coretest.Unstarted(), handle("close", end), handle("close.inline", end, core.WithInline()),
+	c = l.Cluster(t, nodes, coretest.Unstarted(), lab.Handle("close", end), lab.Handle("close.inline", end, core.WithInline()),
 		coretest.WithConfig(func(i int, cfg *core.Config) {
 			cfg.OnState = func(s core.StateChange) {
 				<-ready
@@ -157,8 +158,8 @@ func everythingAtOnce(t *testing.T, l *link, seed uint64) {
 					_, err := conn.Request(ctx, "close.inline", nil)
 					return err
 				}
-				job := coretest.Job{Request: r.IntN(2) * r.IntN(3*part), Response: r.IntN(2) * r.IntN(3*part)}
-				return c.ledger.Call(ctx, conn, fmt.Sprintf("caller %d of node %d", k, i), coretest.LedgerAppend, job, core.WaitForConnection())
+				job := coretest.Job{Request: r.IntN(2) * r.IntN(3*lab.PartSize), Response: r.IntN(2) * r.IntN(3*lab.PartSize)}
+				return c.Ledger.Call(ctx, conn, fmt.Sprintf("caller %d of node %d", k, i), coretest.LedgerAppend, job, core.WaitForConnection())
 			}, core.ErrNotStarted, core.ErrDisconnected, core.ErrUnknownPeer, context.DeadlineExceeded)
 		}
 		act(n+30, "Shutdown", func(*rand.Rand) error { return m.Shutdown(ctx) }, context.DeadlineExceeded)
@@ -169,9 +170,9 @@ func everythingAtOnce(t *testing.T, l *link, seed uint64) {
 			})
 		}
 	}
-	done := start(func() error { all.Wait(); return nil })
-	wait(t, done, "everything that was begun returns")
-	c.checkLedger()
+	done := lab.Go(func() error { all.Wait(); return nil })
+	lab.Wait(t, done, "everything that was begun returns")
+	c.CheckLedger()
 	for i := range nodes {
 		if s := c.Conn(i, (i+1)%nodes).State(); s == core.StateConnected || s == core.StateConnecting {
 			t.Errorf("after Close the state of a peer is %v", s)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // drainKey is a key of a value in a derived context.
@@ -46,27 +47,27 @@ func TestDrainingTellsHandlers(t *testing.T) {
 	contexts := []string{"plain", "value", "cancel", "timeout"}
 	for _, test := range []struct {
 		name     string
-		drain    func(c *cluster) error
+		drain    func(c *lab.Cluster) error
 		loopback bool // node 1's own calls are told too
 	}{
-		{"Shutdown", func(c *cluster) error { return c.Manager(1).Shutdown(context.Background()) }, true}, //nolint:usetesting // A context from outside the bubble would stop its clock.
-		{"SetPeers of node 1", func(c *cluster) error { return c.Manager(1).SetPeers([]core.Node{c.Node(2)}) }, false},
-		{"SetPeers of node 0", func(c *cluster) error { return c.Manager(0).SetPeers([]core.Node{c.Node(2)}) }, false},
+		{"Shutdown", func(c *lab.Cluster) error { return c.Manager(1).Shutdown(context.Background()) }, true}, //nolint:usetesting // A context from outside the bubble would stop its clock.
+		{"SetPeers of node 1", func(c *lab.Cluster) error { return c.Manager(1).SetPeers([]core.Node{c.Node(2)}) }, false},
+		{"SetPeers of node 0", func(c *lab.Cluster) error { return c.Manager(0).SetPeers([]core.Node{c.Node(2)}) }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overLinks(t, func(t *testing.T, l *link) {
+			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 				began := make(chan struct{}, 20)
-				c := l.cluster(t, 3, handle("wait", untilDraining(began)))
+				c := l.Cluster(t, 3, lab.Handle("wait", untilDraining(began)))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				type call struct {
 					what string
-					done <-chan reply
+					done <-chan lab.Reply
 				}
 				var told, others []call
 				begin := func(from, to int, how string) call {
-					done := startCall(ctx, c.Conn(from, to), "wait", []byte(how))
-					wait(t, began, "a handler begins")
+					done := lab.GoCall(ctx, c.Conn(from, to), "wait", []byte(how))
+					lab.Wait(t, began, "a handler begins")
 					return call{fmt.Sprintf("the call from node %d to node %d, context %q", from, to, how), done}
 				}
 				for _, how := range contexts {
@@ -78,25 +79,25 @@ func TestDrainingTellsHandlers(t *testing.T) {
 					others = append(others, self)
 				}
 				others = append(others, begin(0, 2, "plain"), begin(2, 0, "plain"), begin(0, 0, "plain"))
-				drained := start(func() error { return test.drain(c) })
+				drained := lab.Go(func() error { return test.drain(c) })
 				for _, x := range told {
-					if r := wait(t, x.done, x.what+" ends"); r.err != nil || string(r.resp) != "drained" {
-						t.Errorf("%s returned %q, %v, want what the handler does when it is told of the drain", x.what, r.resp, r.err)
+					if r := lab.Wait(t, x.done, x.what+" ends"); r.Err != nil || string(r.Resp) != "drained" {
+						t.Errorf("%s returned %q, %v, want what the handler does when it is told of the drain", x.what, r.Resp, r.Err)
 					}
 				}
-				if err := wait(t, drained, test.name+" returns"); err != nil {
+				if err := lab.Wait(t, drained, test.name+" returns"); err != nil {
 					t.Errorf("%s returned %v", test.name, err)
 				}
 				for _, x := range others {
 					select {
 					case r := <-x.done:
-						t.Errorf("%s returned %q, %v, though neither side of it drains", x.what, r.resp, r.err)
+						t.Errorf("%s returned %q, %v, though neither side of it drains", x.what, r.Resp, r.Err)
 					default:
 					}
 				}
 				cancel()
 				for _, x := range others {
-					wait(t, x.done, x.what+" ends")
+					lab.Wait(t, x.done, x.what+" ends")
 				}
 			})
 		})
@@ -110,25 +111,25 @@ func TestDrainingTellsHandlers(t *testing.T) {
 // begins while the node drains, called by one that still runs, is told at once
 // (F19).
 func TestDrainingWhenAHandlerBegins(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		var c *cluster
-		g := newGate(t, 1)
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		var c *lab.Cluster
+		g := lab.NewGate(t, 1)
 		began := make(chan struct{}, 1)
-		c = l.cluster(t, 2, handle("wait", untilDraining(began)), handle("nested", func(ctx context.Context, req []byte) ([]byte, error) {
-			if _, err := g.handle(ctx, req); err != nil {
+		c = l.Cluster(t, 2, lab.Handle("wait", untilDraining(began)), lab.Handle("nested", func(ctx context.Context, req []byte) ([]byte, error) {
+			if _, err := g.Handle(ctx, req); err != nil {
 				return nil, err
 			}
 			return c.Conn(1, 1).Request(ctx, "wait", req)
 		}))
-		called := startCall(t.Context(), c.Conn(0, 1), "nested", []byte("plain"))
-		inside := wait(t, g.began, "the handler begins")
-		done := start(func() error { return c.Manager(1).Shutdown(t.Context()) })
-		wait(t, core.Draining(inside), "the handler is told of the drain")
-		g.release()
-		if r := wait(t, called, "the call ends"); r.err != nil || string(r.resp) != "drained" {
-			t.Errorf("the call returned %q, %v, want that the nested handler was told of the drain", r.resp, r.err)
+		called := lab.GoCall(t.Context(), c.Conn(0, 1), "nested", []byte("plain"))
+		inside := lab.Wait(t, g.Began, "the handler begins")
+		done := lab.Go(func() error { return c.Manager(1).Shutdown(t.Context()) })
+		lab.Wait(t, core.Draining(inside), "the handler is told of the drain")
+		g.Release()
+		if r := lab.Wait(t, called, "the call ends"); r.Err != nil || string(r.Resp) != "drained" {
+			t.Errorf("the call returned %q, %v, want that the nested handler was told of the drain", r.Resp, r.Err)
 		}
-		if err := wait(t, done, "Shutdown returns"); err != nil {
+		if err := lab.Wait(t, done, "Shutdown returns"); err != nil {
 			t.Errorf("Shutdown returned %v", err)
 		}
 	})
@@ -139,16 +140,16 @@ func TestDrainingWhenAHandlerBegins(t *testing.T) {
 // them. No call fails whose caller repeats what was not sent or was refused, and
 // none is in doubt (F19, F9).
 func TestRollingRestart(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		const nodes, perSecond = 5, 1000
-		c := l.cluster(t, nodes)
-		if n, ok := c.net.(memoryNetwork); ok {
-			n.n.SetLatency(200 * time.Microsecond)
+		c := l.Cluster(t, nodes)
+		if n := c.Memory(); n != nil {
+			n.SetLatency(200 * time.Microsecond)
 		}
 		stop := make(chan struct{})
-		done := start(func() int { return steadyLoad(t, c, perSecond, stop) })
+		done := lab.Go(func() int { return steadyLoad(t, c, perSecond, stop) })
 		time.Sleep(100 * time.Millisecond)
-		for round := range scale(1, 1, 20) {
+		for round := range lab.Scale(1, 1, 20) {
 			for i := range nodes {
 				if err := c.Manager(i).Shutdown(t.Context()); err != nil {
 					t.Errorf("round %d: Shutdown of node %d returned %v", round, i, err)
@@ -161,19 +162,19 @@ func TestRollingRestart(t *testing.T) {
 		}
 		close(stop)
 		n := <-done
-		counts := c.ledger.Counts()
+		counts := c.Ledger.Counts()
 		t.Logf("%d calls, %d attempts: %+v", n, counts.Calls, counts)
 		if counts.OK != n || n < perSecond || counts.NotSent+counts.Refused == 0 {
 			t.Errorf("of %d calls %d succeeded in %d attempts, want all, and that some had to be repeated", n, counts.OK, counts.Calls)
 		}
-		c.wantNoLoss()
+		wantNoLoss(c)
 	})
 }
 
 // steadyLoad makes calls at a rate until stop, from and to all nodes in turn, and
 // returns how many. A call is repeated for up to ten seconds while its handler
 // has not run.
-func steadyLoad(t *testing.T, c *cluster, perSecond int, stop <-chan struct{}) (n int) {
+func steadyLoad(t *testing.T, c *lab.Cluster, perSecond int, stop <-chan struct{}) (n int) {
 	calls := make(chan struct{}, 1<<20)
 	tick := time.NewTicker(time.Second / time.Duration(perSecond))
 	defer tick.Stop()
@@ -192,7 +193,7 @@ func steadyLoad(t *testing.T, c *cluster, perSecond int, stop <-chan struct{}) (
 			defer func() { calls <- struct{}{} }()
 			began := time.Now()
 			for {
-				err := c.ledger.Call(t.Context(), c.Conn(from, to), fmt.Sprint("node ", from), coretest.LedgerHandle, job)
+				err := c.Ledger.Call(t.Context(), c.Conn(from, to), fmt.Sprint("node ", from), coretest.LedgerHandle, job)
 				switch {
 				case err == nil:
 					return
@@ -210,11 +211,11 @@ func steadyLoad(t *testing.T, c *cluster, perSecond int, stop <-chan struct{}) (
 // dialled: there is nothing to wait for (F35).
 func TestShutdownWhileReconnecting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := links[0].cluster(t, 3)
-		n := c.net.(memoryNetwork).n
+		c := lab.InmemLink().Cluster(t, 3)
+		n := c.Memory()
 		for i := range 3 {
 			n.Partition(c.Node(i).Name, c.Node((i+1)%3).Name)
-			c.cut(i, (i+1)%3)
+			c.Cut(i, (i+1)%3)
 		}
 		time.Sleep(7 * time.Second)
 		for i := range 3 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // footprint is what a process holds.
@@ -52,19 +53,19 @@ func TestFootprint(t *testing.T) {
 		{"inmem", 32, false},
 		{"websocket-tcp", 32, true},
 	} {
-		for _, l := range links {
-			if l.name != test.link {
+		for _, l := range lab.Links {
+			if l.Name != test.link {
 				continue
 			}
-			t.Run(l.name, func(t *testing.T) {
+			t.Run(l.Name, func(t *testing.T) {
 				before := measure()
-				lonely := l.cluster(t, nodes, coretest.Unstarted(), configure(func(cfg *core.Config) { cfg.Peers = nil }))
+				lonely := l.Cluster(t, nodes, coretest.Unstarted(), lab.Configure(func(cfg *core.Config) { cfg.Peers = nil }))
 				for i := range nodes {
 					lonely.Start(i)
 				}
 				alone := measure()
 				// Writers end when a tick has passed without traffic.
-				mesh := l.cluster(t, nodes, configure(func(cfg *core.Config) {
+				mesh := l.Cluster(t, nodes, lab.Configure(func(cfg *core.Config) {
 					cfg.KeepAlive, cfg.KeepAliveTimeout = 50*time.Millisecond, 2*time.Second
 				}))
 				callAll := func(size int) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // TestAuthenticatorsOfUsers has an Authenticator misbehave in every way, in each
@@ -93,9 +94,9 @@ func TestAuthenticatorsOfUsers(t *testing.T) {
 						}
 						time.Sleep(200 * time.Millisecond)
 						if side == 0 {
-							wantText(t, "the dialler", d.why(t, 0, time.Nanosecond), b.text, d.names[1])
+							lab.WantText(t, "the dialler", d.why(t, 0, time.Nanosecond), b.text, d.names[1])
 						} else {
-							wantText(t, "the acceptor's log", errors.New(d.books[1].String()), b.text)
+							lab.WantText(t, "the acceptor's log", errors.New(d.books[1].String()), b.text)
 						}
 						if bad.Store(false); tries.Load() == 0 {
 							t.Error("the method was never called")
@@ -131,10 +132,10 @@ func TestSlowAuthenticator(t *testing.T) {
 			return core.Identity{Name: claimed, Method: "slow"}, ctx.Err()
 		}}
 		began := time.Now()
-		c := links[0].cluster(t, 10, withAuth(func(int, string) core.Authenticator { return slow }), configure(func(cfg *core.Config) { cfg.ConnectTimeout = 10 * time.Second }))
+		c := lab.InmemLink().Cluster(t, 10, withAuth(func(int, string) core.Authenticator { return slow }), lab.Configure(func(cfg *core.Config) { cfg.ConnectTimeout = 10 * time.Second }))
 		if took := time.Since(began); took > 12*time.Second {
 			t.Errorf("ten nodes that take 4s for each proof were connected after %v, want them all at once", took)
 		}
-		mustCall(t, c.Conn(0, 9), "echo", nil)
+		lab.MustCall(t, c.Conn(0, 9), "echo", nil)
 	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -21,21 +22,21 @@ type duo struct {
 	network *inmem.Network
 	names   [2]string
 	nodes   [2]*core.Manager
-	books   [2]*logBook
+	books   [2]*lab.LogBook
 }
 
 // newDuo makes and starts two nodes with echoes, the second first.
 func newDuo(t testing.TB, adjust func(i int, cfg *core.Config), register ...func(m *core.Manager) error) *duo {
 	t.Helper()
-	d := &duo{network: inmem.NewNetwork(), names: [2]string{"a", "b"}, books: [2]*logBook{new(logBook), new(logBook)}}
-	if !lowerHash(d.names[0], d.names[1]) {
+	d := &duo{network: inmem.NewNetwork(), names: [2]string{"a", "b"}, books: [2]*lab.LogBook{new(lab.LogBook), new(lab.LogBook)}}
+	if !lab.Dials(d.names[0], d.names[1]) {
 		d.names[0], d.names[1] = d.names[1], d.names[0]
 	}
 	for i := 1; i >= 0; i-- {
 		own, other := d.names[i], d.names[1-i]
 		cfg := core.Config{
 			Local: core.Node{Name: own, Addr: own}, Peers: []core.Node{{Name: other, Addr: other}},
-			Transport: d.network.Node(own), Logger: d.books[i].logger(),
+			Transport: d.network.Node(own), Logger: d.books[i].Logger(),
 		}
 		adjust(i, &cfg)
 		m, err := core.NewManager(cfg)
@@ -43,7 +44,7 @@ func newDuo(t testing.TB, adjust func(i int, cfg *core.Config), register ...func
 			t.Fatalf("making a node failed: %v", err)
 		}
 		t.Cleanup(func() { m.Close() })
-		err = registerEchoes(m)
+		err = lab.RegisterEchoes(m)
 		for _, f := range register {
 			err = errors.Join(err, f(m))
 		}
@@ -90,18 +91,18 @@ func TestCallerFromContext(t *testing.T) {
 	if id := core.CallerFromContext(t.Context()); id != (core.Identity{}) {
 		t.Errorf("outside a handler the caller is %+v, want nobody", id)
 	}
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		linkProves := ""
-		if l.name == "wss-tcp" {
+		if l.Name == "wss-tcp" {
 			linkProves = "mutual TLS"
 		}
 		for method, opt := range map[string]coretest.Option{
 			"shared key": withAuth(func(int, string) core.Authenticator { return identityKinds[0].auth("") }),
 			"node key":   withAuth(func(_ int, name string) core.Authenticator { return identityKinds[1].auth(name) }),
 			"of my own":  withAuth(func(int, string) core.Authenticator { return ownAuth{method: "of my own"} }),
-			linkProves:   configure(func(*core.Config) {}),
+			linkProves:   lab.Configure(func(*core.Config) {}),
 		} {
-			c := l.cluster(t, 2, handle("who", whoCalls), opt)
+			c := l.Cluster(t, 2, lab.Handle("who", whoCalls), opt)
 			for from := range 2 {
 				for to := range 2 {
 					name := c.Node(from).Name
@@ -113,7 +114,7 @@ func TestCallerFromContext(t *testing.T) {
 						id = core.Identity{}
 					}
 					want := fmt.Sprintf("%s is %+v", name, id)
-					if got := string(mustCall(t, c.Conn(from, to), "who", nil)); got != want {
+					if got := string(lab.MustCall(t, c.Conn(from, to), "who", nil)); got != want {
 						t.Errorf("nodes with %q: the handler is told %q, want %q", method, got, want)
 					}
 				}
@@ -153,14 +154,14 @@ func (a ownAuth) Verify(ctx context.Context, claimed string, _, proof []byte) (c
 // describes, node by node, each drained and started again. No call fails that
 // may be made again, and none of the others at all.
 func TestSharedKeyRotation(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		const nodes = 3
 		before, after := []byte("the key of last year"), []byte("the key of this year")
 		keys := make([][][]byte, nodes)
 		for i := range keys {
 			keys[i] = [][]byte{before}
 		}
-		c := l.cluster(t, nodes, impatient(), withAuth(func(i int, _ string) core.Authenticator { return core.SharedKey(keys[i]...) }))
+		c := l.Cluster(t, nodes, lab.Impatient(), withAuth(func(i int, _ string) core.Authenticator { return core.SharedKey(keys[i]...) }))
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		calls := make([]int, nodes)
@@ -211,7 +212,7 @@ func TestSharedKeyRotation(t *testing.T) {
 // TestNodeKeysLookup changes what lookup knows: it is asked at every attempt,
 // and never about sessions that stand.
 func TestNodeKeysLookup(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		var mu sync.Mutex
 		known := map[string]ed25519.PublicKey{"node-0": publicKey("node-0")}
 		set := func(name string, key ed25519.PublicKey) {
@@ -226,7 +227,7 @@ func TestNodeKeysLookup(t *testing.T) {
 			return k, ok
 		}
 		own := "node-1"
-		c := l.cluster(t, 2, coretest.Unstarted(), configure(func(cfg *core.Config) { cfg.MaxBackoff = 20 * time.Millisecond }), withAuth(func(i int, name string) core.Authenticator {
+		c := l.Cluster(t, 2, coretest.Unstarted(), lab.Configure(func(cfg *core.Config) { cfg.MaxBackoff = 20 * time.Millisecond }), withAuth(func(i int, name string) core.Authenticator {
 			if i == 1 {
 				name = own
 			}
@@ -245,18 +246,18 @@ func TestNodeKeysLookup(t *testing.T) {
 		refused("a node whose key nobody knows")
 		set("node-1", publicKey("node-1"))
 		c.WaitConnected()
-		mustCall(t, c.Conn(0, 1), "echo", nil, core.WaitForConnection())
+		lab.MustCall(t, c.Conn(0, 1), "echo", nil, core.WaitForConnection())
 		set("node-1", publicKey("another key"))
 		for range 100 {
-			mustCall(t, c.Conn(0, 1), "echo", nil, core.WaitForConnection())
+			lab.MustCall(t, c.Conn(0, 1), "echo", nil, core.WaitForConnection())
 		}
-		c.cut(0, 1)
-		until(t, "the cut is noticed", func() bool { return c.Conn(0, 1).State() != core.StateConnected })
+		c.Cut(0, 1)
+		lab.Until(t, "the cut is noticed", func() bool { return c.Conn(0, 1).State() != core.StateConnected })
 		refused("a node whose key was replaced")
 		own = "another key"
 		c.Restart(1)
 		c.WaitConnected()
-		mustCall(t, c.Conn(1, 0), "echo", nil, core.WaitForConnection())
+		lab.MustCall(t, c.Conn(1, 0), "echo", nil, core.WaitForConnection())
 	})
 }
 
@@ -300,9 +301,9 @@ func TestWrongKeySays(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDuo(t, func(i int, cfg *core.Config) { cfg.Auth, cfg.AllowInsecure = test.auth[i], test.auth[i] == nil })
 				dialler := d.why(t, 0, 500*time.Millisecond)
-				wantText(t, "the dialler", dialler, append(test.texts[0], d.names[1])...)
+				lab.WantText(t, "the dialler", dialler, append(test.texts[0], d.names[1])...)
 				acceptor := errors.New(d.books[1].String())
-				wantText(t, "the acceptor's log", acceptor, test.texts[1]...)
+				lab.WantText(t, "the acceptor's log", acceptor, test.texts[1]...)
 				said := fmt.Sprint(dialler, acceptor, d.books[0])
 				if strings.Contains(said, "SECRET") {
 					t.Errorf("a secret is in what the nodes say: %s", said)
@@ -319,7 +320,7 @@ func TestStartWithAuth(t *testing.T) {
 		n := newMember(t, "a", nil)
 		err := n.start(t, core.Config{Local: core.Node{Name: "a"}, Auth: auth})
 		if auth == nil {
-			wantText(t, "without Config.Auth", err, "Config.Auth", "mutual TLS", "Config.AllowInsecure", n.addr)
+			lab.WantText(t, "without Config.Auth", err, "Config.Auth", "mutual TLS", "Config.AllowInsecure", n.addr)
 		} else if err != nil {
 			t.Errorf("with Config.Auth: Start failed: %v", err)
 		}

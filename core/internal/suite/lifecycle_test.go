@@ -11,11 +11,12 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 func TestStart(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, coretest.Unstarted())
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.Unstarted())
 		m := c.Manager(0)
 		if a := m.Addr(); a != "" {
 			t.Errorf("before Start the address is %q, want none", a)
@@ -24,9 +25,9 @@ func TestStart(t *testing.T) {
 		if a := m.Addr(); a != c.Node(0).Addr {
 			t.Errorf("the node listens on %q, want %q", a, c.Node(0).Addr)
 		}
-		wantText(t, "a second Start", m.Start(t.Context()), "started already")
-		wantText(t, "Handle after Start", m.Handle("late", echo), "before Start", `"late"`)
-		wantText(t, "HandleAppend after Start", m.HandleAppend("late", echoAppend), "before Start")
+		lab.WantText(t, "a second Start", m.Start(t.Context()), "started already")
+		lab.WantText(t, "Handle after Start", m.Handle("late", lab.Echo), "before Start", `"late"`)
+		lab.WantText(t, "HandleAppend after Start", m.HandleAppend("late", lab.EchoAppend), "before Start")
 		c.Start(1)
 		c.WaitConnected()
 		m.Close()
@@ -37,8 +38,8 @@ func TestStart(t *testing.T) {
 }
 
 func TestStartFails(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, coretest.Unstarted())
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.Unstarted())
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		m := c.Manager(0)
@@ -58,8 +59,8 @@ func TestStartFails(t *testing.T) {
 }
 
 func TestCloseBeforeStart(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, coretest.Unstarted())
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.Unstarted())
 		closeTwice(t, c.Manager(0))
 		if err := c.Manager(0).Start(t.Context()); !errors.Is(err, core.ErrClosed) {
 			t.Errorf("Start after Close returned %v, want ErrClosed", err)
@@ -70,7 +71,7 @@ func TestCloseBeforeStart(t *testing.T) {
 func closeTwice(t *testing.T, m *core.Manager) {
 	t.Helper()
 	for range 2 {
-		if err := wait(t, start(m.Close), "Close returns"); err != nil {
+		if err := lab.Wait(t, lab.Go(m.Close), "Close returns"); err != nil {
 			t.Errorf("Close returned %v", err)
 		}
 	}
@@ -79,38 +80,38 @@ func closeTwice(t *testing.T, m *core.Manager) {
 // TestCloseFromHandlers has handlers close the node that they run on, others
 // wait for it, and strangers close it at the same time (F35).
 func TestCloseFromHandlers(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		for _, opts := range [][]core.HandlerOption{nil, {core.WithInline()}} {
 			for _, to := range []int{1, 0} {
-				var c *cluster
-				g := newGate(t, 1)
+				var c *lab.Cluster
+				g := lab.NewGate(t, 1)
 				closed := make(chan error, 10)
 				inside := make(chan error, 10)
-				shut := handle("close", func(ctx context.Context, _ []byte) ([]byte, error) {
+				shut := lab.Handle("close", func(ctx context.Context, _ []byte) ([]byte, error) {
 					closed <- c.Manager(to).Close()
 					closed <- c.Manager(to).Close()
 					<-ctx.Done()
 					inside <- ctx.Err()
 					return nil, nil
 				}, opts...)
-				c = l.cluster(t, 2, shut, handle("block", g.handle))
-				blocked := startCall(t.Context(), c.Conn(0, to), "block", nil)
-				wait(t, g.began, "a handler that blocks begins")
-				calling := startCall(t.Context(), c.Conn(0, to), "close", nil)
+				c = l.Cluster(t, 2, shut, lab.Handle("block", g.Handle))
+				blocked := lab.GoCall(t.Context(), c.Conn(0, to), "block", nil)
+				lab.Wait(t, g.Began, "a handler that blocks begins")
+				calling := lab.GoCall(t.Context(), c.Conn(0, to), "close", nil)
 				for range 2 {
-					if err := wait(t, closed, "Close returns inside a handler"); err != nil {
+					if err := lab.Wait(t, closed, "Close returns inside a handler"); err != nil {
 						t.Errorf("Close inside a handler returned %v", err)
 					}
 				}
-				if err := wait(t, inside, "the handler's context ends"); err != context.Canceled {
+				if err := lab.Wait(t, inside, "the handler's context ends"); err != context.Canceled {
 					t.Errorf("the context of the handler that closes ended with %v", err)
 				}
-				for _, called := range []<-chan reply{calling, blocked} {
-					r := wait(t, called, "a call to a node that is closed returns")
-					wantFailure(t, "a call to a node that is closed", r.err, core.ErrDisconnected, core.OutcomeMaybeRun)
+				for _, called := range []<-chan lab.Reply{calling, blocked} {
+					r := lab.Wait(t, called, "a call to a node that is closed returns")
+					lab.WantFailure(t, "a call to a node that is closed", r.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
 				}
 				closeTwice(t, c.Manager(to))
-				g.release()
+				g.Release()
 			}
 		}
 	})
@@ -119,16 +120,16 @@ func TestCloseFromHandlers(t *testing.T) {
 // TestCloseFromManySides closes a busy node from many goroutines at once (F35,
 // D24).
 func TestCloseFromManySides(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		for range scale(10, 3, 100) {
-			c := l.cluster(t, 3)
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		for range lab.Scale(10, 3, 100) {
+			c := l.Cluster(t, 3)
 			var load, closers sync.WaitGroup
 			for from := range 3 {
 				for i := range 5 {
 					load.Go(func() {
 						for {
-							job := coretest.Job{Request: i * part / 2, Response: i * part / 2}
-							err := c.ledger.Call(t.Context(), c.Conn(from, (from+i)%3), "busy", coretest.LedgerAppend, job)
+							job := coretest.Job{Request: i * lab.PartSize / 2, Response: i * lab.PartSize / 2}
+							err := c.Ledger.Call(t.Context(), c.Conn(from, (from+i)%3), "busy", coretest.LedgerAppend, job)
 							if errors.Is(err, core.ErrClosed) || errors.Is(err, core.ErrDisconnected) {
 								return
 							}
@@ -140,7 +141,7 @@ func TestCloseFromManySides(t *testing.T) {
 					})
 				}
 			}
-			mustCall(t, c.Conn(0, 1), "echo", nil)
+			lab.MustCall(t, c.Conn(0, 1), "echo", nil)
 			for i := range 9 {
 				closers.Go(func() {
 					if err := c.Manager(i % 3).Close(); err != nil {
@@ -150,7 +151,7 @@ func TestCloseFromManySides(t *testing.T) {
 			}
 			closers.Wait()
 			load.Wait()
-			c.checkLedger()
+			c.CheckLedger()
 		}
 	})
 }
@@ -158,9 +159,9 @@ func TestCloseFromManySides(t *testing.T) {
 // TestCloseDoesNotWaitForThePeer closes a node whose peer does not read, and one
 // that is dialling (F35).
 func TestCloseDoesNotWaitForThePeer(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2)
-		c.silence(0, 1)
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2)
+		c.Silence(0, 1)
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
@@ -183,7 +184,7 @@ func TestCloseDoesNotWaitForThePeer(t *testing.T) {
 		for _, w := range watched {
 			w.block = true
 		}
-		c := links[0].cluster(t, 2, watch, coretest.Unstarted())
+		c := lab.InmemLink().Cluster(t, 2, watch, coretest.Unstarted())
 		c.Start(0)
 		c.Start(1)
 		time.Sleep(time.Second)
@@ -199,11 +200,11 @@ func TestCloseDoesNotWaitForThePeer(t *testing.T) {
 // TestShutdown drains a node with calls of every kind in progress: those end
 // well, new ones are refused, and nothing is lost (F19).
 func TestShutdown(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		var c *cluster
-		g := newGate(t, 10)
-		c = l.cluster(t, 2, handle("block", g.handle), handle("nested", func(ctx context.Context, req []byte) ([]byte, error) {
-			if _, err := g.handle(ctx, req); err != nil {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		var c *lab.Cluster
+		g := lab.NewGate(t, 10)
+		c = l.Cluster(t, 2, lab.Handle("block", g.Handle), lab.Handle("nested", func(ctx context.Context, req []byte) ([]byte, error) {
+			if _, err := g.Handle(ctx, req); err != nil {
 				return nil, err
 			}
 			// A running handler may still call, with its own context.
@@ -211,20 +212,20 @@ func TestShutdown(t *testing.T) {
 			defer cancel()
 			return c.Conn(1, 0).Request(ctx, "echo", req)
 		}))
-		big := pattern(1, 1<<20)
-		small := startCall(t.Context(), c.Conn(0, 1), "block", []byte("small"))
-		large := startCall(t.Context(), c.Conn(0, 1), "block", big)
-		nested := startCall(t.Context(), c.Conn(0, 1), "nested", []byte("nested"))
-		self := startCall(t.Context(), c.Conn(1, 1), "block", []byte("self"))
-		outgoing := startCall(t.Context(), c.Conn(1, 0), "block", []byte("outgoing"))
+		big := lab.Pattern(1, 1<<20)
+		small := lab.GoCall(t.Context(), c.Conn(0, 1), "block", []byte("small"))
+		large := lab.GoCall(t.Context(), c.Conn(0, 1), "block", big)
+		nested := lab.GoCall(t.Context(), c.Conn(0, 1), "nested", []byte("nested"))
+		self := lab.GoCall(t.Context(), c.Conn(1, 1), "block", []byte("self"))
+		outgoing := lab.GoCall(t.Context(), c.Conn(1, 0), "block", []byte("outgoing"))
 		for range 5 {
-			wait(t, g.began, "a handler begins")
+			lab.Wait(t, g.Began, "a handler begins")
 		}
 		var done []<-chan error
 		for range 3 {
-			done = append(done, start(func() error { return c.Manager(1).Shutdown(t.Context()) }))
+			done = append(done, lab.Go(func() error { return c.Manager(1).Shutdown(t.Context()) }))
 		}
-		until(t, "the peer learns of the drain", func() bool {
+		lab.Until(t, "the peer learns of the drain", func() bool {
 			_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
 			if err != nil && !errors.Is(err, core.ErrDraining) {
 				t.Fatalf("a call to a node that drains returned %v, want ErrDraining", err)
@@ -233,16 +234,16 @@ func TestShutdown(t *testing.T) {
 		})
 		for _, to := range []int{0, 1} {
 			_, err := c.Conn(1, to).Request(t.Context(), "echo", nil)
-			wantFailure(t, "a new call of a node that drains", err, core.ErrDraining, core.OutcomeNotSent)
+			lab.WantFailure(t, "a new call of a node that drains", err, core.ErrDraining, core.OutcomeNotSent)
 		}
 		select {
 		case err := <-done[0]:
 			t.Errorf("Shutdown returned %v while calls are in progress", err)
 		default:
 		}
-		g.release()
+		g.Release()
 		for _, call := range []struct {
-			r    <-chan reply
+			r    <-chan lab.Reply
 			want []byte
 		}{
 			{small, []byte("small")},
@@ -251,12 +252,12 @@ func TestShutdown(t *testing.T) {
 			{self, []byte("self")},
 			{outgoing, []byte("outgoing")},
 		} {
-			if r := wait(t, call.r, "a call that was in progress ends"); r.err != nil || !bytes.Equal(r.resp, call.want) {
-				t.Errorf("the call of %.10q that was in progress returned %d bytes, %v", call.want, len(r.resp), r.err)
+			if r := lab.Wait(t, call.r, "a call that was in progress ends"); r.Err != nil || !bytes.Equal(r.Resp, call.want) {
+				t.Errorf("the call of %.10q that was in progress returned %d bytes, %v", call.want, len(r.Resp), r.Err)
 			}
 		}
 		for _, d := range done {
-			if err := wait(t, d, "Shutdown returns when all is done"); err != nil {
+			if err := lab.Wait(t, d, "Shutdown returns when all is done"); err != nil {
 				t.Errorf("Shutdown returned %v", err)
 			}
 		}
@@ -272,11 +273,11 @@ func TestShutdown(t *testing.T) {
 
 // TestShutdownInTime ends a drain by its context (F19).
 func TestShutdownInTime(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("block", g.handleCtx))
-		called := startCall(t.Context(), c.Conn(0, 1), "block", nil)
-		inside := wait(t, g.began, "the handler begins")
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext))
+		called := lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil)
+		inside := lab.Wait(t, g.Began, "the handler begins")
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -284,9 +285,9 @@ func TestShutdownInTime(t *testing.T) {
 		if d := time.Since(began); d != time.Minute || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Shutdown returned %v after %v, want the end of its context after 1m", err, d)
 		}
-		wait(t, inside.Done(), "the handler's context ends")
-		r := wait(t, called, "the call ends")
-		wantFailure(t, "a call that the drain did not wait for", r.err, core.ErrDisconnected, core.OutcomeMaybeRun)
+		lab.Wait(t, inside.Done(), "the handler's context ends")
+		r := lab.Wait(t, called, "the call ends")
+		lab.WantFailure(t, "a call that the drain did not wait for", r.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
 
 		// With nothing in progress it takes no time.
 		began = time.Now()
@@ -298,9 +299,9 @@ func TestShutdownInTime(t *testing.T) {
 
 // TestShutdownBeforeStart holds that there is nothing to drain.
 func TestShutdownBeforeStart(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, coretest.Unstarted())
-		if err := wait(t, start(func() error { return c.Manager(0).Shutdown(t.Context()) }), "Shutdown before Start returns"); err != nil {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.Unstarted())
+		if err := lab.Wait(t, lab.Go(func() error { return c.Manager(0).Shutdown(t.Context()) }), "Shutdown before Start returns"); err != nil {
 			t.Errorf("Shutdown before Start returned %v", err)
 		}
 		if err := c.Manager(0).Start(t.Context()); !errors.Is(err, core.ErrClosed) {
@@ -313,22 +314,22 @@ func TestShutdownBeforeStart(t *testing.T) {
 // was told that a call did not run, or ran, was told wrong, and no call that
 // was accepted is lost (F19).
 func TestShutdownUnderLoad(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		for range scale(5, 2, 50) {
-			c := l.cluster(t, 3)
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		for range lab.Scale(5, 2, 50) {
+			c := l.Cluster(t, 3)
 			var load sync.WaitGroup
 			for from := range 3 {
 				for i := range 5 {
 					load.Go(func() {
 						for n := 0; ; n++ {
-							job := coretest.Job{Request: n % 4 * part / 3, Response: n % 3 * part / 2}
-							err := c.ledger.Call(t.Context(), c.Conn(from, (from+1+i%2)%3), "busy", coretest.LedgerAppend, job)
+							job := coretest.Job{Request: n % 4 * lab.PartSize / 3, Response: n % 3 * lab.PartSize / 2}
+							err := c.Ledger.Call(t.Context(), c.Conn(from, (from+1+i%2)%3), "busy", coretest.LedgerAppend, job)
 							switch {
 							case errors.Is(err, core.ErrClosed):
 								return
-							case errors.Is(err, core.ErrDraining), errors.Is(err, core.ErrDisconnected) && !containsText(err, "the local node was closed"),
+							case errors.Is(err, core.ErrDraining), errors.Is(err, core.ErrDisconnected) && !lab.Mentions(err, "the local node was closed"),
 								// What the peer had not read when it closed.
-								containsText(err, "closed by the peer with code 30"):
+								lab.Mentions(err, "closed by the peer with code 30"):
 								time.Sleep(100 * time.Microsecond)
 							case err != nil:
 								t.Errorf("a call while nodes drain returned %v", err)
@@ -339,13 +340,13 @@ func TestShutdownUnderLoad(t *testing.T) {
 				}
 			}
 			for i := range 3 {
-				mustCall(t, c.Conn(2, 2), "echo", nil)
-				if err := wait(t, start(func() error { return c.Manager(i).Shutdown(t.Context()) }), "Shutdown under load returns"); err != nil {
+				lab.MustCall(t, c.Conn(2, 2), "echo", nil)
+				if err := lab.Wait(t, lab.Go(func() error { return c.Manager(i).Shutdown(t.Context()) }), "Shutdown under load returns"); err != nil {
 					t.Errorf("Shutdown under load returned %v", err)
 				}
 			}
 			load.Wait()
-			c.checkLedger()
+			c.CheckLedger()
 		}
 	})
 }

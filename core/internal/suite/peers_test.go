@@ -14,20 +14,9 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
 )
-
-// setPeers gives node i the peers with those numbers.
-func (c *cluster) setPeers(i int, peers ...int) {
-	c.t.Helper()
-	var list []core.Node
-	for _, p := range peers {
-		list = append(list, c.Node(p))
-	}
-	if err := c.Manager(i).SetPeers(list); err != nil {
-		c.t.Fatalf("SetPeers of node %d returned %v", i, err)
-	}
-}
 
 // alias returns another address of a node for those whose census resolves
 // aliases.
@@ -46,10 +35,10 @@ func resolveAliases(to transport.Peer) string {
 // directions. Calls in progress end well, new ones say that the node is unknown,
 // and the handle of an unknown node works as soon as it is a peer.
 func TestSetPeers(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		g := newGate(t, 10)
-		c := l.cluster(t, 3, handle("block", g.handle), coretest.Unstarted(), impatient())
-		c.setPeers(0, 1)
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 10)
+		c := l.Cluster(t, 3, lab.Handle("block", g.Handle), coretest.Unstarted(), lab.Impatient())
+		c.SetPeers(0, 1)
 		for i := range 3 {
 			c.Start(i)
 		}
@@ -58,14 +47,14 @@ func TestSetPeers(t *testing.T) {
 			t.Errorf("waiting for a node that is no peer returned %v", err)
 		}
 		_, err := conn.Request(t.Context(), "echo", nil, core.WaitForConnection())
-		wantFailure(t, "a call to a node that is no peer", err, core.ErrUnknownPeer, core.OutcomeNotSent)
-		wantText(t, "a call to a node that is no peer", err, `"node-2"`, `"node-0"`, "not among the peers")
+		lab.WantFailure(t, "a call to a node that is no peer", err, core.ErrUnknownPeer, core.OutcomeNotSent)
+		lab.WantText(t, "a call to a node that is no peer", err, `"node-2"`, `"node-0"`, "not among the peers")
 		if s := conn.State(); s != core.StateIdle {
 			t.Errorf("the state of a node that is no peer is %v, want idle", s)
 		}
 
 		for round := range 3 {
-			c.setPeers(0, 1, 2)
+			c.SetPeers(0, 1, 2)
 			if err := conn.WaitConnected(t.Context()); err != nil {
 				t.Fatalf("round %d: waiting for a node that was added returned %v", round, err)
 			}
@@ -73,41 +62,41 @@ func TestSetPeers(t *testing.T) {
 			if got := slices.Collect(c.Manager(0).Connections()); len(got) != 2 || conn.State() != core.StateConnected {
 				t.Errorf("round %d: %d connections, and the handle of before is %v", round, len(got), conn.State())
 			}
-			there := startCall(t.Context(), conn, "block", pattern(round, 2*part))
-			wait(t, g.began, "a handler of the peer begins")
-			back := startCall(t.Context(), c.Conn(2, 0), "block", pattern(round, 3*part))
-			wait(t, g.began, "a handler begins")
+			there := lab.GoCall(t.Context(), conn, "block", lab.Pattern(round, 2*lab.PartSize))
+			lab.Wait(t, g.Began, "a handler of the peer begins")
+			back := lab.GoCall(t.Context(), c.Conn(2, 0), "block", lab.Pattern(round, 3*lab.PartSize))
+			lab.Wait(t, g.Began, "a handler begins")
 
-			c.setPeers(0, 1)
+			c.SetPeers(0, 1)
 			_, err = conn.Request(t.Context(), "echo", nil, core.WaitForConnection())
-			wantFailure(t, "a call to a node that was removed", err, core.ErrUnknownPeer, core.OutcomeNotSent)
-			wantText(t, "a call to a node that was removed", err, `"node-2"`)
+			lab.WantFailure(t, "a call to a node that was removed", err, core.ErrUnknownPeer, core.OutcomeNotSent)
+			lab.WantText(t, "a call to a node that was removed", err, `"node-2"`)
 			_, err = c.Conn(0, 2).Request(t.Context(), "echo", nil)
-			wantFailure(t, "a call to a node that was removed, by a new handle", err, core.ErrUnknownPeer, core.OutcomeNotSent)
-			until(t, "the other side learns of it", func() bool {
+			lab.WantFailure(t, "a call to a node that was removed, by a new handle", err, core.ErrUnknownPeer, core.OutcomeNotSent)
+			lab.Until(t, "the other side learns of it", func() bool {
 				_, err := c.Conn(2, 0).Request(t.Context(), "echo", nil)
 				if err != nil && !mayRepeat(err) {
 					t.Fatalf("a call of a node that was removed returned outcome %q of %v", core.OutcomeOf(err), err)
 				}
 				return err != nil
 			})
-			mustCall(t, c.Conn(0, 1), "echo", nil)
-			mustCall(t, c.Conn(1, 2), "echo", nil)
+			lab.MustCall(t, c.Conn(0, 1), "echo", nil)
+			lab.MustCall(t, c.Conn(1, 2), "echo", nil)
 			if round == 1 {
 				// It comes back while it still finishes what it had.
-				c.setPeers(0, 1, 2)
-				if resp := mustCall(t, conn, "echo", []byte("new"), core.WaitForConnection()); string(resp) != "new" {
+				c.SetPeers(0, 1, 2)
+				if resp := lab.MustCall(t, conn, "echo", []byte("new"), core.WaitForConnection()); string(resp) != "new" {
 					t.Errorf("a call beside the old connection returned %q", resp)
 				}
 			}
 			for range 2 {
-				g.open <- struct{}{}
+				g.Open <- struct{}{}
 			}
-			if r := wait(t, there, "a call to a removed node ends"); r.err != nil || len(r.resp) != 2*part {
-				t.Errorf("round %d: a call in progress to a node that was removed returned %d bytes, %v", round, len(r.resp), r.err)
+			if r := lab.Wait(t, there, "a call to a removed node ends"); r.Err != nil || len(r.Resp) != 2*lab.PartSize {
+				t.Errorf("round %d: a call in progress to a node that was removed returned %d bytes, %v", round, len(r.Resp), r.Err)
 			}
-			if r := wait(t, back, "a call of a removed node ends"); r.err != nil || len(r.resp) != 3*part {
-				t.Errorf("round %d: a call in progress of a node that was removed returned %d bytes, %v", round, len(r.resp), r.err)
+			if r := lab.Wait(t, back, "a call of a removed node ends"); r.Err != nil || len(r.Resp) != 3*lab.PartSize {
+				t.Errorf("round %d: a call in progress of a node that was removed returned %d bytes, %v", round, len(r.Resp), r.Err)
 			}
 		}
 	})
@@ -116,10 +105,10 @@ func TestSetPeers(t *testing.T) {
 // TestSetPeersChangesNothing holds that a list that is wrong, or comes too late,
 // leaves everything as it was, and that one may come before Start.
 func TestSetPeersChangesNothing(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		book, note := books(3)
-		c := l.cluster(t, 3, note, handle("block", g.handle))
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		book, note := lab.Books(3)
+		c := l.Cluster(t, 3, note, lab.Handle("block", g.Handle))
 		for what, list := range map[string][]core.Node{
 			"without name and address": {c.Node(1), {}},
 			"without an address":       {{Name: "x"}},
@@ -133,34 +122,34 @@ func TestSetPeersChangesNothing(t *testing.T) {
 			if err == nil {
 				t.Errorf("a list %s was accepted", what)
 			}
-			wantText(t, "a list "+what, err, "SetPeers: peers[")
+			lab.WantText(t, "a list "+what, err, "SetPeers: peers[")
 		}
 		synctest.Wait()
-		if changes := book[0].of(""); len(changes) != 4 {
+		if changes := book[0].Of(""); len(changes) != 4 {
 			t.Errorf("lists that are wrong changed something: %v", changes)
 		}
-		mustCall(t, c.Conn(0, 1), "echo", nil)
-		mustCall(t, c.Conn(0, 2), "echo", nil)
+		lab.MustCall(t, c.Conn(0, 1), "echo", nil)
+		lab.MustCall(t, c.Conn(0, 2), "echo", nil)
 
 		// The same again, in another order and with the node itself.
-		c.setPeers(0, 2, 0, 1)
+		c.SetPeers(0, 2, 0, 1)
 		synctest.Wait()
-		if changes := book[0].of(""); len(changes) != 4 {
+		if changes := book[0].Of(""); len(changes) != 4 {
 			t.Errorf("a list of the same nodes changed something: %v", changes)
 		}
 
-		blocked := startCall(t.Context(), c.Conn(1, 0), "block", nil)
-		wait(t, g.began, "a handler begins")
-		drained := start(func() error { return c.Manager(0).Shutdown(t.Context()) })
+		blocked := lab.GoCall(t.Context(), c.Conn(1, 0), "block", nil)
+		lab.Wait(t, g.Began, "a handler begins")
+		drained := lab.Go(func() error { return c.Manager(0).Shutdown(t.Context()) })
 		synctest.Wait()
 		if err := c.Manager(0).SetPeers(nil); !errors.Is(err, core.ErrDraining) {
 			t.Errorf("SetPeers during Shutdown returned %v, want ErrDraining", err)
 		}
-		g.release()
-		if r := wait(t, blocked, "the call ends"); r.err != nil {
-			t.Errorf("the call that the drain waits for returned %v", r.err)
+		g.Release()
+		if r := lab.Wait(t, blocked, "the call ends"); r.Err != nil {
+			t.Errorf("the call that the drain waits for returned %v", r.Err)
 		}
-		if err := wait(t, drained, "Shutdown returns"); err != nil {
+		if err := lab.Wait(t, drained, "Shutdown returns"); err != nil {
 			t.Errorf("Shutdown returned %v", err)
 		}
 		if err := c.Manager(0).SetPeers(nil); !errors.Is(err, core.ErrClosed) {
@@ -173,24 +162,24 @@ func TestSetPeersChangesNothing(t *testing.T) {
 // Its attempts are refused with the reason, without end and without a flood in
 // either log (D25, D11).
 func TestRemovedNodeKeepsTrying(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		const minutes = 10
 		for who := range 2 {
-			log := [2]*logBook{new(logBook), new(logBook)}
-			c := l.cluster(t, 2, coretest.WithConfig(func(i int, cfg *core.Config) { cfg.Logger = log[i].logger() }))
-			c.setPeers(who)
+			log := [2]*lab.LogBook{new(lab.LogBook), new(lab.LogBook)}
+			c := l.Cluster(t, 2, coretest.WithConfig(func(i int, cfg *core.Config) { cfg.Logger = log[i].Logger() }))
+			c.SetPeers(who)
 			time.Sleep(minutes * time.Minute)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			wantText(t, "the node that was removed", c.Conn(1-who, who).WaitConnected(ctx), "is not among the peers of")
-			if n := log[who].lines(); n > 6+minutes {
+			lab.WantText(t, "the node that was removed", c.Conn(1-who, who).WaitConnected(ctx), "is not among the peers of")
+			if n := log[who].Lines(); n > 6+minutes {
 				t.Errorf("the node that removed the other wrote %d lines in %d minutes:\n%.1000s", n, minutes, log[who])
 			}
-			if n := log[1-who].lines(); n > 6 {
+			if n := log[1-who].Lines(); n > 6 {
 				t.Errorf("the node that was removed wrote %d lines in %d minutes:\n%.1000s", n, minutes, log[1-who])
 			}
 			began := time.Now()
-			c.setPeers(who, 1-who)
+			c.SetPeers(who, 1-who)
 			c.WaitConnected()
 			if d := time.Since(began); d > 3*time.Second {
 				t.Errorf("it took %v until a node that was added again was connected", d)
@@ -202,13 +191,13 @@ func TestRemovedNodeKeepsTrying(t *testing.T) {
 // TestSetPeersBeforeStart holds that the last list before Start is the one that
 // counts.
 func TestSetPeersBeforeStart(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		all, counted := takeCensus(3)
-		c := l.cluster(t, 3, coretest.Unstarted(), counted)
+		c := l.Cluster(t, 3, coretest.Unstarted(), counted)
 		for i := range 3 {
-			c.setPeers(i)
-			c.setPeers(i, 0, 1, 2)
-			c.setPeers(i, []int{1, 0, 0}[i])
+			c.SetPeers(i)
+			c.SetPeers(i, 0, 1, 2)
+			c.SetPeers(i, []int{1, 0, 0}[i])
 		}
 		if s := c.Conn(0, 1).State(); s != core.StateIdle {
 			t.Errorf("before Start the state is %v", s)
@@ -233,7 +222,7 @@ func TestSetPeersBeforeStart(t *testing.T) {
 // rounds faster than links come and go, under calls. In the end there are
 // exactly the connections that both ends list.
 func TestSetPeersAtRandom(t *testing.T) {
-	for seed := range scale(12, 4, 100) {
+	for seed := range lab.Scale(12, 4, 100) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { setPeersAtRandom(t, uint64(seed)) })
 		})
@@ -244,8 +233,8 @@ func setPeersAtRandom(t *testing.T, seed uint64) {
 	const nodes = 4
 	r := rand.New(rand.NewPCG(seed, 64))
 	all, counted := takeCensus(nodes)
-	c := links[0].cluster(t, nodes, counted)
-	c.net.(memoryNetwork).n.SetLatency(time.Duration(r.IntN(3)) * 5 * time.Millisecond)
+	c := lab.InmemLink().Cluster(t, nodes, counted)
+	c.Memory().SetLatency(time.Duration(r.IntN(3)) * 5 * time.Millisecond)
 	for _, s := range all {
 		s.resolveWith(resolveAliases)
 	}
@@ -262,7 +251,7 @@ func setPeersAtRandom(t *testing.T, seed uint64) {
 					case <-time.After(time.Millisecond + pause/10):
 					}
 					job := coretest.Job{Mode: coretest.Slow, For: time.Duration(n%20) * time.Millisecond, Request: n % 5 * 10_000}
-					err := c.ledger.Call(t.Context(), c.Conn(from, (from+1+n%3)%nodes), fmt.Sprintf("caller %d of node %d", i, from), coretest.LedgerHandle, job)
+					err := c.Ledger.Call(t.Context(), c.Conn(from, (from+1+n%3)%nodes), fmt.Sprintf("caller %d of node %d", i, from), coretest.LedgerHandle, job)
 					if err != nil && !mayRepeat(err) {
 						t.Errorf("a call while peers come and go returned outcome %q of %v", core.OutcomeOf(err), err)
 					}
@@ -327,20 +316,20 @@ func setPeersAtRandom(t *testing.T, seed uint64) {
 			t.Errorf("node %d has %d connections, want %d", i, n, want)
 		}
 	}
-	c.checkLedger()
+	c.CheckLedger()
 }
 
 // TestHandlersOfARemovedPeerCount removes a peer whose handlers still run and
 // adds it again. It used to have all its places anew (T6, I8).
 func TestHandlersOfARemovedPeerCount(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		const limit = 3
-		g := newGate(t, 10)
-		c := l.cluster(t, 2, handle("gate", g.handle), configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }))
+		g := lab.NewGate(t, 10)
+		c := l.Cluster(t, 2, lab.Handle("gate", g.Handle), lab.Configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }))
 		peers := []core.Node{c.Node(0)}
 		for range limit {
-			startCall(t.Context(), c.Conn(0, 1), "gate", nil)
-			wait(t, g.began, "a handler begins")
+			lab.GoCall(t.Context(), c.Conn(0, 1), "gate", nil)
+			lab.Wait(t, g.Began, "a handler begins")
 		}
 		for _, list := range [][]core.Node{nil, peers} {
 			if err := c.Manager(1).SetPeers(list); err != nil {
@@ -351,9 +340,9 @@ func TestHandlersOfARemovedPeerCount(t *testing.T) {
 		// The handlers hold their places, and the answer of the catalogue, which
 		// runs inline, wants one too.
 		_, err := c.Conn(0, 1).Handles(t.Context(), "gate", core.WaitForConnection())
-		wantFailure(t, "a call while the handlers of before still run", err, core.ErrOverloaded, core.OutcomeRefused)
-		g.release()
-		until(t, "the places are free", func() bool {
+		lab.WantFailure(t, "a call while the handlers of before still run", err, core.ErrOverloaded, core.OutcomeRefused)
+		g.Release()
+		lab.Until(t, "the places are free", func() bool {
 			_, err := c.Conn(0, 1).Handles(t.Context(), "gate", core.WaitForConnection())
 			return err == nil
 		})
@@ -364,13 +353,13 @@ func TestHandlersOfARemovedPeerCount(t *testing.T) {
 // time. A call that finds no connection does not claim that its own time is over.
 func TestAttemptOutOfTimeIsNotTheCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := links[0].cluster(t, 2)
-		n := c.net.(memoryNetwork).n
+		c := lab.InmemLink().Cluster(t, 2)
+		n := c.Memory()
 		n.Partition("node-0", "node-1")
 		time.Sleep(time.Minute)
 		_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
-		wantFailure(t, "a call without a connection", err, core.ErrDisconnected, core.OutcomeNotSent)
-		wantText(t, "a call without a connection", err, "attempt", "deadline exceeded")
+		lab.WantFailure(t, "a call without a connection", err, core.ErrDisconnected, core.OutcomeNotSent)
+		lab.WantText(t, "a call without a connection", err, "attempt", "deadline exceeded")
 		if errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the call claims that its time is over: %v", err)
 		}

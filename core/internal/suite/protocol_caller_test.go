@@ -8,113 +8,114 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // TestProtocolSlots holds a caller to W17 and W18: it keeps to the slots that
 // it may use and to the side that is its own, and uses no id twice (T10).
 func TestProtocolSlots(t *testing.T) {
-	rawTest(t, "W17 W18", rawSetup{}, func(t *testing.T, r *rawCluster) {
-		p := r.connect(func(h *wire.Hello) { h.MaxCalls = 3 })
+	lab.RawTest(t, "W17 W18", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(func(h *wire.Hello) { h.MaxCalls = 3 })
 		seen := map[wire.CallID]bool{}
 		last := map[uint32]uint32{}
 		take := func() wire.CallID {
 			t.Helper()
-			id := p.want(wire.TypeRequest, "the subject calls").ID
-			if id.Side() != 1-p.side || id.Slot() >= 3 || id.Generation() <= last[id.Slot()] || seen[id] {
-				t.Fatalf("W17, W18: a call has the id %v; want side %d, a slot below 3 and a new generation", id, 1-p.side)
+			id := p.Want(wire.TypeRequest, "the subject calls").ID
+			if id.Side() != 1-p.Side || id.Slot() >= 3 || id.Generation() <= last[id.Slot()] || seen[id] {
+				t.Fatalf("W17, W18: a call has the id %v; want side %d, a slot below 3 and a new generation", id, 1-p.Side)
 			}
 			seen[id], last[id.Slot()] = true, id.Generation()
 			return id
 		}
 		for range 20 {
 			var ids []wire.CallID
-			var replies []<-chan reply
+			var replies []<-chan lab.Reply
 			ctx, cancel := context.WithCancel(t.Context())
 			for range 3 {
-				replies = append(replies, r.call(ctx, nil))
+				replies = append(replies, r.Call(ctx, nil))
 				ids = append(ids, take())
 			}
-			_, err := r.conn().Request(t.Context(), "storage.stat", nil)
-			wantFailure(t, "W17: a call over maxcalls", err, core.ErrOverloaded, core.OutcomeNotSent)
-			p.wantIdle("W17: a call over maxcalls")
-			p.send(wire.AppendResponse(nil, ids[1], nil), rawStatus(wire.TypeRefused, ids[0], wire.CodeOverloaded))
-			wantFailure(t, "a refused call", wait(t, replies[0], "it ends").err, core.ErrOverloaded, core.OutcomeRefused)
-			if err := wait(t, replies[1], "it ends").err; err != nil {
+			_, err := r.Conn().Request(t.Context(), "storage.stat", nil)
+			lab.WantFailure(t, "W17: a call over maxcalls", err, core.ErrOverloaded, core.OutcomeNotSent)
+			p.WantIdle("W17: a call over maxcalls")
+			p.Send(wire.AppendResponse(nil, ids[1], nil), lab.RawStatus(wire.TypeRefused, ids[0], wire.CodeOverloaded))
+			lab.WantFailure(t, "a refused call", lab.Wait(t, replies[0], "it ends").Err, core.ErrOverloaded, core.OutcomeRefused)
+			if err := lab.Wait(t, replies[1], "it ends").Err; err != nil {
 				t.Errorf("an answered call failed: %v", err)
 			}
 			cancel()
-			wantFailure(t, "a cancelled call", wait(t, replies[2], "it ends").err, context.Canceled, core.OutcomeMaybeRun)
+			lab.WantFailure(t, "a cancelled call", lab.Wait(t, replies[2], "it ends").Err, context.Canceled, core.OutcomeMaybeRun)
 			// W18: RESET ahead of the next REQUEST in this slot.
-			if f := p.want(wire.TypeReset, "W27: a call was given up"); f.ID != ids[2] || binary.LittleEndian.Uint32(f.Body) != 2 {
+			if f := p.Want(wire.TypeReset, "W27: a call was given up"); f.ID != ids[2] || binary.LittleEndian.Uint32(f.Body) != 2 {
 				t.Fatalf("W27: got RESET of %v with %x, want that of %v with code 2", f.ID, f.Body, ids[2])
 			}
 			// Too late: it must not be taken for the answer to a later call.
-			p.send(wire.AppendResponse(nil, ids[2], []byte("late")))
+			p.Send(wire.AppendResponse(nil, ids[2], []byte("late")))
 		}
-		p.wantIdle("W27: one RESET per call that was given up, and no other")
+		p.WantIdle("W27: one RESET per call that was given up, and no other")
 	})
-	rawTest(t, "W17 no slots at all", rawSetup{}, func(t *testing.T, r *rawCluster) {
-		p := r.connect(func(h *wire.Hello) { h.MaxCalls = 0 })
-		_, err := r.conn().Request(t.Context(), "storage.stat", nil)
-		wantFailure(t, "W17: a call where none is allowed", err, core.ErrOverloaded, core.OutcomeNotSent)
-		p.wantLife(0, "W17: calls are allowed one way only")
+	lab.RawTest(t, "W17 no slots at all", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(func(h *wire.Hello) { h.MaxCalls = 0 })
+		_, err := r.Conn().Request(t.Context(), "storage.stat", nil)
+		lab.WantFailure(t, "W17: a call where none is allowed", err, core.ErrOverloaded, core.OutcomeNotSent)
+		p.WantLife(0, "W17: calls are allowed one way only")
 	})
 }
 
 // TestProtocolCallerEndsCalls holds a caller to W27 and W28: by its own clock,
 // and with a RESET behind what it has sent of the request, once.
 func TestProtocolCallerEndsCalls(t *testing.T) {
-	rawTest(t, "W27 W28 W24", rawSetup{buffer: 1}, func(t *testing.T, r *rawCluster) {
-		p := r.connect()
+	lab.RawTest(t, "W27 W28 W24", lab.RawSetup{Buffer: 1}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect()
 		began := time.Now()
-		answer := r.call(t.Context(), nil, core.WithTimeout(1500*time.Millisecond))
-		f := p.want(wire.TypeRequest, "a call with a time-out")
+		answer := r.Call(t.Context(), nil, core.WithTimeout(1500*time.Millisecond))
+		f := p.Want(wire.TypeRequest, "a call with a time-out")
 		if micros := binary.LittleEndian.Uint64(f.Body[8:]); micros != 1_500_000 {
 			t.Errorf("W24: the time-out is %d microseconds, want 1500000", micros)
 		}
-		wantFailure(t, "W27: a call that is not answered", wait(t, answer, "it ends").err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		lab.WantFailure(t, "W27: a call that is not answered", lab.Wait(t, answer, "it ends").Err, context.DeadlineExceeded, core.OutcomeMaybeRun)
 		if d := time.Since(began); d != 1500*time.Millisecond {
 			t.Errorf("W27: it ended after %v, want exactly 1.5s", d)
 		}
-		p.wantStatus(wire.TypeReset, wire.CodeDeadline, "W27: the reason is the time")
+		p.WantStatus(wire.TypeReset, wire.CodeDeadline, "W27: the reason is the time")
 
 		// A large request is given up half way.
-		p.tc.CloseWithError(0, "")
-		p = r.dial()
-		p.deafHandshake()
+		p.Conn.CloseWithError(0, "")
+		p = r.Dial()
+		p.DeafHandshake()
 		ctx, cancel := context.WithCancel(t.Context())
-		answer = r.call(ctx, make([]byte, 1<<20))
-		p.allow(3)
-		first := p.want(wire.TypeRequest, "W28: the request begins")
-		p.want(wire.TypeFragment, "W28: a part of it")
-		p.want(wire.TypeFragment, "W28: a part of it")
+		answer = r.Call(ctx, make([]byte, 1<<20))
+		p.Allow(3)
+		first := p.Want(wire.TypeRequest, "W28: the request begins")
+		p.Want(wire.TypeFragment, "W28: a part of it")
+		p.Want(wire.TypeFragment, "W28: a part of it")
 		cancel()
-		wantFailure(t, "a call given up half way", wait(t, answer, "it ends").err, context.Canceled, core.OutcomeMaybeRun)
-		p.allow(unlimited)
+		lab.WantFailure(t, "a call given up half way", lab.Wait(t, answer, "it ends").Err, context.Canceled, core.OutcomeMaybeRun)
+		p.Allow(lab.Unlimited)
 		parts := 0
-		for f, _ = p.next(); f.Type == wire.TypeFragment; f, _ = p.next() {
+		for f, _ = p.Next(); f.Type == wire.TypeFragment; f, _ = p.Next() {
 			parts++
 		}
 		if f.Type != wire.TypeReset || f.ID != first.ID || parts > 8 {
 			t.Errorf("W27, W28: after %d more parts came %v of %v, want RESET of %v soon", parts, f.Type, f.ID, first.ID)
 		}
-		p.wantIdle("W27: nothing of the call follows RESET")
+		p.WantIdle("W27: nothing of the call follows RESET")
 
 		// A request that is refused at its first part is not sent any further.
-		p.tc.CloseWithError(0, "")
-		p = r.dial()
-		p.deafHandshake()
-		answer = r.call(t.Context(), make([]byte, 1<<20))
-		p.allow(1)
-		first = p.want(wire.TypeRequest, "the request begins")
-		p.send(rawStatus(wire.TypeRefused, first.ID, wire.CodeOverloaded))
-		wantFailure(t, "a call refused half way", wait(t, answer, "it ends").err, core.ErrOverloaded, core.OutcomeRefused)
-		p.allow(unlimited)
-		if n := p.drain(wire.TypeFragment); n > 8 {
+		p.Conn.CloseWithError(0, "")
+		p = r.Dial()
+		p.DeafHandshake()
+		answer = r.Call(t.Context(), make([]byte, 1<<20))
+		p.Allow(1)
+		first = p.Want(wire.TypeRequest, "the request begins")
+		p.Send(lab.RawStatus(wire.TypeRefused, first.ID, wire.CodeOverloaded))
+		lab.WantFailure(t, "a call refused half way", lab.Wait(t, answer, "it ends").Err, core.ErrOverloaded, core.OutcomeRefused)
+		p.Allow(lab.Unlimited)
+		if n := p.Drain(wire.TypeFragment); n > 8 {
 			t.Errorf("W26: %d more parts were sent of a request that was refused", n)
 		}
-		p.wantLife(0, "W26: a call was refused half way")
+		p.WantLife(0, "W26: a call was refused half way")
 	})
 }
 
@@ -122,40 +123,40 @@ func TestProtocolCallerEndsCalls(t *testing.T) {
 // to its maxmsg, cut in any way, and gives up a call whose answer is over it.
 func TestProtocolLargeResponses(t *testing.T) {
 	const limit = 2000
-	setup := rawSetup{config: func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = limit, limit }}
-	rawTest(t, "W29 W23", setup, func(t *testing.T, r *rawCluster) {
-		p := r.connect()
+	setup := lab.RawSetup{Config: func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = limit, limit }}
+	lab.RawTest(t, "W29 W23", setup, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect()
 		for name, response := range map[string]func(id wire.CallID) []byte{
 			"in one frame": func(id wire.CallID) []byte { return wire.AppendResponse(nil, id, make([]byte, limit+1)) },
 			"in parts":     func(id wire.CallID) []byte { return wire.AppendResponseStart(nil, id, limit+1, make([]byte, limit)) },
 			"without end":  func(id wire.CallID) []byte { return wire.AppendResponseStart(nil, id, 1<<64-1, make([]byte, limit)) },
 		} {
-			id, answer := p.called()
-			p.send(response(id))
-			wantFailure(t, "W29: an answer over maxmsg "+name, wait(t, answer, "the call ends").err, core.ErrMessageTooLarge, core.OutcomeMaybeRun)
-			if f := p.want(wire.TypeReset, "W29: an answer over maxmsg "+name); f.ID != id {
+			id, answer := p.Called()
+			p.Send(response(id))
+			lab.WantFailure(t, "W29: an answer over maxmsg "+name, lab.Wait(t, answer, "the call ends").Err, core.ErrMessageTooLarge, core.OutcomeMaybeRun)
+			if f := p.Want(wire.TypeReset, "W29: an answer over maxmsg "+name); f.ID != id {
 				t.Errorf("W29: RESET is for %v, want %v", f.ID, id)
 			}
-			p.send(wire.AppendFragment(nil, id, make([]byte, 9000)))
-			p.wantIdle("W19: the other parts of it")
+			p.Send(wire.AppendFragment(nil, id, make([]byte, 9000)))
+			p.WantIdle("W19: the other parts of it")
 		}
-		whole := pattern(1, limit)
-		a, answerA := p.called()
-		p.send(wire.AppendResponseStart(nil, a, limit, whole[:1]))
-		b, answerB := p.called()
-		p.send(wire.AppendResponseStart(nil, b, 2, whole[:1]))
-		wantFailure(t, "W29: an answer without memory", wait(t, answerB, "the call ends").err, core.ErrOverloaded, core.OutcomeMaybeRun)
-		p.want(wire.TypeReset, "W29: an answer without memory")
+		whole := lab.Pattern(1, limit)
+		a, answerA := p.Called()
+		p.Send(wire.AppendResponseStart(nil, a, limit, whole[:1]))
+		b, answerB := p.Called()
+		p.Send(wire.AppendResponseStart(nil, b, 2, whole[:1]))
+		lab.WantFailure(t, "W29: an answer without memory", lab.Wait(t, answerB, "the call ends").Err, core.ErrOverloaded, core.OutcomeMaybeRun)
+		p.Want(wire.TypeReset, "W29: an answer without memory")
 		for i := 1; i < limit; i += 7 {
-			p.send(wire.AppendFragment(nil, a, whole[i:min(i+7, limit)]))
+			p.Send(wire.AppendFragment(nil, a, whole[i:min(i+7, limit)]))
 		}
-		if got := wait(t, answerA, "the call ends"); !bytes.Equal(got.resp, whole) {
-			t.Errorf("W23: an answer in many parts returned %d bytes, %v; want the %d that were sent", len(got.resp), got.err, limit)
+		if got := lab.Wait(t, answerA, "the call ends"); !bytes.Equal(got.Resp, whole) {
+			t.Errorf("W23: an answer in many parts returned %d bytes, %v; want the %d that were sent", len(got.Resp), got.Err, limit)
 		}
-		p.wantIdle("W26: all calls are over")
-		_, err := r.conn().Request(t.Context(), "storage.stat", make([]byte, limit+1))
-		wantFailure(t, "W29: a request over maxmsg", err, core.ErrMessageTooLarge, core.OutcomeNotSent)
-		p.wantIdle("W29: a request over maxmsg")
+		p.WantIdle("W26: all calls are over")
+		_, err := r.Conn().Request(t.Context(), "storage.stat", make([]byte, limit+1))
+		lab.WantFailure(t, "W29: a request over maxmsg", err, core.ErrMessageTooLarge, core.OutcomeNotSent)
+		p.WantIdle("W29: a request over maxmsg")
 	})
 }
 
@@ -163,22 +164,22 @@ func TestProtocolLargeResponses(t *testing.T) {
 // may stand between one another, but each arrives in order, in batches that
 // fit, and the answer to a PING need not wait for them.
 func TestProtocolOrder(t *testing.T) {
-	rawTest(t, "W28 W2", rawSetup{}, func(t *testing.T, r *rawCluster) {
-		p := r.connect()
+	lab.RawTest(t, "W28 W2", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect()
 		messages := map[wire.CallID][]byte{}
 		for slot := range uint32(3) {
-			message := pattern(int(slot), 300_000)
-			messages[p.id(slot, 1)] = message
-			p.send(p.requestStart(slot, 1, "echo", uint64(len(message)), message[:1]))
+			message := lab.Pattern(int(slot), 300_000)
+			messages[p.ID(slot, 1)] = message
+			p.Send(p.RequestStart(slot, 1, "echo", uint64(len(message)), message[:1]))
 		}
 		for i := 1; i < 300_000; i += 60_000 {
 			for id, message := range messages {
-				p.send(wire.AppendFragment(nil, id, message[i:min(i+60_000, len(message))]))
+				p.Send(wire.AppendFragment(nil, id, message[i:min(i+60_000, len(message))]))
 			}
 		}
-		p.send(wire.AppendPing(nil, wire.TypePing, 1))
+		p.Send(wire.AppendPing(nil, wire.TypePing, 1))
 		got := map[wire.CallID][]byte{}
-		for f, ok := p.next(); ok; f, ok = p.next() {
+		for f, ok := p.Next(); ok; f, ok = p.Next() {
 			switch f.Type {
 			case wire.TypePong:
 			case wire.TypeResponse:
@@ -204,16 +205,16 @@ func TestProtocolOrder(t *testing.T) {
 		// Small answers, as many as one batch can ask for.
 		var batch []byte
 		small := 0
-		for slot := uint32(10); len(batch) < int(p.hello.MaxFrame)-2000; slot++ {
-			batch = append(batch, p.request(slot, 1, "echo.inline", make([]byte, 1000))...)
+		for slot := uint32(10); len(batch) < int(p.Hello.MaxFrame)-2000; slot++ {
+			batch = append(batch, p.Request(slot, 1, "echo.inline", make([]byte, 1000))...)
 			small++
 		}
-		p.send(batch)
-		if n := p.drain(wire.TypeResponse); n != small {
+		p.Send(batch)
+		if n := p.Drain(wire.TypeResponse); n != small {
 			t.Fatalf("W26: %d answers to %d calls", n, small)
 		}
-		if p.longest > wire.MinMaxFrame {
-			t.Errorf("W2: the subject sent a batch of %d bytes, %d were announced", p.longest, wire.MinMaxFrame)
+		if p.LongestBatch() > wire.MinMaxFrame {
+			t.Errorf("W2: the subject sent a batch of %d bytes, %d were announced", p.LongestBatch(), wire.MinMaxFrame)
 		}
 	})
 }

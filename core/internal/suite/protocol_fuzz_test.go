@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
@@ -34,16 +35,16 @@ func unpackBatches(packed []byte) (batches [][]byte) {
 
 // fuzzSetup is a subject with limits that an input of some hundred bytes can
 // reach.
-func fuzzSetup() rawSetup {
-	return rawSetup{
-		config: func(cfg *core.Config) {
+func fuzzSetup() lab.RawSetup {
+	return lab.RawSetup{
+		Config: func(cfg *core.Config) {
 			cfg.MaxMessage, cfg.MaxReassembly, cfg.MaxCalls, cfg.MaxHandlers, cfg.MaxOutput = 4096, 8192, 64, 4, 4096
 		},
-		handler: map[core.HandlerID]core.HandlerFunc{
+		Handlers: map[core.HandlerID]core.HandlerFunc{
 			"wait":  func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
 			"panic": func(context.Context, []byte) ([]byte, error) { panic("as asked") },
 		},
-		inline: map[core.HandlerID]core.AppendFunc{
+		Inline: map[core.HandlerID]core.AppendFunc{
 			"inline": func(_ context.Context, req, dst []byte) ([]byte, error) { return append(dst, req...), nil },
 		},
 	}
@@ -53,54 +54,54 @@ func fuzzSetup() rawSetup {
 // ways. Whatever it is, nothing panics or hangs, every call ends, and the
 // subject serves an honest node, and then the same peer in its next session.
 func FuzzProtocolSession(f *testing.F) {
-	p := &rawPeer{r: &rawCluster{}}
+	p := &lab.RawPeer{Cluster: &lab.RawCluster{}}
 	theirs := func(slot uint32) wire.CallID { return wire.MakeCallID(1, slot, 1) }
 	ping := wire.AppendPing(nil, wire.TypePing, 7)
 	seeds := [][]byte{
-		packBatches(ping, wire.AppendPing(nil, wire.TypePong, 7), rawFrame(wire.Frame{Type: 0x80}), rawFrame(wire.Frame{})),
-		packBatches(p.request(0, 1, "echo", []byte("abc")), p.request(0, 2, "inline", []byte("abc")), p.request(0, 3, "panic", nil)),
-		packBatches(append(p.request(0, 1, "wait", nil), p.request(1, 1, "wait", nil)...), rawStatus(wire.TypeReset, p.id(0, 1), 2), p.request(1, 2, "wait", nil)),
-		packBatches(p.requestStart(3, 9, "echo", 9, []byte("abc")), ping, p.part(3, 9, []byte("def")), p.part(3, 9, []byte("ghi"))),
-		packBatches(p.requestStart(3, 9, "inline", 9, []byte("abc")), rawStatus(wire.TypeReset, p.id(3, 9), 3), p.part(3, 9, []byte("def"))),
-		packBatches(p.requestStart(3, 9, "echo", 4097, []byte("abc")), p.request(63, 1, "nobody", nil), p.request(64, 1, "echo", nil)),
-		packBatches(wire.AppendResponse(nil, theirs(0), []byte("answer")), rawStatus(wire.TypeError, theirs(1), 1000), rawStatus(wire.TypeRefused, theirs(2), 11)),
+		packBatches(ping, wire.AppendPing(nil, wire.TypePong, 7), lab.RawFrame(wire.Frame{Type: 0x80}), lab.RawFrame(wire.Frame{})),
+		packBatches(p.Request(0, 1, "echo", []byte("abc")), p.Request(0, 2, "inline", []byte("abc")), p.Request(0, 3, "panic", nil)),
+		packBatches(append(p.Request(0, 1, "wait", nil), p.Request(1, 1, "wait", nil)...), lab.RawStatus(wire.TypeReset, p.ID(0, 1), 2), p.Request(1, 2, "wait", nil)),
+		packBatches(p.RequestStart(3, 9, "echo", 9, []byte("abc")), ping, p.Fragment(3, 9, []byte("def")), p.Fragment(3, 9, []byte("ghi"))),
+		packBatches(p.RequestStart(3, 9, "inline", 9, []byte("abc")), lab.RawStatus(wire.TypeReset, p.ID(3, 9), 3), p.Fragment(3, 9, []byte("def"))),
+		packBatches(p.RequestStart(3, 9, "echo", 4097, []byte("abc")), p.Request(63, 1, "nobody", nil), p.Request(64, 1, "echo", nil)),
+		packBatches(wire.AppendResponse(nil, theirs(0), []byte("answer")), lab.RawStatus(wire.TypeError, theirs(1), 1000), lab.RawStatus(wire.TypeRefused, theirs(2), 11)),
 		packBatches(wire.AppendResponseStart(nil, theirs(0), 6, []byte("abc")), wire.AppendFragment(nil, theirs(0), []byte("def"))),
 		packBatches(wire.AppendResponseStart(nil, theirs(0), 6, []byte("abc")), wire.AppendResponse(nil, theirs(0), nil)),
-		packBatches(wire.AppendResponseStart(nil, theirs(1), 1<<40, []byte("abc")), rawStatus(wire.TypeRefused, theirs(1), 13)),
-		packBatches(rawStatus(wire.TypeGoaway, 0, 30), p.request(5, 5, "echo", bytes.Repeat([]byte{5}, 3000)), wire.AppendFragment(nil, theirs(0), []byte("x"))),
-		packBatches(rawInit(1, 1)),
+		packBatches(wire.AppendResponseStart(nil, theirs(1), 1<<40, []byte("abc")), lab.RawStatus(wire.TypeRefused, theirs(1), 13)),
+		packBatches(lab.RawStatus(wire.TypeGoaway, 0, 30), p.Request(5, 5, "echo", bytes.Repeat([]byte{5}, 3000)), wire.AppendFragment(nil, theirs(0), []byte("x"))),
+		packBatches(lab.RawInit(1, 1)),
 	}
 	for i, b := range seeds {
 		f.Add(uint8(i), b)
 	}
 	f.Fuzz(func(t *testing.T, mode uint8, packed []byte) {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRawCluster(t, fuzzSetup())
-			p := r.connect(func(h *wire.Hello) { h.Features = wire.Features(mode & 1) })
+			r := lab.NewRawCluster(t, fuzzSetup())
+			p := r.Connect(func(h *wire.Hello) { h.Features = wire.Features(mode & 1) })
 			ctx, cancel := context.WithCancel(t.Context())
-			var replies []<-chan reply
+			var replies []<-chan lab.Reply
 			for range 3 {
-				replies = append(replies, r.call(ctx, make([]byte, int(mode)<<4)))
+				replies = append(replies, r.Call(ctx, make([]byte, int(mode)<<4)))
 			}
 			synctest.Wait()
 			for _, b := range unpackBatches(packed) {
-				if p.ended() != nil {
+				if p.Ended() != nil {
 					break
 				}
 				if mode&2 == 0 {
-					p.send(b)
+					p.Send(b)
 				} else {
-					p.write(b)
+					p.Write(b)
 				}
 				synctest.Wait()
 			}
-			r.alive("during any session")
+			r.Alive("during any session")
 			cancel()
 			for _, answer := range replies {
-				wait(t, answer, "every call ends when its context does")
+				lab.Wait(t, answer, "every call ends when its context does")
 			}
-			p.tc.CloseWithError(0, "")
-			r.connect().wantLife(0, "in the session after any other")
+			p.Conn.CloseWithError(0, "")
+			r.Connect().WantLife(0, "in the session after any other")
 		})
 	})
 }
@@ -108,16 +109,16 @@ func FuzzProtocolSession(f *testing.F) {
 // FuzzProtocolHandshake sends anything in place of the handshake, from its
 // beginning or after INIT, to a subject that accepts or that dials.
 func FuzzProtocolHandshake(f *testing.F) {
-	p := &rawPeer{r: &rawCluster{raw: rawName(false)}}
-	dialled := &rawPeer{r: &rawCluster{raw: rawName(true)}}
+	p := &lab.RawPeer{Cluster: &lab.RawCluster{Name: lab.RawName(false)}}
+	dialled := &lab.RawPeer{Cluster: &lab.RawCluster{Name: lab.RawName(true)}}
 	seeds := [][]byte{
-		packBatches(rawInit(1, 1), dialled.helloBytes(), wire.AppendResponse(nil, wire.MakeCallID(1, 0, 0), nil)),
-		packBatches(rawInit(1, 1), p.helloBytes(), p.request(0, 1, "echo", nil)),
-		packBatches(p.helloBytes(), p.request(0, 1, "echo", nil)),
-		packBatches(rawInit(2, 3)),
-		packBatches(rawStatus(wire.TypeReject, 0, 22)),
-		packBatches(p.helloBytes(func(h *wire.Hello) { h.From = "mallory" })),
-		packBatches(p.rawHello(oneMore("future", 0xc4, 1, 0))),
+		packBatches(lab.RawInit(1, 1), dialled.HelloBytes(), wire.AppendResponse(nil, wire.MakeCallID(1, 0, 0), nil)),
+		packBatches(lab.RawInit(1, 1), p.HelloBytes(), p.Request(0, 1, "echo", nil)),
+		packBatches(p.HelloBytes(), p.Request(0, 1, "echo", nil)),
+		packBatches(lab.RawInit(2, 3)),
+		packBatches(lab.RawStatus(wire.TypeReject, 0, 22)),
+		packBatches(p.HelloBytes(func(h *wire.Hello) { h.From = "mallory" })),
+		packBatches(p.HelloWith(lab.HelloField("future", 0xc4, 1, 0))),
 	}
 	for _, b := range outOfPlace {
 		seeds = append(seeds, packBatches(b.bytes))
@@ -136,27 +137,27 @@ func FuzzProtocolHandshake(f *testing.F) {
 	f.Fuzz(func(t *testing.T, mode uint8, packed []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			setup := fuzzSetup()
-			setup.dials = mode&1 != 0
-			r := newRawCluster(t, setup)
-			var p *rawPeer
-			if setup.dials {
-				p = r.accept()
+			setup.Dials = mode&1 != 0
+			r := lab.NewRawCluster(t, setup)
+			var p *lab.RawPeer
+			if setup.Dials {
+				p = r.Accept()
 			} else {
-				p = r.dial()
+				p = r.Dial()
 			}
 			if mode&2 != 0 {
-				p.write(rawInit(1, 1))
-				p.takeInit()
+				p.Write(lab.RawInit(1, 1))
+				p.TakeInit()
 			}
 			for _, b := range unpackBatches(packed) {
-				if p.ended() == nil {
-					p.write(b)
+				if p.Ended() == nil {
+					p.Write(b)
 					synctest.Wait()
 				}
 			}
-			r.alive("during any handshake")
-			p.tc.CloseWithError(0, "")
-			r.again().wantLife(0, "after any handshake")
+			r.Alive("during any handshake")
+			p.Conn.CloseWithError(0, "")
+			r.Reconnect().WantLife(0, "after any handshake")
 		})
 	})
 }

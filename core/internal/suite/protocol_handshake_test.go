@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
 )
@@ -23,116 +24,104 @@ var outOfPlace = []struct {
 	{"text", []byte("GET / HTTP/1.1\r\nHost: example.org\r\n\r\n")},
 	{"zeros", make([]byte, 100)},
 	{"a body that is longer than the batch", []byte{255, 255, 255, 255, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}},
-	{"PADDING", rawFrame(wire.Frame{Type: wire.TypePadding, Body: make([]byte, 8)})},
-	{"a type that may be ignored elsewhere", rawFrame(wire.Frame{Type: 0x80})},
+	{"PADDING", lab.RawFrame(wire.Frame{Type: wire.TypePadding, Body: make([]byte, 8)})},
+	{"a type that may be ignored elsewhere", lab.RawFrame(wire.Frame{Type: 0x80})},
 	{"PING", wire.AppendPing(nil, wire.TypePing, 1)},
-	{"GOAWAY", rawStatus(wire.TypeGoaway, 0, 30)},
-	{"REQUEST", wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), rawHash("echo"), 0, 0, nil)},
-	{"a reserved type", rawFrame(wire.Frame{Type: 0x07})},
-	{"16 KiB and one byte", rawFrame(wire.Frame{Type: wire.TypeInit, Body: make([]byte, wire.MaxHandshakeFrame+1-wire.HeaderSize)})},
+	{"GOAWAY", lab.RawStatus(wire.TypeGoaway, 0, 30)},
+	{"REQUEST", wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), lab.HandlerHash("echo"), 0, 0, nil)},
+	{"a reserved type", lab.RawFrame(wire.Frame{Type: 0x07})},
+	{"16 KiB and one byte", lab.RawFrame(wire.Frame{Type: wire.TypeInit, Body: make([]byte, wire.MaxHandshakeFrame+1-wire.HeaderSize)})},
 }
 
 // badInits are INITs that are malformed by W51 and W16.
 var badInits = map[string][]byte{
-	"INIT that is short":                 rawFrame(wire.Frame{Type: wire.TypeInit, Body: rawInit(1, 1)[wire.HeaderSize : wire.HeaderSize+38]}),
-	"INIT with other bytes in front":     rawFrame(wire.Frame{Type: wire.TypeInit, Body: bytes.Replace(rawInit(1, 1)[wire.HeaderSize:], []byte("GMUX"), []byte("GMUY"), 1)}),
-	"INIT with lowest above highest":     rawInit(2, 1),
-	"INIT with a call id":                rawFrame(wire.Frame{Type: wire.TypeInit, ID: 1, Body: rawInit(1, 1)[wire.HeaderSize:]}),
-	"INIT with a flag":                   rawFrame(wire.Frame{Type: wire.TypeInit, Flags: 1, Body: rawInit(1, 1)[wire.HeaderSize:]}),
-	"INIT and PADDING in a batch":        append(rawInit(1, 1), rawFrame(wire.Frame{})...),
-	"INIT twice in a batch":              append(rawInit(1, 1), rawInit(1, 1)...),
-	"INIT and a byte":                    append(rawInit(1, 1), 0),
-	"INIT with no version in the header": rawFrame(wire.Frame{Type: wire.TypeInit}),
+	"INIT that is short":                 lab.RawFrame(wire.Frame{Type: wire.TypeInit, Body: lab.RawInit(1, 1)[wire.HeaderSize : wire.HeaderSize+38]}),
+	"INIT with other bytes in front":     lab.RawFrame(wire.Frame{Type: wire.TypeInit, Body: bytes.Replace(lab.RawInit(1, 1)[wire.HeaderSize:], []byte("GMUX"), []byte("GMUY"), 1)}),
+	"INIT with lowest above highest":     lab.RawInit(2, 1),
+	"INIT with a call id":                lab.RawFrame(wire.Frame{Type: wire.TypeInit, ID: 1, Body: lab.RawInit(1, 1)[wire.HeaderSize:]}),
+	"INIT with a flag":                   lab.RawFrame(wire.Frame{Type: wire.TypeInit, Flags: 1, Body: lab.RawInit(1, 1)[wire.HeaderSize:]}),
+	"INIT and PADDING in a batch":        append(lab.RawInit(1, 1), lab.RawFrame(wire.Frame{})...),
+	"INIT twice in a batch":              append(lab.RawInit(1, 1), lab.RawInit(1, 1)...),
+	"INIT and a byte":                    append(lab.RawInit(1, 1), 0),
+	"INIT with no version in the header": lab.RawFrame(wire.Frame{Type: wire.TypeInit}),
 }
 
 // badHellos are HELLOs that are malformed by W52 and W59.
-var badHellos = map[string]func(p *rawPeer) []byte{
-	"HELLO with a wrong checksum": func(p *rawPeer) []byte {
-		b := p.helloBytes()
+var badHellos = map[string]func(p *lab.RawPeer) []byte{
+	"HELLO with a wrong checksum": func(p *lab.RawPeer) []byte {
+		b := p.HelloBytes()
 		b[len(b)-1] ^= 1
 		return b
 	},
-	"HELLO without a name": func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.From = "" }) },
-	"HELLO with a long name": func(p *rawPeer) []byte {
-		return p.helloBytes(func(h *wire.Hello) { h.From = strings.Repeat("x", 256) })
+	"HELLO without a name": func(p *lab.RawPeer) []byte { return p.HelloBytes(func(h *wire.Hello) { h.From = "" }) },
+	"HELLO with a long name": func(p *lab.RawPeer) []byte {
+		return p.HelloBytes(func(h *wire.Hello) { h.From = strings.Repeat("x", 256) })
 	},
-	"HELLO with a name not in UTF-8": func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.From = "\xff" }) },
-	"HELLO with short frames":        func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.MaxFrame = 65535 }) },
-	"HELLO with huge messages":       func(p *rawPeer) []byte { return p.helloBytes(func(h *wire.Hello) { h.MaxMsg = 1 << 63 }) },
-	"HELLO with an unknown map":      func(p *rawPeer) []byte { return p.rawHello(oneMore("future", 0x80)) },
-	"HELLO with a field twice":       func(p *rawPeer) []byte { return p.rawHello(oneMore("maxcalls", 1)) },
-	"HELLO with bytes at the end":    func(p *rawPeer) []byte { return p.rawHello(func(b []byte) []byte { return append(b, 0xc0) }) },
-	"HELLO with no map":              func(p *rawPeer) []byte { return p.rawHello(func([]byte) []byte { return []byte{0x80} }) },
-	"HELLO twice in a batch":         func(p *rawPeer) []byte { return append(p.helloBytes(), p.helloBytes()...) },
-	"INIT once more":                 func(*rawPeer) []byte { return rawInit(1, 1) },
-	"REJECT":                         func(*rawPeer) []byte { return rawStatus(wire.TypeReject, 0, 23) },
-	"HELLO of more than 16 KiB": func(p *rawPeer) []byte {
-		return p.rawHello(oneMore("future", append([]byte{0xc5, 0x40, 0x00}, make([]byte, 0x4000)...)...))
+	"HELLO with a name not in UTF-8": func(p *lab.RawPeer) []byte { return p.HelloBytes(func(h *wire.Hello) { h.From = "\xff" }) },
+	"HELLO with short frames":        func(p *lab.RawPeer) []byte { return p.HelloBytes(func(h *wire.Hello) { h.MaxFrame = 65535 }) },
+	"HELLO with huge messages":       func(p *lab.RawPeer) []byte { return p.HelloBytes(func(h *wire.Hello) { h.MaxMsg = 1 << 63 }) },
+	"HELLO with an unknown map":      func(p *lab.RawPeer) []byte { return p.HelloWith(lab.HelloField("future", 0x80)) },
+	"HELLO with a field twice":       func(p *lab.RawPeer) []byte { return p.HelloWith(lab.HelloField("maxcalls", 1)) },
+	"HELLO with bytes at the end":    func(p *lab.RawPeer) []byte { return p.HelloWith(func(b []byte) []byte { return append(b, 0xc0) }) },
+	"HELLO with no map":              func(p *lab.RawPeer) []byte { return p.HelloWith(func([]byte) []byte { return []byte{0x80} }) },
+	"HELLO twice in a batch":         func(p *lab.RawPeer) []byte { return append(p.HelloBytes(), p.HelloBytes()...) },
+	"INIT once more":                 func(*lab.RawPeer) []byte { return lab.RawInit(1, 1) },
+	"REJECT":                         func(*lab.RawPeer) []byte { return lab.RawStatus(wire.TypeReject, 0, 23) },
+	"HELLO of more than 16 KiB": func(p *lab.RawPeer) []byte {
+		return p.HelloWith(lab.HelloField("future", append([]byte{0xc5, 0x40, 0x00}, make([]byte, 0x4000)...)...))
 	},
 }
 
 // badProofs are what must not follow on HELLO.
 var badProofs = map[string][]byte{
 	"a long PROOF":           wire.AppendProof(nil, make([]byte, wire.MaxProof+1)),
-	"PROOF with a call id":   rawFrame(wire.Frame{Type: wire.TypeProof, ID: 2}),
-	"PROOF and PADDING":      append(rawProof(), rawFrame(wire.Frame{})...),
-	"INIT":                   rawInit(1, 1),
+	"PROOF with a call id":   lab.RawFrame(wire.Frame{Type: wire.TypeProof, ID: 2}),
+	"PROOF and PADDING":      append(lab.RawProof(), lab.RawFrame(wire.Frame{})...),
+	"INIT":                   lab.RawInit(1, 1),
 	"PING":                   wire.AppendPing(nil, wire.TypePing, 1),
 	"READY":                  wire.AppendReady(nil),
-	"REJECT":                 rawStatus(wire.TypeReject, 0, 23),
-	"REQUEST":                wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), rawHash("echo"), 0, 0, nil),
-	"PROOF beyond the limit": rawFrame(wire.Frame{Type: wire.TypeProof, Body: make([]byte, wire.MaxHandshakeFrame)}),
-}
-
-// wantRejected holds an acceptor to W57: a stranger learns code 20 and nothing
-// else, in REJECT and in the end of the connection.
-func (p *rawPeer) wantRejected(sentence string) {
-	p.t.Helper()
-	if st := p.wantStatus(wire.TypeReject, wire.CodeRejected, sentence); st.Message != "" {
-		p.t.Errorf("%s: a stranger was told %q, want no word", sentence, st.Message)
-	}
-	if reason := p.wantClosed(wire.CodeRejected, sentence); reason != "" {
-		p.t.Errorf("%s: a stranger was told %q in the end, want no word", sentence, reason)
-	}
+	"REJECT":                 lab.RawStatus(wire.TypeReject, 0, 23),
+	"REQUEST":                wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), lab.HandlerHash("echo"), 0, 0, nil),
+	"PROOF beyond the limit": lab.RawFrame(wire.Frame{Type: wire.TypeProof, Body: make([]byte, wire.MaxHandshakeFrame)}),
 }
 
 // TestProtocolStranger breaks the handshake in every place and learns nothing
 // by it (W55, W57); the acceptor is as it was, and so is a session that stands
 // under the same name (T1, T11, T13, T18).
 func TestProtocolStranger(t *testing.T) {
-	rawTest(t, "W57", rawSetup{}, func(_ *testing.T, r *rawCluster) {
-		twin := r.connect()
-		first := map[string][]byte{"HELLO": r.dial().helloBytes(), "REJECT": rawStatus(wire.TypeReject, 0, 20)}
+	lab.RawTest(t, "W57", lab.RawSetup{}, func(_ *testing.T, r *lab.RawCluster) {
+		twin := r.Connect()
+		first := map[string][]byte{"HELLO": r.Dial().HelloBytes(), "REJECT": lab.RawStatus(wire.TypeReject, 0, 20)}
 		for _, f := range outOfPlace {
 			first[f.name] = f.bytes
 		}
 		maps.Copy(first, badInits)
 		for name, b := range first {
-			p := r.dial()
-			p.write(b)
-			p.wantRejected("first " + name)
+			p := r.Dial()
+			p.Write(b)
+			p.WantRejected("first " + name)
 		}
 		for _, f := range outOfPlace {
-			p := r.dial()
-			p.swapInits()
-			p.write(f.bytes)
-			p.wantRejected("after INIT " + f.name)
+			p := r.Dial()
+			p.SwapInits()
+			p.Write(f.bytes)
+			p.WantRejected("after INIT " + f.name)
 		}
 		for name, hello := range badHellos {
-			p := r.dial()
-			p.swapInits()
-			p.write(hello(p))
-			p.wantRejected("after INIT " + name)
+			p := r.Dial()
+			p.SwapInits()
+			p.Write(hello(p))
+			p.WantRejected("after INIT " + name)
 		}
 		for name, proof := range badProofs {
-			p := r.dial()
-			p.swapInits()
-			p.write(p.helloBytes())
-			p.write(proof)
-			p.wantRejected("after HELLO " + name)
+			p := r.Dial()
+			p.SwapInits()
+			p.Write(p.HelloBytes())
+			p.Write(proof)
+			p.WantRejected("after HELLO " + name)
 		}
-		twin.wantLife(0, "W57: others have failed to connect under the same name")
-		r.alive("after all strangers")
+		twin.WantLife(0, "W57: others have failed to connect under the same name")
+		r.Alive("after all strangers")
 	})
 }
 
@@ -140,8 +129,8 @@ func TestProtocolStranger(t *testing.T) {
 // dialler that has proved itself: REJECT and the end of the connection carry
 // the same code, and a word (D25).
 func TestProtocolAcceptorSaysWhy(t *testing.T) {
-	rawTest(t, "W58", rawSetup{}, func(t *testing.T, r *rawCluster) {
-		twin := r.connect()
+	lab.RawTest(t, "W58", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		twin := r.Connect()
 		for name, test := range map[string]struct {
 			code   wire.Code
 			word   string
@@ -150,54 +139,54 @@ func TestProtocolAcceptorSaysWhy(t *testing.T) {
 			"another cluster":         {wire.CodeCluster, "Config.Cluster", func(h *wire.Hello) { h.Cluster = "staging" }},
 			"no cluster":              {wire.CodeCluster, "Config.Cluster", func(h *wire.Hello) { h.Cluster = "" }},
 			"meant for another node":  {wire.CodeName, `"elsewhere"`, func(h *wire.Hello) { h.To = "elsewhere" }},
-			"meant for the sender":    {wire.CodeName, r.raw, func(h *wire.Hello) { h.To = r.raw }},
+			"meant for the sender":    {wire.CodeName, r.Name, func(h *wire.Hello) { h.To = r.Name }},
 			"from no peer":            {wire.CodeName, `"mallory"`, func(h *wire.Hello) { h.From = "mallory" }},
-			"from the acceptor":       {wire.CodeName, rawSubject, func(h *wire.Hello) { h.From = rawSubject }},
+			"from the acceptor":       {wire.CodeName, lab.SubjectName, func(h *wire.Hello) { h.From = lab.SubjectName }},
 			"all of it, cluster wins": {wire.CodeCluster, "", func(h *wire.Hello) { h.Cluster, h.From, h.To = "a", "b", "c" }},
 		} {
-			p := r.dial()
-			p.swapInits()
-			p.sayHello(test.change)
-			if st := p.wantStatus(wire.TypeReject, test.code, name); !strings.Contains(st.Message, test.word) {
+			p := r.Dial()
+			p.SwapInits()
+			p.SayHello(test.change)
+			if st := p.WantStatus(wire.TypeReject, test.code, name); !strings.Contains(st.Message, test.word) {
 				t.Errorf("%s: REJECT says %q, want it to mention %s", name, st.Message, test.word)
 			}
-			if reason := p.wantClosed(test.code, name); reason == "" {
+			if reason := p.WantClosed(test.code, name); reason == "" {
 				t.Errorf("%s: the connection ended without a word", name)
 			}
 		}
-		twin.wantLife(0, "W58: others were refused under the same name")
+		twin.WantLife(0, "W58: others were refused under the same name")
 	})
-	proves := func(name string) rawSetup {
-		return rawSetup{info: func(info *transport.Info) {
-			if info.RemoteAddr.String() != rawHonest && info.LocalAddr.String() != rawHonest {
+	proves := func(name string) lab.RawSetup {
+		return lab.RawSetup{Info: func(info *transport.Info) {
+			if info.RemoteAddr.String() != lab.HonestName && info.LocalAddr.String() != lab.HonestName {
 				info.PeerName = name
 			}
 		}}
 	}
-	rawTest(t, "W58 the link proves another name", proves("somebody"), func(_ *testing.T, r *rawCluster) {
-		p := r.dial()
-		p.swapInits()
-		p.sayHello()
-		p.wantStatus(wire.TypeReject, wire.CodeName, "the link proved another name than the peer's")
-		p.wantClosed(wire.CodeName, "the link proved another name than the peer's")
+	lab.RawTest(t, "W58 the link proves another name", proves("somebody"), func(_ *testing.T, r *lab.RawCluster) {
+		p := r.Dial()
+		p.SwapInits()
+		p.SayHello()
+		p.WantStatus(wire.TypeReject, wire.CodeName, "the link proved another name than the peer's")
+		p.WantClosed(wire.CodeName, "the link proved another name than the peer's")
 	})
-	rawTest(t, "W58 the link proves the name", proves(rawName(false)), func(_ *testing.T, r *rawCluster) {
-		r.connect().wantLife(0, "the link proved the peer's name")
+	lab.RawTest(t, "W58 the link proves the name", proves(lab.RawName(false)), func(_ *testing.T, r *lab.RawCluster) {
+		r.Connect().WantLife(0, "the link proved the peer's name")
 	})
-	insecure := rawSetup{info: func(info *transport.Info) {
-		info.Local = info.RemoteAddr.String() == rawHonest || info.LocalAddr.String() == rawHonest
+	insecure := lab.RawSetup{Info: func(info *transport.Info) {
+		info.Local = info.RemoteAddr.String() == lab.HonestName || info.LocalAddr.String() == lab.HonestName
 	}}
-	rawTest(t, "W58 the link proves nothing", insecure, func(t *testing.T, r *rawCluster) {
+	lab.RawTest(t, "W58 the link proves nothing", insecure, func(t *testing.T, r *lab.RawCluster) {
 		for what, change := range map[string]func(h *wire.Hello){
 			"an ordinary HELLO":      func(*wire.Hello) {},
 			"one to another cluster": func(h *wire.Hello) { h.Cluster = "another" },
 			"one to another node":    func(h *wire.Hello) { h.To = "another" },
 		} {
-			p := r.dial()
-			p.swapInits()
-			p.sayHello(change)
-			st := p.wantStatus(wire.TypeReject, wire.CodeRejected, what+": a node that demands proof got none")
-			reason := p.wantClosed(wire.CodeRejected, what+": a node that demands proof got none")
+			p := r.Dial()
+			p.SwapInits()
+			p.SayHello(change)
+			st := p.WantStatus(wire.TypeReject, wire.CodeRejected, what+": a node that demands proof got none")
+			reason := p.WantClosed(wire.CodeRejected, what+": a node that demands proof got none")
 			if st.Message != "" || reason != "" {
 				t.Errorf("%s: who has proved nothing is told %q and %q", what, st.Message, reason)
 			}
@@ -208,21 +197,21 @@ func TestProtocolAcceptorSaysWhy(t *testing.T) {
 // TestProtocolVersions holds an acceptor to W56: REJECT with code 21 in place of
 // INIT, which even a stranger may know (D26, F24).
 func TestProtocolVersions(t *testing.T) {
-	rawTest(t, "W56", rawSetup{}, func(_ *testing.T, r *rawCluster) {
+	lab.RawTest(t, "W56", lab.RawSetup{}, func(_ *testing.T, r *lab.RawCluster) {
 		for _, v := range [][2]uint8{{0, 0}, {2, 2}, {2, 255}, {255, 255}} {
-			p := r.dial()
-			p.write(rawInit(v[0], v[1]))
-			p.wantStatus(wire.TypeReject, wire.CodeVersion, "no version in common")
-			p.wantClosed(wire.CodeVersion, "no version in common")
+			p := r.Dial()
+			p.Write(lab.RawInit(v[0], v[1]))
+			p.WantStatus(wire.TypeReject, wire.CodeVersion, "no version in common")
+			p.WantClosed(wire.CodeVersion, "no version in common")
 		}
 		for i, v := range [][2]uint8{{0, 1}, {1, 1}, {1, 2}, {0, 255}} {
-			p := r.dial()
-			p.write(rawInit(v[0], v[1]))
-			p.takeInit()
-			p.sayHello()
-			p.takeHello()
-			p.wantLife(uint32(i), "version 1 lies in both ranges")
-			p.tc.CloseWithError(0, "")
+			p := r.Dial()
+			p.Write(lab.RawInit(v[0], v[1]))
+			p.TakeInit()
+			p.SayHello()
+			p.TakeHello()
+			p.WantLife(uint32(i), "version 1 lies in both ranges")
+			p.Conn.CloseWithError(0, "")
 		}
 	})
 }
@@ -231,30 +220,32 @@ func TestProtocolVersions(t *testing.T) {
 // obstacle: W51, W52, W53, and proofs, which this version does not look at
 // (W58) (D26, F24).
 func TestProtocolHelloOfTomorrow(t *testing.T) {
-	rawTest(t, "W58", rawSetup{}, func(_ *testing.T, r *rawCluster) {
-		for name, hello := range map[string]func(p *rawPeer) []byte{
-			"features": func(p *rawPeer) []byte {
-				return p.helloBytes(func(h *wire.Hello) { h.Features = ^wire.FeatureChecksum })
+	lab.RawTest(t, "W58", lab.RawSetup{}, func(_ *testing.T, r *lab.RawCluster) {
+		for name, hello := range map[string]func(p *lab.RawPeer) []byte{
+			"features": func(p *lab.RawPeer) []byte {
+				return p.HelloBytes(func(h *wire.Hello) { h.Features = ^wire.FeatureChecksum })
 			},
-			"compressors": func(p *rawPeer) []byte {
-				return p.helloBytes(func(h *wire.Hello) { h.Codecs = []string{"zstd", "s2"} })
+			"compressors": func(p *lab.RawPeer) []byte {
+				return p.HelloBytes(func(h *wire.Hello) { h.Codecs = []string{"zstd", "s2"} })
 			},
-			"an unknown nil":        func(p *rawPeer) []byte { return p.rawHello(oneMore("future", 0xc0)) },
-			"an unknown string":     func(p *rawPeer) []byte { return p.rawHello(oneMore("future", 0xa2, 'h', 'i')) },
-			"an unknown number":     func(p *rawPeer) []byte { return p.rawHello(oneMore("future", 0xcb, 1, 2, 3, 4, 5, 6, 7, 8)) },
-			"an unknown byte array": func(p *rawPeer) []byte { return p.rawHello(oneMore("future", 0xc4, 1, 0)) },
+			"an unknown nil":    func(p *lab.RawPeer) []byte { return p.HelloWith(lab.HelloField("future", 0xc0)) },
+			"an unknown string": func(p *lab.RawPeer) []byte { return p.HelloWith(lab.HelloField("future", 0xa2, 'h', 'i')) },
+			"an unknown number": func(p *lab.RawPeer) []byte {
+				return p.HelloWith(lab.HelloField("future", 0xcb, 1, 2, 3, 4, 5, 6, 7, 8))
+			},
+			"an unknown byte array": func(p *lab.RawPeer) []byte { return p.HelloWith(lab.HelloField("future", 0xc4, 1, 0)) },
 		} {
-			p := r.dial()
+			p := r.Dial()
 			// An INIT may be longer, up to what a batch may be (W50).
 			body := make([]byte, wire.MaxHandshakeFrame-wire.HeaderSize)
-			copy(body, rawInit(1, 1)[wire.HeaderSize:])
-			p.write(rawFrame(wire.Frame{Type: wire.TypeInit, Body: body}))
-			p.takeInit()
-			p.write(hello(p))
-			p.write(wire.AppendProof(nil, make([]byte, wire.MaxProof)))
-			p.takeHello()
-			p.wantLife(0, "a HELLO with "+name)
-			p.tc.CloseWithError(0, "")
+			copy(body, lab.RawInit(1, 1)[wire.HeaderSize:])
+			p.Write(lab.RawFrame(wire.Frame{Type: wire.TypeInit, Body: body}))
+			p.TakeInit()
+			p.Write(hello(p))
+			p.Write(wire.AppendProof(nil, make([]byte, wire.MaxProof)))
+			p.TakeHello()
+			p.WantLife(0, "a HELLO with "+name)
+			p.Conn.CloseWithError(0, "")
 		}
 	})
 }
@@ -264,37 +255,37 @@ func TestProtocolHelloOfTomorrow(t *testing.T) {
 // counted from its beginning, and costs nobody else anything (T3, F3).
 func TestProtocolAcceptorWaitsNoLonger(t *testing.T) {
 	const limit = 5 * time.Second
-	rawTest(t, "W57", rawSetup{config: func(cfg *core.Config) { cfg.ConnectTimeout = limit }}, func(t *testing.T, r *rawCluster) {
+	lab.RawTest(t, "W57", lab.RawSetup{Config: func(cfg *core.Config) { cfg.ConnectTimeout = limit }}, func(t *testing.T, r *lab.RawCluster) {
 		began := time.Now()
-		silent, afterInit := r.dial(), r.dial()
+		silent, afterInit := r.Dial(), r.Dial()
 		time.Sleep(limit - time.Millisecond)
-		afterInit.swapInits()
-		silent.wantIdle("just before its time is over")
+		afterInit.SwapInits()
+		silent.WantIdle("just before its time is over")
 		time.Sleep(time.Millisecond)
-		for name, p := range map[string]*rawPeer{"silence": silent, "silence after INIT": afterInit} {
-			p.wantClosed(wire.CodeTimeout, name)
-			if d := p.endedAt.Sub(began); d != limit {
+		for name, p := range map[string]*lab.RawPeer{"silence": silent, "silence after INIT": afterInit} {
+			p.WantClosed(wire.CodeTimeout, name)
+			if d := p.EndTime().Sub(began); d != limit {
 				t.Errorf("%s was ended after %v, want exactly %v", name, d, limit)
 			}
 		}
 		// As many as may stand in their handshake at once. The oldest has to go
 		// for one more, without a word.
-		oldest := r.dial()
+		oldest := r.Dial()
 		for range 255 {
-			r.dial()
+			r.Dial()
 		}
-		oldest.wantIdle("as many connections as may be in their handshake")
-		r.dial()
-		if reason := oldest.wantClosed(wire.CodeRejected, "one connection too many"); reason != "" {
+		oldest.WantIdle("as many connections as may be in their handshake")
+		r.Dial()
+		if reason := oldest.WantClosed(wire.CodeRejected, "one connection too many"); reason != "" {
 			t.Errorf("the oldest of too many was told %q, want no word (W57)", reason)
 		}
-		r.alive("while strangers hold all places of handshakes")
-		p := r.dial()
-		p.handshake()
-		p.wantLife(0, "strangers hold all places of handshakes")
-		p.tc.CloseWithError(0, "")
+		r.Alive("while strangers hold all places of handshakes")
+		p := r.Dial()
+		p.Handshake()
+		p.WantLife(0, "strangers hold all places of handshakes")
+		p.Conn.CloseWithError(0, "")
 		time.Sleep(limit)
-		r.connect().wantLife(0, "the strangers' time was over")
+		r.Connect().WantLife(0, "the strangers' time was over")
 	})
 }
 
@@ -302,33 +293,33 @@ func TestProtocolAcceptorWaitsNoLonger(t *testing.T) {
 // so that a dialler which finds fault with it changes nothing.
 func TestProtocolReady(t *testing.T) {
 	changes := make(chan core.StateChange, 100)
-	setup := rawSetup{config: func(cfg *core.Config) { cfg.OnState = func(c core.StateChange) { changes <- c } }}
-	rawTest(t, "W55", setup, func(t *testing.T, r *rawCluster) {
-		greeted := func() *rawPeer {
-			p := r.dial()
-			p.swapInits()
-			p.sayHello()
-			p.want(wire.TypeHello, "the acceptor finds no fault")
-			p.want(wire.TypeProof, "the acceptor finds no fault")
+	setup := lab.RawSetup{Config: func(cfg *core.Config) { cfg.OnState = func(c core.StateChange) { changes <- c } }}
+	lab.RawTest(t, "W55", setup, func(t *testing.T, r *lab.RawCluster) {
+		greeted := func() *lab.RawPeer {
+			p := r.Dial()
+			p.SwapInits()
+			p.SayHello()
+			p.Want(wire.TypeHello, "the acceptor finds no fault")
+			p.Want(wire.TypeProof, "the acceptor finds no fault")
 			return p
 		}
 		p := greeted()
-		p.wantIdle("W55: the dialler is to say READY")
-		if got := r.conn().State(); got != core.StateConnecting {
+		p.WantIdle("W55: the dialler is to say READY")
+		if got := r.Conn().State(); got != core.StateConnecting {
 			t.Errorf("W55: the peer is %v before READY", got)
 		}
-		p.tc.CloseWithError(uint32(wire.CodeRejected), "I do not believe you")
+		p.Conn.CloseWithError(uint32(wire.CodeRejected), "I do not believe you")
 		p = greeted()
-		p.send(wire.AppendPing(nil, wire.TypePing, 1))
-		p.wantStatus(wire.TypeReject, wire.CodeProtocol, "W55: another frame in place of READY")
-		p.wantClosed(wire.CodeProtocol, "W55: another frame in place of READY")
+		p.Send(wire.AppendPing(nil, wire.TypePing, 1))
+		p.WantStatus(wire.TypeReject, wire.CodeProtocol, "W55: another frame in place of READY")
+		p.WantClosed(wire.CodeProtocol, "W55: another frame in place of READY")
 		for len(changes) > 0 {
-			if c := <-changes; c.Peer == r.raw && c.To == core.StateConnected {
+			if c := <-changes; c.Peer == r.Name && c.To == core.StateConnected {
 				t.Errorf("W55: the peer has become connected without READY: %+v", c)
 			}
 		}
 		p = greeted()
-		p.write(wire.AppendReady(nil))
-		p.wantLife(0, "READY was said")
+		p.Write(wire.AppendReady(nil))
+		p.WantLife(0, "READY was said")
 	})
 }

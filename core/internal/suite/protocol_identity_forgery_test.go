@@ -1,7 +1,6 @@
 package suite_test
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -13,19 +12,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
 )
 
 // refusal is all that a dialler that is refused can see: bytes, how the
 // connection ended, and when.
-func (p *rawPeer) refusal(began time.Time) string {
-	p.t.Helper()
+func refusal(p *lab.RawPeer, began time.Time) string {
+	p.T.Helper()
 	synctest.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	closed, _ := errors.AsType[*transport.CloseError](p.err)
-	return fmt.Sprintf("%x, %+v, after %v", bytes.Join(p.batches, nil), closed, p.endedAt.Sub(began))
+	closed, _ := errors.AsType[*transport.CloseError](p.Ended())
+	return fmt.Sprintf("%x, %+v, after %v", p.Unread(), closed, p.EndTime().Sub(began))
 }
 
 // rejectedWithoutAWord is a refusal by W57.
@@ -48,8 +46,8 @@ func forgeries(kind identityKind, raw string) map[string]func(said []byte) []byt
 		"a shared key that is wrong":   proofOf(rawIdentity{shared: []byte("another key of at least 16 bytes")}),
 		"a shared key of no bytes":     proofOf(rawIdentity{shared: []byte{}}),
 		"the key of a node of no name": proofOf(rawIdentity{private: nodeKey("")}),
-		"the key of another node":      proofOf(rawIdentity{private: nodeKey(rawHonest)}),
-		"the key of the subject":       proofOf(rawIdentity{private: nodeKey(rawSubject)}),
+		"the key of another node":      proofOf(rawIdentity{private: nodeKey(lab.HonestName)}),
+		"the key of the subject":       proofOf(rawIdentity{private: nodeKey(lab.SubjectName)}),
 		"the key of the unknown":       proofOf(rawIdentity{private: nodeKey("mallory")}),
 		"an empty proof":               func([]byte) []byte { return wire.AppendProof(nil, nil) },
 		"zeros":                        func([]byte) []byte { return wire.AppendProof(nil, make([]byte, 64)) },
@@ -59,13 +57,13 @@ func forgeries(kind identityKind, raw string) map[string]func(said []byte) []byt
 		"a proof and a byte":           func(said []byte) []byte { return wire.AppendProof(nil, append(good(said), 0)) },
 		"the other role":               func(said []byte) []byte { return own.proof(rawAcceptor, said) },
 		"no role":                      func(said []byte) []byte { return own.proof("", said) },
-		"HELLO alone":                  func(said []byte) []byte { return own.proof(rawDialler, said[2*len(rawInit(1, 1)):]) },
+		"HELLO alone":                  func(said []byte) []byte { return own.proof(rawDialler, said[2*len(lab.RawInit(1, 1)):]) },
 		"no transcript":                proves(func([]byte) []byte { return nil }),
 		"another binding":              proves(func(said []byte) []byte { return rawTranscript(rawDialler, said, make([]byte, 32)) }),
 		"no PROOF but PING":            func([]byte) []byte { return wire.AppendPing(nil, wire.TypePing, 1) },
-		"no PROOF but PADDING":         func([]byte) []byte { return rawFrame(wire.Frame{Body: make([]byte, 32)}) },
+		"no PROOF but PADDING":         func([]byte) []byte { return lab.RawFrame(wire.Frame{Body: make([]byte, 32)}) },
 		"no PROOF but a REQUEST": func([]byte) []byte {
-			return wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), rawHash("echo"), 0, 0, nil)
+			return wire.AppendRequest(nil, wire.MakeCallID(1, 0, 0), lab.HandlerHash("echo"), 0, 0, nil)
 		},
 	}
 	if own.shared != nil {
@@ -88,67 +86,67 @@ func forgeries(kind identityKind, raw string) map[string]func(said []byte) []byt
 // even asked whether it lives) (T14, T15, T16, T18).
 func TestProtocolImpostors(t *testing.T) {
 	for _, kind := range identityKinds {
-		rawTest(t, "W57 W71 W72 "+kind.name, rawSetup{auth: kind.auth}, func(t *testing.T, r *rawCluster) {
-			recorded := r.recordDialler(kind.of(r.raw))
-			twin := r.dial()
-			twin.handshakeAs(kind.of(r.raw))
-			call, answer := twin.called()
-			refused := func(name string, attack func(p *rawPeer)) {
+		lab.RawTest(t, "W57 W71 W72 "+kind.name, lab.RawSetup{Auth: kind.auth}, func(t *testing.T, r *lab.RawCluster) {
+			recorded := recordDialler(r, kind.of(r.Name))
+			twin := r.Dial()
+			handshakeAs(twin, kind.of(r.Name))
+			call, answer := twin.Called()
+			refused := func(name string, attack func(p *lab.RawPeer)) {
 				t.Helper()
-				began, p := time.Now(), r.dial()
+				began, p := time.Now(), r.Dial()
 				attack(p)
-				if got := p.refusal(began); got != rejectedWithoutAWord {
+				if got := refusal(p, began); got != rejectedWithoutAWord {
 					t.Errorf("%s: the stranger sees %s, want no more than %s", name, got, rejectedWithoutAWord)
 				}
-				twin.wantIdle(name + ": the session of the real node")
+				twin.WantIdle(name + ": the session of the real node")
 			}
-			for name, forge := range forgeries(kind, r.raw) {
-				refused(name, func(p *rawPeer) { p.write(forge(p.introduce(p.helloBytes()))) })
+			for name, forge := range forgeries(kind, r.Name) {
+				refused(name, func(p *lab.RawPeer) { p.Write(forge(introduce(p, p.HelloBytes()))) })
 			}
 			wrong := rawIdentity{shared: []byte("another key of at least 16 bytes"), private: nodeKey("nobody")}
 			for name, change := range map[string]func(h *wire.Hello){
 				"a name that nobody knows": func(h *wire.Hello) { h.From = "mallory" },
-				"the name of the subject":  func(h *wire.Hello) { h.From = rawSubject },
-				"the name of an honest":    func(h *wire.Hello) { h.From = rawHonest },
+				"the name of the subject":  func(h *wire.Hello) { h.From = lab.SubjectName },
+				"the name of an honest":    func(h *wire.Hello) { h.From = lab.HonestName },
 				"another cluster":          func(h *wire.Hello) { h.Cluster = "staging" },
 				"meant for another":        func(h *wire.Hello) { h.To = "elsewhere" },
 				"a malformed HELLO":        func(h *wire.Hello) { h.MaxFrame = 1 },
 			} {
-				refused(name+" and a wrong key", func(p *rawPeer) { p.write(wrong.proof(rawDialler, p.introduce(p.helloBytes(change)))) })
+				refused(name+" and a wrong key", func(p *lab.RawPeer) { p.Write(wrong.proof(rawDialler, introduce(p, p.HelloBytes(change)))) })
 			}
-			refused("a replay", func(p *rawPeer) {
-				p.write(recorded.init)
-				p.takeSaid(wire.TypeInit)
-				p.write(recorded.hello)
-				p.write(recorded.proof)
+			refused("a replay", func(p *lab.RawPeer) {
+				p.Write(recorded.init)
+				takeSaid(p, wire.TypeInit)
+				p.Write(recorded.hello)
+				p.Write(recorded.proof)
 			})
-			refused("the subject's own proof", func(p *rawPeer) {
-				p.introduce(p.helloBytes())
-				p.write(recorded.subjects)
+			refused("the subject's own proof", func(p *lab.RawPeer) {
+				introduce(p, p.HelloBytes())
+				p.Write(recorded.subjects)
 			})
 			// A proof of what was not said: one bit less or more anywhere.
 			var said []byte
 			for at := 0; at == 0 || at < len(said); at++ {
-				refused(fmt.Sprintf("bit %d of byte %d", at%8, at), func(p *rawPeer) {
-					said = p.introduce(p.helloBytes())
+				refused(fmt.Sprintf("bit %d of byte %d", at%8, at), func(p *lab.RawPeer) {
+					said = introduce(p, p.HelloBytes())
 					changed := slices.Clone(said)
 					changed[at] ^= 1 << (at % 8)
-					p.write(kind.of(r.raw).proof(rawDialler, changed))
+					p.Write(kind.of(r.Name).proof(rawDialler, changed))
 				})
 			}
 			for at := range len(recorded.proof) - wire.HeaderSize {
-				refused(fmt.Sprintf("a proof with byte %d changed", at), func(p *rawPeer) {
-					proof := kind.of(r.raw).proof(rawDialler, p.introduce(p.helloBytes()))
+				refused(fmt.Sprintf("a proof with byte %d changed", at), func(p *lab.RawPeer) {
+					proof := kind.of(r.Name).proof(rawDialler, introduce(p, p.HelloBytes()))
 					proof[wire.HeaderSize+at] ^= 1 << (at % 8)
-					p.write(proof)
+					p.Write(proof)
 				})
 			}
-			twin.send(wire.AppendResponse(nil, call, []byte("unharmed")))
-			if got := wait(t, answer, "the call ends"); got.err != nil || string(got.resp) != "unharmed" {
-				t.Errorf("a call of the real node returned %q, %v", got.resp, got.err)
+			twin.Send(wire.AppendResponse(nil, call, []byte("unharmed")))
+			if got := lab.Wait(t, answer, "the call ends"); got.Err != nil || string(got.Resp) != "unharmed" {
+				t.Errorf("a call of the real node returned %q, %v", got.Resp, got.Err)
 			}
-			twin.wantLife(0, "impostors have claimed its name")
-			r.alive("after all impostors")
+			twin.WantLife(0, "impostors have claimed its name")
+			r.Alive("after all impostors")
 		})
 	}
 }
@@ -157,18 +155,18 @@ func TestProtocolImpostors(t *testing.T) {
 type recordedHandshake struct{ init, hello, proof, subjects []byte }
 
 // recordDialler has the raw peer connect, prove itself and leave.
-func (r *rawCluster) recordDialler(id rawIdentity) (rec recordedHandshake) {
-	r.t.Helper()
-	p := r.dial()
-	rec.init, rec.hello = rawInit(1, 1), p.helloBytes()
-	said := p.introduce(rec.hello)
+func recordDialler(r *lab.RawCluster, id rawIdentity) (rec recordedHandshake) {
+	r.T.Helper()
+	p := r.Dial()
+	rec.init, rec.hello = lab.RawInit(1, 1), p.HelloBytes()
+	said := introduce(p, rec.hello)
 	rec.proof = id.proof(rawDialler, said)
-	p.write(rec.proof)
-	p.takeSaid(wire.TypeHello)
-	rec.subjects = p.takeSaid(wire.TypeProof)
-	p.write(wire.AppendReady(nil))
-	p.wantLife(0, "the handshake that is recorded")
-	p.tc.CloseWithError(0, "")
+	p.Write(rec.proof)
+	takeSaid(p, wire.TypeHello)
+	rec.subjects = takeSaid(p, wire.TypeProof)
+	p.Write(wire.AppendReady(nil))
+	p.WantLife(0, "the handshake that is recorded")
+	p.Conn.CloseWithError(0, "")
 	synctest.Wait()
 	return rec
 }
@@ -177,7 +175,7 @@ func (r *rawCluster) recordDialler(id rawIdentity) (rec recordedHandshake) {
 // have a key, but are not who is meant: they are told why.
 func TestProtocolProvedAreTold(t *testing.T) {
 	for _, kind := range identityKinds {
-		rawTest(t, "W57 W58 "+kind.name, rawSetup{auth: kind.auth}, func(t *testing.T, r *rawCluster) {
+		lab.RawTest(t, "W57 W58 "+kind.name, lab.RawSetup{Auth: kind.auth}, func(t *testing.T, r *lab.RawCluster) {
 			for name, test := range map[string]struct {
 				code   wire.Code
 				change func(h *wire.Hello)
@@ -186,12 +184,12 @@ func TestProtocolProvedAreTold(t *testing.T) {
 				"meant for another": {wire.CodeName, func(h *wire.Hello) { h.To = "elsewhere" }},
 				"no peer":           {wire.CodeName, func(h *wire.Hello) { h.From = "somebody" }},
 			} {
-				p := r.dial()
-				h := p.ownHello()
+				p := r.Dial()
+				h := p.OwnHello()
 				test.change(&h)
-				said := p.introduce(wire.AppendHello(nil, &h))
-				p.write(kind.of(h.From).proof(rawDialler, said))
-				if st := p.wantStatus(wire.TypeReject, test.code, name); st.Message == "" {
+				said := introduce(p, wire.AppendHello(nil, &h))
+				p.Write(kind.of(h.From).proof(rawDialler, said))
+				if st := p.WantStatus(wire.TypeReject, test.code, name); st.Message == "" {
 					t.Errorf("%s: a node that has proved itself is not told why it is refused", name)
 				}
 			}
@@ -203,27 +201,27 @@ func TestProtocolProvedAreTold(t *testing.T) {
 // connection and on one that it accepts. Neither leads anywhere (T16).
 func TestProtocolMirror(t *testing.T) {
 	for _, kind := range identityKinds {
-		rawTest(t, "W58 W71 on its own connection, "+kind.name, rawSetup{auth: kind.auth, dials: true}, func(t *testing.T, r *rawCluster) {
-			p := r.accept()
-			p.write(p.takeSaid(wire.TypeInit))
-			p.write(p.takeSaid(wire.TypeHello))
-			p.write(p.takeSaid(wire.TypeProof))
-			p.wantClosed(wire.CodeName, "all frames of the dialler sent back")
-			wantText(t, "the dialler", r.whyNot(), rawSubject, r.raw)
+		lab.RawTest(t, "W58 W71 on its own connection, "+kind.name, lab.RawSetup{Auth: kind.auth, Dials: true}, func(t *testing.T, r *lab.RawCluster) {
+			p := r.Accept()
+			p.Write(takeSaid(p, wire.TypeInit))
+			p.Write(takeSaid(p, wire.TypeHello))
+			p.Write(takeSaid(p, wire.TypeProof))
+			p.WantClosed(wire.CodeName, "all frames of the dialler sent back")
+			lab.WantText(t, "the dialler", r.WhyNot(), lab.SubjectName, r.Name)
 		})
-		rawTest(t, "W58 W71 on another connection, "+kind.name, rawSetup{auth: kind.auth, dials: true}, func(_ *testing.T, r *rawCluster) {
+		lab.RawTest(t, "W58 W71 on another connection, "+kind.name, lab.RawSetup{Auth: kind.auth, Dials: true}, func(_ *testing.T, r *lab.RawCluster) {
 			// The subject greets itself, word by word: its own proof is good, but
 			// proves that it is the subject, and is meant for somebody else.
-			theirs, mine := r.accept(), r.dial()
-			mine.write(theirs.takeSaid(wire.TypeInit))
-			theirs.write(mine.takeSaid(wire.TypeInit))
-			mine.write(theirs.takeSaid(wire.TypeHello))
-			mine.write(theirs.takeSaid(wire.TypeProof))
-			mine.wantStatus(wire.TypeReject, wire.CodeName, "the subject's own HELLO and PROOF, on another connection")
-			mine.wantClosed(wire.CodeName, "the subject's own HELLO and PROOF, on another connection")
-			theirs.wantIdle("nothing was said on the subject's own connection")
-			theirs.tc.CloseWithError(0, "")
-			r.alive("after the mirror")
+			theirs, mine := r.Accept(), r.Dial()
+			mine.Write(takeSaid(theirs, wire.TypeInit))
+			theirs.Write(takeSaid(mine, wire.TypeInit))
+			mine.Write(takeSaid(theirs, wire.TypeHello))
+			mine.Write(takeSaid(theirs, wire.TypeProof))
+			mine.WantStatus(wire.TypeReject, wire.CodeName, "the subject's own HELLO and PROOF, on another connection")
+			mine.WantClosed(wire.CodeName, "the subject's own HELLO and PROOF, on another connection")
+			theirs.WantIdle("nothing was said on the subject's own connection")
+			theirs.Conn.CloseWithError(0, "")
+			r.Alive("after the mirror")
 		})
 	}
 }
@@ -233,50 +231,50 @@ func TestProtocolMirror(t *testing.T) {
 // node gets in afterwards (T14, T15, T16, D25).
 func TestProtocolFalseAcceptors(t *testing.T) {
 	for _, kind := range identityKinds {
-		rawTest(t, "W57 W58 W71 W72 "+kind.name, rawSetup{auth: kind.auth, dials: true}, func(t *testing.T, r *rawCluster) {
-			own := kind.of(r.raw)
-			first := r.accept()
-			rec := recordedHandshake{init: rawInit(1, 1), hello: first.helloBytes()}
-			rec.proof = own.proof(rawAcceptor, first.introduce(rec.hello))
-			first.write(rec.proof)
-			first.want(wire.TypeReady, "the handshake that is recorded")
-			first.wantLife(0, "the handshake that is recorded")
-			first.tc.CloseWithError(0, "")
+		lab.RawTest(t, "W57 W58 W71 W72 "+kind.name, lab.RawSetup{Auth: kind.auth, Dials: true}, func(t *testing.T, r *lab.RawCluster) {
+			own := kind.of(r.Name)
+			first := r.Accept()
+			rec := recordedHandshake{init: lab.RawInit(1, 1), hello: first.HelloBytes()}
+			rec.proof = own.proof(rawAcceptor, introduce(first, rec.hello))
+			first.Write(rec.proof)
+			first.Want(wire.TypeReady, "the handshake that is recorded")
+			first.WantLife(0, "the handshake that is recorded")
+			first.Conn.CloseWithError(0, "")
 
-			attacks := map[string]func(p *rawPeer, said []byte) []byte{
-				"a wrong key": func(_ *rawPeer, said []byte) []byte {
+			attacks := map[string]func(p *lab.RawPeer, said []byte) []byte{
+				"a wrong key": func(_ *lab.RawPeer, said []byte) []byte {
 					return rawIdentity{shared: make([]byte, 16)}.proof(rawAcceptor, said)
 				},
-				"the key of another node": func(_ *rawPeer, said []byte) []byte {
-					return rawIdentity{private: nodeKey(rawHonest)}.proof(rawAcceptor, said)
+				"the key of another node": func(_ *lab.RawPeer, said []byte) []byte {
+					return rawIdentity{private: nodeKey(lab.HonestName)}.proof(rawAcceptor, said)
 				},
-				"an empty proof": func(*rawPeer, []byte) []byte { return wire.AppendProof(nil, nil) },
-				"the other role": func(_ *rawPeer, said []byte) []byte { return own.proof(rawDialler, said) },
-				"a replay":       func(*rawPeer, []byte) []byte { return rec.proof },
-				"another binding": func(_ *rawPeer, said []byte) []byte {
+				"an empty proof": func(*lab.RawPeer, []byte) []byte { return wire.AppendProof(nil, nil) },
+				"the other role": func(_ *lab.RawPeer, said []byte) []byte { return own.proof(rawDialler, said) },
+				"a replay":       func(*lab.RawPeer, []byte) []byte { return rec.proof },
+				"another binding": func(_ *lab.RawPeer, said []byte) []byte {
 					return wire.AppendProof(nil, own.prove(rawTranscript(rawAcceptor, said, make([]byte, 32))))
 				},
-				"a transcript without the dialler's proof": func(p *rawPeer, said []byte) []byte {
-					proof := len(rawFrame(wire.Frame{Body: own.prove(nil)}))
-					hello := len(p.helloBytes())
+				"a transcript without the dialler's proof": func(p *lab.RawPeer, said []byte) []byte {
+					proof := len(lab.RawFrame(wire.Frame{Body: own.prove(nil)}))
+					hello := len(p.HelloBytes())
 					return own.proof(rawAcceptor, slices.Delete(slices.Clone(said), len(said)-hello-proof, len(said)-hello))
 				},
 			}
 			for name, forge := range attacks {
-				p := r.accept()
-				p.write(forge(p, p.introduce(p.helloBytes())))
-				if reason := p.wantClosed(wire.CodeRejected, name); !strings.Contains(reason, "proof of identity") {
+				p := r.Accept()
+				p.Write(forge(p, introduce(p, p.HelloBytes())))
+				if reason := p.WantClosed(wire.CodeRejected, name); !strings.Contains(reason, "proof of identity") {
 					t.Errorf("%s: the false acceptor is told %q", name, reason)
 				}
-				wantText(t, name, r.whyNot(), "a node claims to be", r.raw, "proof was not accepted")
+				lab.WantText(t, name, r.WhyNot(), "a node claims to be", r.Name, "proof was not accepted")
 			}
-			p := r.accept()
-			p.introduce(p.helloBytes())
-			p.write(wire.AppendPing(nil, wire.TypePing, 1))
-			p.wantClosed(wire.CodeProtocol, "PING in place of PROOF")
-			p = r.accept()
-			p.handshakeAs(own)
-			p.wantLife(0, "the real node is back")
+			p := r.Accept()
+			introduce(p, p.HelloBytes())
+			p.Write(wire.AppendPing(nil, wire.TypePing, 1))
+			p.WantClosed(wire.CodeProtocol, "PING in place of PROOF")
+			p = r.Accept()
+			handshakeAs(p, own)
+			p.WantLife(0, "the real node is back")
 		})
 	}
 }

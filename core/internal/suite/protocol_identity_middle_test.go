@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
 )
@@ -117,12 +118,12 @@ func handshakeFrames(t *testing.T, kind identityKind) (frames map[bool][][]byte)
 // (T17).
 func TestProtocolMiddle(t *testing.T) {
 	for _, kind := range identityKinds {
-		rawBubble(t, "W71 "+kind.name, func(t *testing.T) {
+		lab.Bubble(t, "W71 "+kind.name, func(t *testing.T) {
 			for byDialler, frames := range handshakeFrames(t, kind) {
 				for n, frame := range frames {
 					for bit := range 8 * len(frame) {
 						// One bit of each byte, under the race detector of some.
-						if !*heavy && bit%scale(8, 40, 1) != (bit/8+n)%8 {
+						if !lab.Heavy() && bit%lab.Scale(8, 40, 1) != (bit/8+n)%8 {
 							continue
 						}
 						errs, _, ran := meetThrough(t, kind, func(p passing) []byte {
@@ -183,14 +184,14 @@ func TestProtocolDowngrade(t *testing.T) {
 		"the catalogue":   editHello(func(h *wire.Hello) { h.Catalogue[0] ^= 1 }),
 		"the cluster":     editHello(func(h *wire.Hello) { h.Cluster = "other" }),
 		"who is meant":    editHello(func(h *wire.Hello) { h.To += "x" }),
-		"one field more":  func(b []byte) []byte { return withCRC(oneMore("future", 1)(b[wire.HeaderSize : len(b)-4])) },
+		"one field more":  func(b []byte) []byte { return withCRC(lab.HelloField("future", 1)(b[wire.HeaderSize : len(b)-4])) },
 		"the order of it": func(b []byte) []byte { return withCRC(swapFields(b[wire.HeaderSize : len(b)-4])) },
 	}
 	for _, kind := range identityKinds {
 		for n, edits := range []map[string]func(frame []byte) []byte{inits, hellos} {
 			for name, edit := range edits {
 				for _, byDialler := range []bool{false, true} {
-					rawBubble(t, fmt.Sprintf("W71 %s, %s, by the dialler: %v", kind.name, name, byDialler), func(t *testing.T) {
+					lab.Bubble(t, fmt.Sprintf("W71 %s, %s, by the dialler: %v", kind.name, name, byDialler), func(t *testing.T) {
 						errs, logs, ran := meetThrough(t, kind, func(p passing) []byte {
 							if p.byDialler == byDialler && p.nth == n {
 								return edit(p.frame)
@@ -206,7 +207,7 @@ func TestProtocolDowngrade(t *testing.T) {
 							t.Errorf("the acceptor's log says %s", logs[1])
 						}
 						if !byDialler && n > 0 {
-							wantText(t, "the dialler", errs[0], proofFailed)
+							lab.WantText(t, "the dialler", errs[0], proofFailed)
 						}
 					})
 				}
@@ -219,7 +220,7 @@ func TestProtocolDowngrade(t *testing.T) {
 func withCRC(fields []byte) []byte {
 	fields = bytes.Clone(fields)
 	sum := crc32.Checksum(fields, crc32.MakeTable(crc32.Castagnoli))
-	return rawFrame(wire.Frame{Type: wire.TypeHello, Body: binary.LittleEndian.AppendUint32(fields, sum)})
+	return lab.RawFrame(wire.Frame{Type: wire.TypeHello, Body: binary.LittleEndian.AppendUint32(fields, sum)})
 }
 
 // swapFields exchanges the last two fields of a HELLO, codecs and catalogue,
@@ -266,7 +267,7 @@ func TestProtocolClock(t *testing.T) {
 		return all
 	}
 	for _, kind := range identityKinds {
-		rawBubble(t, kind.name, func(t *testing.T) {
+		lab.Bubble(t, kind.name, func(t *testing.T) {
 			before := record(t, kind)
 			time.Sleep(10 * 365 * 24 * time.Hour)
 			after := record(t, kind)

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
@@ -89,63 +90,63 @@ var identityKinds = []identityKind{
 }
 
 // takeSaid takes a frame of the handshake, whose bytes it returns.
-func (p *rawPeer) takeSaid(typ wire.Type) []byte {
-	p.t.Helper()
-	return rawFrame(p.want(typ, "the handshake goes on"))
+func takeSaid(p *lab.RawPeer, typ wire.Type) []byte {
+	p.T.Helper()
+	return lab.RawFrame(p.Want(typ, "the handshake goes on"))
 }
 
 // introduce goes through the handshake up to its own PROOF and returns what was
 // said until then.
-func (p *rawPeer) introduce(hello []byte) (said []byte) {
-	p.t.Helper()
-	own := rawInit(1, 1)
-	if p.side == 0 {
-		p.write(own)
-		said = append(own, p.takeSaid(wire.TypeInit)...)
+func introduce(p *lab.RawPeer, hello []byte) (said []byte) {
+	p.T.Helper()
+	own := lab.RawInit(1, 1)
+	if p.Side == 0 {
+		p.Write(own)
+		said = append(own, takeSaid(p, wire.TypeInit)...)
 	} else {
-		said = append(p.takeSaid(wire.TypeInit), own...)
-		p.write(own)
-		said = append(said, p.takeSaid(wire.TypeHello)...)
-		said = append(said, p.takeSaid(wire.TypeProof)...)
+		said = append(takeSaid(p, wire.TypeInit), own...)
+		p.Write(own)
+		said = append(said, takeSaid(p, wire.TypeHello)...)
+		said = append(said, takeSaid(p, wire.TypeProof)...)
 	}
-	p.write(hello)
+	p.Write(hello)
 	return append(said, hello...)
 }
 
 // handshakeAs goes through the handshake as id and holds the subject to its
 // proof.
-func (p *rawPeer) handshakeAs(id rawIdentity) {
-	p.t.Helper()
+func handshakeAs(p *lab.RawPeer, id rawIdentity) {
+	p.T.Helper()
 	var said, proof []byte
 	subject := rawDialler
-	if p.side == 0 {
-		said = p.introduce(p.helloBytes())
+	if p.Side == 0 {
+		said = introduce(p, p.HelloBytes())
 		own := id.proof(rawDialler, said)
-		p.write(own)
+		p.Write(own)
 		said = append(said, own...)
-		hello := p.want(wire.TypeHello, "the dialler has proved itself")
-		p.hello, _ = wire.ParseHello(&hello)
-		said = append(said, rawFrame(hello)...)
-		proof, subject = p.takeSaid(wire.TypeProof), rawAcceptor
-		p.write(wire.AppendReady(nil))
+		hello := p.Want(wire.TypeHello, "the dialler has proved itself")
+		p.Hello, _ = wire.ParseHello(&hello)
+		said = append(said, lab.RawFrame(hello)...)
+		proof, subject = takeSaid(p, wire.TypeProof), rawAcceptor
+		p.Write(wire.AppendReady(nil))
 	} else {
-		said = p.takeSaid(wire.TypeInit)
-		own := rawInit(1, 1)
-		p.write(own)
+		said = takeSaid(p, wire.TypeInit)
+		own := lab.RawInit(1, 1)
+		p.Write(own)
 		said = append(said, own...)
-		said = append(said, p.takeSaid(wire.TypeHello)...)
-		proof = p.takeSaid(wire.TypeProof)
+		said = append(said, takeSaid(p, wire.TypeHello)...)
+		proof = takeSaid(p, wire.TypeProof)
 		theirs := slices.Clone(said)
-		own = p.helloBytes()
+		own = p.HelloBytes()
 		all := slices.Concat(said, proof, own)
-		p.write(own)
-		p.write(id.proof(rawAcceptor, all))
-		p.want(wire.TypeReady, "the dialler finds no fault")
+		p.Write(own)
+		p.Write(id.proof(rawAcceptor, all))
+		p.Want(wire.TypeReady, "the dialler finds no fault")
 		said = theirs
 	}
 	synctest.Wait() // the subject has a session
-	if !id.proves(rawSubject, rawTranscript(subject, said, nil), proof[wire.HeaderSize:]) {
-		p.t.Errorf("the PROOF of the subject as %s is not what W71 and W72 make of the handshake", subject)
+	if !id.proves(lab.SubjectName, rawTranscript(subject, said, nil), proof[wire.HeaderSize:]) {
+		p.T.Errorf("the PROOF of the subject as %s is not what W71 and W72 make of the handshake", subject)
 	}
 }
 
@@ -154,17 +155,17 @@ func (p *rawPeer) handshakeAs(id rawIdentity) {
 func TestProtocolProofs(t *testing.T) {
 	for _, kind := range identityKinds {
 		for _, dials := range []bool{false, true} {
-			rawTest(t, fmt.Sprintf("W71 W72 %s, the subject dials %v", kind.name, dials), rawSetup{auth: kind.auth, dials: dials}, func(_ *testing.T, r *rawCluster) {
+			lab.RawTest(t, fmt.Sprintf("W71 W72 %s, the subject dials %v", kind.name, dials), lab.RawSetup{Auth: kind.auth, Dials: dials}, func(_ *testing.T, r *lab.RawCluster) {
 				for range 3 {
-					var p *rawPeer
+					var p *lab.RawPeer
 					if dials {
-						p = r.accept()
+						p = r.Accept()
 					} else {
-						p = r.dial()
+						p = r.Dial()
 					}
-					p.handshakeAs(kind.of(r.raw))
-					p.wantLife(0, "a node that has proved itself")
-					p.tc.CloseWithError(0, "")
+					handshakeAs(p, kind.of(r.Name))
+					p.WantLife(0, "a node that has proved itself")
+					p.Conn.CloseWithError(0, "")
 				}
 			})
 		}
@@ -173,29 +174,29 @@ func TestProtocolProofs(t *testing.T) {
 	// may do, and bits that are not known say nothing. With a proxy that both
 	// allow nothing is bound, wherever TLS is spoken.
 	for _, proxy := range []bool{false, true} {
-		setup := rawSetup{auth: identityKinds[0].auth, config: func(cfg *core.Config) { cfg.AllowTLSProxy = proxy }}
-		rawTest(t, fmt.Sprintf("W70 the subject allows a proxy: %v", proxy), setup, func(t *testing.T, r *rawCluster) {
+		setup := lab.RawSetup{Auth: identityKinds[0].auth, Config: func(cfg *core.Config) { cfg.AllowTLSProxy = proxy }}
+		lab.RawTest(t, fmt.Sprintf("W70 the subject allows a proxy: %v", proxy), setup, func(t *testing.T, r *lab.RawCluster) {
 			for link, good := range map[wire.LinkFlags]bool{
 				0: true, wire.LinkProxy: true, 0xfc: true, 0xff: proxy,
 				wire.LinkTLS: false, wire.LinkTLS | wire.LinkProxy: proxy,
 			} {
-				p := r.dial()
+				p := r.Dial()
 				own := wire.AppendInit(nil, &wire.Init{MinVersion: 1, MaxVersion: 1, Link: link})
-				p.write(own)
-				subject := p.takeSaid(wire.TypeInit)
+				p.Write(own)
+				subject := takeSaid(p, wire.TypeInit)
 				if allows := subject[wire.HeaderSize+6]; (allows == byte(wire.LinkProxy)) != proxy || allows&byte(wire.LinkTLS) > 0 {
 					t.Errorf("W70: the subject says %#x of its link without TLS", allows)
 				}
 				if !good {
-					p.wantRejected("W70: TLS at one end only")
+					p.WantRejected("W70: TLS at one end only")
 					continue
 				}
-				said, hello := append(own, subject...), p.helloBytes()
-				p.write(hello)
-				p.write(rawIdentity{shared: testKey}.proof(rawDialler, append(said, hello...)))
-				p.takeHello()
-				p.wantLife(0, "W70: nothing to bind to")
-				p.tc.CloseWithError(0, "")
+				said, hello := append(own, subject...), p.HelloBytes()
+				p.Write(hello)
+				p.Write(rawIdentity{shared: testKey}.proof(rawDialler, append(said, hello...)))
+				p.TakeHello()
+				p.WantLife(0, "W70: nothing to bind to")
+				p.Conn.CloseWithError(0, "")
 			}
 		})
 	}

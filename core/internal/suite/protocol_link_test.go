@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
 )
@@ -20,30 +21,30 @@ import (
 // nothing: the time-out on the wire is what is left of it, and a request that
 // has none left is not written.
 func TestProtocolTimeoutOfCaller(t *testing.T) {
-	rawTest(t, "W24", rawSetup{buffer: 1}, func(t *testing.T, r *rawCluster) {
-		p := r.dial()
-		p.deafHandshake()
+	lab.RawTest(t, "W24", lab.RawSetup{Buffer: 1}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Dial()
+		p.DeafHandshake()
 		// The first fills the link, the second is being written: both are
 		// sealed now. The others wait.
 		timeouts := map[string]time.Duration{
 			"a": time.Minute, "b": 1500 * time.Nanosecond, "left": 10 * time.Second, "odd": 4*time.Second + 1,
 			"over": 4*time.Second - 1, "just over": 4 * time.Second,
 		}
-		replies := map[string]<-chan reply{}
+		replies := map[string]<-chan lab.Reply{}
 		call := func(name string, size int) {
 			req := append([]byte(name), make([]byte, size)...)
-			replies[name] = r.call(t.Context(), req, core.WithTimeout(timeouts[name]))
+			replies[name] = r.Call(t.Context(), req, core.WithTimeout(timeouts[name]))
 			synctest.Wait()
 		}
 		for _, name := range []string{"a", "b", "left", "odd", "over"} {
 			call(name, 0)
 		}
 		call("just over", 50_000)
-		none := r.call(t.Context(), []byte("none"))
+		none := r.Call(t.Context(), []byte("none"))
 		time.Sleep(4 * time.Second)
-		p.allow(unlimited)
+		p.Allow(lab.Unlimited)
 		want := map[string]uint64{"a": 60_000_000, "b": 2, "left": 6_000_000, "odd": 1, "none": 0}
-		for f, ok := p.next(); ok; f, ok = p.next() {
+		for f, ok := p.Next(); ok; f, ok = p.Next() {
 			if f.Type == wire.TypeReset {
 				continue
 			}
@@ -56,16 +57,16 @@ func TestProtocolTimeoutOfCaller(t *testing.T) {
 				t.Errorf("W24: request %q was written with a time-out of %d microseconds, want %d (%v)", name, req.Timeout, micros, ok)
 			}
 			delete(want, name)
-			p.send(wire.AppendResponse(nil, f.ID, nil))
+			p.Send(wire.AppendResponse(nil, f.ID, nil))
 		}
 		if len(want) > 0 {
 			t.Errorf("W24: requests %v were not written, though they had time left", want)
 		}
 		for _, name := range []string{"over", "just over"} {
-			wantFailure(t, "W24: a request that waited for all of its time", wait(t, replies[name], "it ends").err, context.DeadlineExceeded, core.OutcomeNotSent)
+			lab.WantFailure(t, "W24: a request that waited for all of its time", lab.Wait(t, replies[name], "it ends").Err, context.DeadlineExceeded, core.OutcomeNotSent)
 		}
-		for _, answer := range []<-chan reply{replies["a"], replies["left"], none} {
-			if err := wait(t, answer, "it ends").err; err != nil {
+		for _, answer := range []<-chan lab.Reply{replies["a"], replies["left"], none} {
+			if err := lab.Wait(t, answer, "it ends").Err; err != nil {
 				t.Errorf("a call with time left failed: %v", err)
 			}
 		}
@@ -76,16 +77,16 @@ func TestProtocolTimeoutOfCaller(t *testing.T) {
 // batch was read, and 0 is none.
 func TestProtocolTimeoutOfCallee(t *testing.T) {
 	for micros, want := range map[uint64]time.Duration{1: time.Microsecond, 2_500_000: 2500 * time.Millisecond, 0: 0, math.MaxUint64: 0, math.MaxInt64 / 999: 0} {
-		rawBubble(t, fmt.Sprintf("W24 %d", micros), func(t *testing.T) {
-			g := newGate(t, 1)
-			r := newRawCluster(t, rawSetup{handler: map[core.HandlerID]core.HandlerFunc{"gate": g.handleCtx}})
-			p := r.connect()
+		lab.Bubble(t, fmt.Sprintf("W24 %d", micros), func(t *testing.T) {
+			g := lab.NewGate(t, 1)
+			r := lab.NewRawCluster(t, lab.RawSetup{Handlers: map[core.HandlerID]core.HandlerFunc{"gate": g.HandleContext}})
+			p := r.Connect()
 			time.Sleep(time.Second)
-			b := p.request(0, 1, "gate", nil)
+			b := p.Request(0, 1, "gate", nil)
 			wire.SetTimeout(b, micros)
 			began := time.Now()
-			p.send(b)
-			ctx := wait(t, g.began, "the handler begins")
+			p.Send(b)
+			ctx := lab.Wait(t, g.Began, "the handler begins")
 			deadline, ok := ctx.Deadline()
 			switch {
 			case want > 0 && (!ok || deadline.Sub(began) != want):
@@ -97,7 +98,7 @@ func TestProtocolTimeoutOfCallee(t *testing.T) {
 				if d := time.Since(began); d != want {
 					t.Errorf("the handler's context ended after %v, want %v", d, want)
 				}
-				p.wantStatus(wire.TypeError, wire.CodeDeadline, "W33: the handler failed with its context")
+				p.WantStatus(wire.TypeError, wire.CodeDeadline, "W33: the handler failed with its context")
 			}
 		})
 	}
@@ -108,36 +109,36 @@ func TestProtocolTimeoutOfCallee(t *testing.T) {
 func TestProtocolKeepAlive(t *testing.T) {
 	const interval, timeout = 2 * time.Second, 3 * time.Second
 	config := func(cfg *core.Config) { cfg.KeepAlive, cfg.KeepAliveTimeout = interval, timeout }
-	rawTest(t, "W41", rawSetup{config: config}, func(t *testing.T, r *rawCluster) {
-		p := r.connect()
+	lab.RawTest(t, "W41", lab.RawSetup{Config: config}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect()
 		began := time.Now()
 		time.Sleep(interval - 1)
-		p.wantIdle("W41: the interval is not over")
+		p.WantIdle("W41: the interval is not over")
 		time.Sleep(time.Nanosecond)
-		p.want(wire.TypePing, "W41: nothing arrived for an interval")
+		p.Want(wire.TypePing, "W41: nothing arrived for an interval")
 		time.Sleep(timeout - 1)
-		p.wantIdle("W41: one PING is enough")
+		p.WantIdle("W41: one PING is enough")
 		time.Sleep(time.Nanosecond)
-		if reason := p.wantClosed(wire.CodeTimeout, "W41: nothing arrived after the PING"); reason == "" {
+		if reason := p.WantClosed(wire.CodeTimeout, "W41: nothing arrived after the PING"); reason == "" {
 			t.Error("W41: a silent peer was cut off without a word")
 		}
-		if d := p.endedAt.Sub(began); d != interval+timeout {
+		if d := p.EndTime().Sub(began); d != interval+timeout {
 			t.Errorf("W41: a silent peer was cut off after %v, want %v", d, interval+timeout)
 		}
 		// Anything is a sign of life, be it empty.
 		for name, b := range map[string][]byte{
-			"PONG": wire.AppendPing(nil, wire.TypePong, 1), "an empty batch": nil, "PADDING": rawFrame(wire.Frame{}), "type 0xee": rawFrame(wire.Frame{Type: 0xee}),
+			"PONG": wire.AppendPing(nil, wire.TypePong, 1), "an empty batch": nil, "PADDING": lab.RawFrame(wire.Frame{}), "type 0xee": lab.RawFrame(wire.Frame{Type: 0xee}),
 		} {
-			p := r.connect()
+			p := r.Connect()
 			for range 5 {
 				time.Sleep(timeout)
-				p.drain(wire.TypePing)
-				p.send(b)
+				p.Drain(wire.TypePing)
+				p.Send(b)
 			}
 			time.Sleep(interval)
-			p.drain(wire.TypePing)
-			p.wantIdle("W41: alive by " + name)
-			p.tc.CloseWithError(0, "")
+			p.Drain(wire.TypePing)
+			p.WantIdle("W41: alive by " + name)
+			p.Conn.CloseWithError(0, "")
 		}
 	})
 }
@@ -155,25 +156,25 @@ func TestProtocolChecksum(t *testing.T) {
 		"W42 announced by the peer":    {nil, announce},
 		"W42 announced by both":        {noIntegrity, announce},
 	} {
-		rawBubble(t, name, func(t *testing.T) {
+		lab.Bubble(t, name, func(t *testing.T) {
 			ran := make(chan struct{}, 10)
-			r := newRawCluster(t, rawSetup{info: test.info, handler: map[core.HandlerID]core.HandlerFunc{
+			r := lab.NewRawCluster(t, lab.RawSetup{Info: test.info, Handlers: map[core.HandlerID]core.HandlerFunc{
 				"note": func(context.Context, []byte) ([]byte, error) { ran <- struct{}{}; return nil, nil },
 			}})
-			p := r.connect(test.change)
-			if announced := p.hello.Features&wire.FeatureChecksum != 0; !p.sums || announced != (test.info != nil) {
+			p := r.Connect(test.change)
+			if announced := p.Hello.Features&wire.FeatureChecksum != 0; !p.Sums || announced != (test.info != nil) {
 				t.Fatalf("W53: the subject announced a checksum: %v; want that it does if its link has no integrity", announced)
 			}
 			for i := range uint32(3) {
-				p.wantLife(i, "W42: batches with checksums")
+				p.WantLife(i, "W42: batches with checksums")
 			}
-			large := pattern(1, 200_000)
-			p.send(p.requestStart(9, 1, "echo", 200_000, large[:60_000]))
-			p.send(p.part(9, 1, large[60_000:120_000]), p.part(9, 1, large[120_000:130_000]))
-			p.send(p.part(9, 1, large[130_000:]))
-			p.want(wire.TypeResponse, "W42: a large message")
-			p.drain(wire.TypeFragment)
-			note := p.request(0, 1<<31+1, "note", nil)
+			large := lab.Pattern(1, 200_000)
+			p.Send(p.RequestStart(9, 1, "echo", 200_000, large[:60_000]))
+			p.Send(p.Fragment(9, 1, large[60_000:120_000]), p.Fragment(9, 1, large[120_000:130_000]))
+			p.Send(p.Fragment(9, 1, large[130_000:]))
+			p.Want(wire.TypeResponse, "W42: a large message")
+			p.Drain(wire.TypeFragment)
+			note := p.Request(0, 1<<31+1, "note", nil)
 			for name, b := range map[string][]byte{
 				"no checksum":          note,
 				"a flipped bit":        func() []byte { b := append(make([]byte, 4), note...); wire.PutChecksum(b); b[9] ^= 1; return b }(),
@@ -182,20 +183,20 @@ func TestProtocolChecksum(t *testing.T) {
 				"no bytes":             nil,
 				"two frames, one good": func() []byte { b := append(make([]byte, 4), note...); wire.PutChecksum(b); return append(b, note...) }(),
 			} {
-				p.write(b)
-				p.wantClosed(wire.CodeCorrupt, "W42: "+name)
-				r.alive("W42: " + name)
-				p = r.connect(test.change)
+				p.Write(b)
+				p.WantClosed(wire.CodeCorrupt, "W42: "+name)
+				r.Alive("W42: " + name)
+				p = r.Connect(test.change)
 			}
-			p.send()
-			p.wantLife(0, "W42: a batch with a checksum and no frame")
+			p.Send()
+			p.WantLife(0, "W42: a batch with a checksum and no frame")
 			if len(ran) > 0 {
 				t.Error("W42: a request in a batch that fails its checksum has run")
 			}
 		})
 	}
-	rawTest(t, "W42 announced by nobody", rawSetup{}, func(t *testing.T, r *rawCluster) {
-		if p := r.connect(); p.sums {
+	lab.RawTest(t, "W42 announced by nobody", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		if p := r.Connect(); p.Sums {
 			t.Error("W53: the subject announced a checksum on a link that needs none")
 		}
 	})
@@ -216,75 +217,75 @@ func (h countingHandler) Handle(_ context.Context, rec slog.Record) error {
 
 // TestProtocolGoaway holds both sides to W43.
 func TestProtocolGoaway(t *testing.T) {
-	rawBubble(t, "W43 received", func(t *testing.T) {
+	lab.Bubble(t, "W43 received", func(t *testing.T) {
 		log := make(chan string, 1000)
-		r := newRawCluster(t, rawSetup{config: func(cfg *core.Config) {
+		r := lab.NewRawCluster(t, lab.RawSetup{Config: func(cfg *core.Config) {
 			cfg.Logger = slog.New(countingHandler{slog.DiscardHandler, log})
 		}})
-		p := r.connect()
-		id, answer := p.called()
+		p := r.Connect()
+		id, answer := p.Called()
 		synctest.Wait()
 		lines := len(log)
 		for range 100 {
-			p.send(rawStatus(wire.TypeGoaway, 0, wire.CodeShutdown))
+			p.Send(lab.RawStatus(wire.TypeGoaway, 0, wire.CodeShutdown))
 		}
-		p.wantIdle("W43: GOAWAY is not answered")
+		p.WantIdle("W43: GOAWAY is not answered")
 		if got := len(log) - lines; got > 1 {
 			t.Errorf("W43: a further GOAWAY changes nothing; %d lines were logged about them", got)
 		}
-		_, err := r.conn().Request(t.Context(), "storage.stat", nil)
-		wantFailure(t, "W43: a call after GOAWAY", err, core.ErrDraining, core.OutcomeNotSent)
-		p.wantIdle("W43: the receiver opens no calls any more")
-		p.wantLife(0, "W43: the sender may still open calls")
-		p.send(wire.AppendResponseStart(nil, id, 4, []byte("ab")), wire.AppendFragment(nil, id, []byte("cd")))
-		if got := wait(t, answer, "the call in progress ends"); string(got.resp) != "abcd" {
-			t.Errorf("W43: the call in progress returned %q, %v; want its answer", got.resp, got.err)
+		_, err := r.Conn().Request(t.Context(), "storage.stat", nil)
+		lab.WantFailure(t, "W43: a call after GOAWAY", err, core.ErrDraining, core.OutcomeNotSent)
+		p.WantIdle("W43: the receiver opens no calls any more")
+		p.WantLife(0, "W43: the sender may still open calls")
+		p.Send(wire.AppendResponseStart(nil, id, 4, []byte("ab")), wire.AppendFragment(nil, id, []byte("cd")))
+		if got := lab.Wait(t, answer, "the call in progress ends"); string(got.Resp) != "abcd" {
+			t.Errorf("W43: the call in progress returned %q, %v; want its answer", got.Resp, got.Err)
 		}
 		// W62: the next session knows nothing of it.
-		p.tc.CloseWithError(0, "")
-		p = r.connect()
-		id, answer = p.called()
-		p.send(wire.AppendResponse(nil, id, nil))
-		if got := wait(t, answer, "a call of the next session ends"); got.err != nil {
-			t.Errorf("W62: GOAWAY outlived its session: %v", got.err)
+		p.Conn.CloseWithError(0, "")
+		p = r.Connect()
+		id, answer = p.Called()
+		p.Send(wire.AppendResponse(nil, id, nil))
+		if got := lab.Wait(t, answer, "a call of the next session ends"); got.Err != nil {
+			t.Errorf("W62: GOAWAY outlived its session: %v", got.Err)
 		}
 	})
-	rawBubble(t, "W43 sent", func(t *testing.T) {
-		g := newGate(t, 10)
-		var r *rawCluster
-		r = newRawCluster(t, rawSetup{handler: map[core.HandlerID]core.HandlerFunc{
+	lab.Bubble(t, "W43 sent", func(t *testing.T) {
+		g := lab.NewGate(t, 10)
+		var r *lab.RawCluster
+		r = lab.NewRawCluster(t, lab.RawSetup{Handlers: map[core.HandlerID]core.HandlerFunc{
 			"relay": func(ctx context.Context, req []byte) ([]byte, error) {
-				if _, err := g.handle(ctx, nil); err != nil {
+				if _, err := g.Handle(ctx, nil); err != nil {
 					return nil, err
 				}
-				return r.conn().Request(ctx, "storage.stat", req)
+				return r.Conn().Request(ctx, "storage.stat", req)
 			},
 		}})
-		p := r.connect()
-		p.send(p.request(0, 1, "relay", []byte("x")), p.requestStart(1, 1, "echo", 2, []byte("1")))
-		wait(t, g.began, "a call begins")
-		over := start(func() error { return r.subject.Shutdown(t.Context()) })
-		p.wantStatus(wire.TypeGoaway, wire.CodeShutdown, "W43: the subject shuts down")
-		fence := p.want(wire.TypePing, "W43: a ping behind GOAWAY")
-		p.send(p.request(2, 1, "echo", nil), p.request(3, 1, "nobody", nil), p.requestStart(4, 1, "echo", 2, []byte("1")))
+		p := r.Connect()
+		p.Send(p.Request(0, 1, "relay", []byte("x")), p.RequestStart(1, 1, "echo", 2, []byte("1")))
+		lab.Wait(t, g.Began, "a call begins")
+		over := lab.Go(func() error { return r.Subject.Shutdown(t.Context()) })
+		p.WantStatus(wire.TypeGoaway, wire.CodeShutdown, "W43: the subject shuts down")
+		fence := p.Want(wire.TypePing, "W43: a ping behind GOAWAY")
+		p.Send(p.Request(2, 1, "echo", nil), p.Request(3, 1, "nobody", nil), p.RequestStart(4, 1, "echo", 2, []byte("1")))
 		for range 3 {
-			p.wantStatus(wire.TypeRefused, wire.CodeDraining, "W43, W32: a request after GOAWAY")
+			p.WantStatus(wire.TypeRefused, wire.CodeDraining, "W43, W32: a request after GOAWAY")
 		}
-		p.wantIdle("W43: the call in progress goes on")
-		g.release()
-		f := p.want(wire.TypeRequest, "W43: the sender of GOAWAY may still open calls")
-		p.send(wire.AppendResponse(nil, f.ID, []byte("y")))
-		if f := p.want(wire.TypeResponse, "W43: the call in progress ends"); string(f.Body) != "y" {
+		p.WantIdle("W43: the call in progress goes on")
+		g.Release()
+		f := p.Want(wire.TypeRequest, "W43: the sender of GOAWAY may still open calls")
+		p.Send(wire.AppendResponse(nil, f.ID, []byte("y")))
+		if f := p.Want(wire.TypeResponse, "W43: the call in progress ends"); string(f.Body) != "y" {
 			t.Errorf("W43: the call in progress returned %q", f.Body)
 		}
-		p.send(p.part(1, 1, []byte("2")))
-		if f := p.want(wire.TypeResponse, "W43: a request whose parts had begun"); string(f.Body) != "12" {
+		p.Send(p.Fragment(1, 1, []byte("2")))
+		if f := p.Want(wire.TypeResponse, "W43: a request whose parts had begun"); string(f.Body) != "12" {
 			t.Errorf("W43: the request whose parts had begun returned %q", f.Body)
 		}
-		p.wantIdle("W43: a call may still be on its way")
-		p.send(wire.AppendPing(nil, wire.TypePong, binary.LittleEndian.Uint64(fence.Body)))
-		p.wantClosed(wire.CodeShutdown, "nothing is in progress any more")
-		if err := wait(t, over, "Shutdown returns"); err != nil {
+		p.WantIdle("W43: a call may still be on its way")
+		p.Send(wire.AppendPing(nil, wire.TypePong, binary.LittleEndian.Uint64(fence.Body)))
+		p.WantClosed(wire.CodeShutdown, "nothing is in progress any more")
+		if err := lab.Wait(t, over, "Shutdown returns"); err != nil {
 			t.Errorf("Shutdown failed: %v", err)
 		}
 	})

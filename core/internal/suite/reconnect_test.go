@@ -9,6 +9,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
 )
 
@@ -21,25 +22,25 @@ func TestKeepAlive(t *testing.T) {
 }
 
 func testKeepAlive(t *testing.T, interval, timeout time.Duration) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, impatient(), configure(func(cfg *core.Config) { cfg.KeepAlive, cfg.KeepAliveTimeout = interval, timeout }))
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, lab.Impatient(), lab.Configure(func(cfg *core.Config) { cfg.KeepAlive, cfg.KeepAliveTimeout = interval, timeout }))
 		var longest time.Duration
 		for step := range 40 {
 			// An odd moment, with a sign of life in both directions.
 			time.Sleep(time.Duration(step) * 777 * time.Millisecond)
-			mustCall(t, c.Conn(0, 1), "echo", nil)
+			lab.MustCall(t, c.Conn(0, 1), "echo", nil)
 			silent := time.Now()
-			c.silence(0, 1)
+			c.Silence(0, 1)
 			var calls [2]<-chan time.Duration
 			for i := range calls {
-				calls[i] = start(func() time.Duration {
+				calls[i] = lab.Go(func() time.Duration {
 					_, err := c.Conn(i, 1-i).Request(t.Context(), "echo", nil)
-					wantFailure(t, "a call on the silent link", err, core.ErrDisconnected, core.OutcomeMaybeRun)
+					lab.WantFailure(t, "a call on the silent link", err, core.ErrDisconnected, core.OutcomeMaybeRun)
 					return time.Since(silent)
 				})
 			}
 			for i := range calls {
-				took := wait(t, calls[i], "a call on the silent link returns")
+				took := lab.Wait(t, calls[i], "a call on the silent link returns")
 				longest = max(longest, took)
 				if took > 2*interval+timeout || took < timeout {
 					t.Errorf("step %d: node %d noticed the silence after %v, want %v to %v", step, i, took, timeout, 2*interval+timeout)
@@ -56,25 +57,25 @@ func testKeepAlive(t *testing.T, interval, timeout time.Duration) {
 // TestKeepAliveLeavesHealthyLinksAlone holds that neither idling nor a handler
 // that takes long, nor traffic in one direction only, costs a connection.
 func TestKeepAliveLeavesHealthyLinksAlone(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		book, note := books(2)
-		c := l.cluster(t, 2, note, configure(func(cfg *core.Config) { cfg.KeepAlive, cfg.KeepAliveTimeout = time.Second, time.Second }))
-		if n, ok := c.net.(memoryNetwork); ok {
-			n.n.SetLatency(400 * time.Millisecond) // the round trip is just within the time-out
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		book, note := lab.Books(2)
+		c := l.Cluster(t, 2, note, lab.Configure(func(cfg *core.Config) { cfg.KeepAlive, cfg.KeepAliveTimeout = time.Second, time.Second }))
+		if n := c.Memory(); n != nil {
+			n.SetLatency(400 * time.Millisecond) // the round trip is just within the time-out
 		}
-		slow := start(func() error {
-			return c.ledger.Call(t.Context(), c.Conn(0, 1), "slow", coretest.LedgerHandle, coretest.Job{Mode: coretest.Slow, For: time.Hour})
+		slow := lab.Go(func() error {
+			return c.Ledger.Call(t.Context(), c.Conn(0, 1), "slow", coretest.LedgerHandle, coretest.Job{Mode: coretest.Slow, For: time.Hour})
 		})
 		for range 100 {
-			c.ledger.Call(t.Context(), c.Conn(1, 0), "other", coretest.LedgerHandle, coretest.Job{})
+			c.Ledger.Call(t.Context(), c.Conn(1, 0), "other", coretest.LedgerHandle, coretest.Job{})
 		}
 		time.Sleep(time.Hour)
-		if err := wait(t, slow, "a handler that takes an hour ends"); err != nil {
+		if err := lab.Wait(t, slow, "a handler that takes an hour ends"); err != nil {
 			t.Errorf("a handler that takes an hour lost its caller: %v", err)
 		}
 		synctest.Wait()
 		for i, b := range book {
-			if changes := b.of(""); len(changes) != 2 {
+			if changes := b.Of(""); len(changes) != 2 {
 				t.Errorf("node %d was told %v, want it to stay connected", i, changes)
 			}
 		}
@@ -131,7 +132,7 @@ func TestDialSide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 35
 		watched, watch := watchDials(n)
-		c := links[0].cluster(t, n, watch)
+		c := lab.InmemLink().Cluster(t, n, watch)
 		by := map[[2]string]int{}
 		for i, w := range watched {
 			for _, to := range w.made {
@@ -157,7 +158,7 @@ func TestDialSide(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		watched, watch := watchDials(2)
-		c := links[0].cluster(t, 2, watch, coretest.Unstarted())
+		c := lab.InmemLink().Cluster(t, 2, watch, coretest.Unstarted())
 		dialler := 0
 		c.Start(0)
 		synctest.Wait()
@@ -198,14 +199,14 @@ func TestBackoff(t *testing.T) {
 // TestReconnectTakesNoTimeAfterAStableSession holds that the pause begins anew
 // after a session that lasted, and not after one that did not (F14).
 func TestReconnectTakesNoTimeAfterAStableSession(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		watched, watch := watchDials(2)
-		c := l.cluster(t, 2, watch)
+		c := l.Cluster(t, 2, watch)
 		count := func() int { return len(watched[0].seen()) + len(watched[1].seen()) }
 		for range 20 {
 			time.Sleep(11 * time.Second)
 			began := time.Now()
-			c.cut(0, 1)
+			c.Cut(0, 1)
 			c.WaitConnected()
 			if d := time.Since(began); d > 20*time.Millisecond {
 				t.Errorf("a stable connection that broke was back after %v, want at once: within 20ms for the one peer", d)
@@ -213,7 +214,7 @@ func TestReconnectTakesNoTimeAfterAStableSession(t *testing.T) {
 		}
 		before, began := count(), time.Now()
 		for time.Since(began) < 10*time.Minute {
-			c.cut(0, 1)
+			c.Cut(0, 1)
 			c.WaitConnected()
 			time.Sleep(50 * time.Millisecond)
 		}
@@ -231,7 +232,7 @@ func TestConnectTimeout(t *testing.T) {
 		for _, w := range watched {
 			w.block = true
 		}
-		c := links[0].cluster(t, 2, watch, coretest.Unstarted(), configure(func(cfg *core.Config) { cfg.ConnectTimeout = 2 * time.Second }))
+		c := lab.InmemLink().Cluster(t, 2, watch, coretest.Unstarted(), lab.Configure(func(cfg *core.Config) { cfg.ConnectTimeout = 2 * time.Second }))
 		c.Start(0)
 		c.Start(1)
 		time.Sleep(time.Minute)
@@ -243,6 +244,6 @@ func TestConnectTimeout(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		err := c.Conn(0, 1).WaitConnected(ctx)
-		wantText(t, "an attempt that hangs", err, `"node-1"`, "1m0s", "attempt", "deadline exceeded")
+		lab.WantText(t, "an attempt that hangs", err, `"node-1"`, "1m0s", "attempt", "deadline exceeded")
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
@@ -17,29 +18,26 @@ import (
 // damaged are a few calls over a link without integrity of its own, which
 // something happens to meanwhile.
 type damaged struct {
-	*cluster
+	*lab.Cluster
 	n    *inmem.Network
-	book []*stateBook
+	book []*lab.StateBook
 	all  []*census
 }
 
 func damage(t *testing.T) damaged {
 	t.Helper()
-	book, note := books(2)
+	book, note := lab.Books(2)
 	all, counted := takeCensus(2)
-	l := &link{name: "inmem without integrity", bubble: true, secure: true, make: func(testing.TB) network {
-		return memoryNetwork{inmem.NewNetwork(inmem.WithoutIntegrity())}
-	}}
-	c := l.cluster(t, 2, note, counted)
+	c := lab.InmemLink(inmem.WithoutIntegrity()).Cluster(t, 2, note, counted)
 	synctest.Wait()
-	return damaged{c, c.net.(memoryNetwork).n, book, all}
+	return damaged{c, c.Memory(), book, all}
 }
 
 // exchange makes one call, which may fail, and then others, which may not: the
 // connection is either well or replaced.
 func (d damaged) exchange(t *testing.T, what string) (err error) {
 	t.Helper()
-	err = d.ledger.Call(t.Context(), d.Conn(0, 1), what, coretest.LedgerAppend, coretest.Job{Request: 60, Response: 60})
+	err = d.Ledger.Call(t.Context(), d.Conn(0, 1), what, coretest.LedgerAppend, coretest.Job{Request: 60, Response: 60})
 	if err != nil && !errors.Is(err, core.ErrDisconnected) {
 		t.Errorf("%s: the call returned %v", what, err)
 	}
@@ -47,7 +45,7 @@ func (d damaged) exchange(t *testing.T, what string) (err error) {
 	d.WaitConnected()
 	d.n.HealAll()
 	for i := range 2 {
-		if err := d.ledger.Call(t.Context(), d.Conn(i, 1-i), "afterwards", coretest.LedgerAppend, coretest.Job{Request: 5000, Response: 5000}); err != nil {
+		if err := d.Ledger.Call(t.Context(), d.Conn(i, 1-i), "afterwards", coretest.LedgerAppend, coretest.Job{Request: 5000, Response: 5000}); err != nil {
 			t.Errorf("%s: a call afterwards returned %v", what, err)
 		}
 	}
@@ -62,18 +60,18 @@ func (d damaged) exchange(t *testing.T, what string) (err error) {
 func TestEveryBitFlips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := damage(t)
-		step := scale(1, 7, 1)
+		step := lab.Scale(1, 7, 1)
 		for from := range 2 {
 			bits := 0
 			for ; ; bits += step {
-				before := [2]int{len(d.book[0].of("")), len(d.book[1].of(""))}
+				before := [2]int{len(d.book[0].Of("")), len(d.book[1].Of(""))}
 				d.n.CorruptNext(d.Node(from).Name, d.Node(1-from).Name, bits)
 				what := fmt.Sprintf("bit %d of what node %d says", bits, from)
 				err := d.exchange(t, what)
 				if err == nil {
 					break // the exchange is shorter than that
 				}
-				sender, receiver := d.book[from].of("")[before[from]:], d.book[1-from].of("")[before[1-from]:]
+				sender, receiver := d.book[from].Of("")[before[from]:], d.book[1-from].Of("")[before[1-from]:]
 				if len(sender) != 2 || len(receiver) != 2 {
 					t.Fatalf("%s: changes of state %v and %v, want that the connection ended and another began", what, sender, receiver)
 				}
@@ -89,8 +87,8 @@ func TestEveryBitFlips(t *testing.T) {
 				t.Errorf("only %d bits of node %d were flipped", bits, from)
 			}
 		}
-		wantOneSession(t, d.cluster, d.all, "in the end")
-		d.checkLedger()
+		wantOneSession(t, d.Cluster, d.all, "in the end")
+		d.CheckLedger()
 	})
 }
 
@@ -118,8 +116,8 @@ func TestCutAtEveryByte(t *testing.T) {
 				t.Errorf("only %d bytes of node %d were cut at", n, from)
 			}
 		}
-		wantOneSession(t, d.cluster, d.all, "in the end")
-		d.checkLedger()
+		wantOneSession(t, d.Cluster, d.all, "in the end")
+		d.CheckLedger()
 	})
 }
 
@@ -128,11 +126,11 @@ func TestCutAtEveryByte(t *testing.T) {
 // time, leaves no connection open, and the next one succeeds (F3).
 func TestBlackHoleAtEveryByteOfTheHandshake(t *testing.T) {
 	for from := range 2 {
-		for at := 0; at < 450; at += scale(7, 50, 1) {
+		for at := 0; at < 450; at += lab.Scale(7, 50, 1) {
 			synctest.Test(t, func(t *testing.T) {
 				all, counted := takeCensus(2)
-				c := links[0].cluster(t, 2, counted, coretest.Unstarted(), configure(func(cfg *core.Config) { cfg.ConnectTimeout = 2 * time.Second }))
-				n := c.net.(memoryNetwork).n
+				c := lab.InmemLink().Cluster(t, 2, counted, coretest.Unstarted(), lab.Configure(func(cfg *core.Config) { cfg.ConnectTimeout = 2 * time.Second }))
+				n := c.Memory()
 				n.StallAfter(c.Node(from).Name, c.Node(1-from).Name, at)
 				began := time.Now()
 				c.Start(0)
@@ -146,7 +144,7 @@ func TestBlackHoleAtEveryByteOfTheHandshake(t *testing.T) {
 				n.HealAll() // if it is still to come, it is not to
 				time.Sleep(30 * time.Second)
 				wantOneSession(t, c, all, fmt.Sprintf("stopped at byte %d of node %d", at, from))
-				c.checkLedger()
+				c.CheckLedger()
 			})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/inmem"
 	"github.com/gridmux/gridmux/transport/websocket"
@@ -24,7 +25,7 @@ import (
 type member struct {
 	*core.Manager
 	addr string
-	log  *logBook
+	log  *lab.LogBook
 	opts websocket.Options
 }
 
@@ -37,20 +38,20 @@ func newMember(t *testing.T, name string, conf *tls.Config) *member {
 		t.Fatalf("listening failed: %v", err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	return &member{addr: ln.Addr().String(), log: new(logBook), opts: websocket.Options{Listener: ln, TLS: conf}}
+	return &member{addr: ln.Addr().String(), log: new(lab.LogBook), opts: websocket.Options{Listener: ln, TLS: conf}}
 }
 
 // start makes and starts the Manager.
 func (n *member) start(t *testing.T, cfg core.Config, peers ...core.Node) error {
 	t.Helper()
-	cfg.Local.Addr, cfg.Peers, cfg.Logger, cfg.MaxBackoff = n.addr, peers, n.log.logger(), 10*time.Millisecond
+	cfg.Local.Addr, cfg.Peers, cfg.Logger, cfg.MaxBackoff = n.addr, peers, n.log.Logger(), 10*time.Millisecond
 	cfg.Transport = websocket.New(n.opts)
 	m, err := core.NewManager(cfg)
 	if err != nil {
 		t.Fatalf("making a node failed: %v", err)
 	}
 	t.Cleanup(func() { m.Close() })
-	if err := registerEchoes(m); err != nil {
+	if err := lab.RegisterEchoes(m); err != nil {
 		t.Fatal(err)
 	}
 	n.Manager = m
@@ -58,25 +59,25 @@ func (n *member) start(t *testing.T, cfg core.Config, peers ...core.Node) error 
 }
 
 // certificate issues one that is valid for exactly what change puts into it.
-func (a *authority) certificate(t *testing.T, change func(*x509.Certificate)) *tls.Config {
+func certificate(a *lab.Authority, t *testing.T, change func(*x509.Certificate)) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
+		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: a.Cert.NotBefore, NotAfter: a.Cert.NotAfter,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	change(template)
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.Cert, key.Public(), a.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		RootCAs:      a.pool, ClientCAs: a.pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		RootCAs:      a.Pool, ClientCAs: a.Pool, ClientAuth: tls.RequireAndVerifyClientCert,
 	}
 }
 
@@ -100,7 +101,7 @@ func dialOrder(t *testing.T) (dialler, acceptor string) {
 		cancel()
 		err = m.WaitConnected(ctx)
 		m.Close()
-		if !containsText(err, "to connect to us") {
+		if !lab.Mentions(err, "to connect to us") {
 			return names[0], names[1]
 		}
 	}
@@ -119,12 +120,12 @@ func refusedWith(t *testing.T, n *member, peer string, texts ...string) {
 		cancel()
 		all := last != nil
 		for _, text := range texts {
-			all = all && containsText(last, text)
+			all = all && lab.Mentions(last, text)
 		}
 		if all {
 			break
 		}
-		if last == nil || time.Since(began) > patience {
+		if last == nil || time.Since(began) > lab.Patience {
 			t.Fatalf("waiting for %s: got %v, want an error that mentions %q", peer, last, texts)
 		}
 	}
@@ -137,8 +138,8 @@ func refusedWith(t *testing.T, n *member, peer string, texts ...string) {
 func learns(t *testing.T, n *member, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		until(t, "the log of the other side mentions "+text, func() bool {
-			return containsText(errors.New(n.log.String()), text)
+		lab.Until(t, "the log of the other side mentions "+text, func() bool {
+			return lab.Mentions(errors.New(n.log.String()), text)
 		})
 	}
 }
@@ -146,7 +147,7 @@ func learns(t *testing.T, n *member, texts ...string) {
 // TestAllowInsecureAtStart holds that a node which would believe anybody does
 // not start unless told to (T17).
 func TestAllowInsecureAtStart(t *testing.T) {
-	mutual := certificates().config(t, "a")
+	mutual := lab.Certificates().Config(t, "a")
 	serverOnly := mutual.Clone()
 	serverOnly.ClientAuth = tls.NoClientCert
 	optional := mutual.Clone()
@@ -184,7 +185,7 @@ func TestAllowInsecureAtStart(t *testing.T) {
 					t.Errorf("%s, AllowInsecure %v: Start failed: %v", test.name, allowed, err)
 				}
 			default:
-				wantText(t, test.name, err, "mutual TLS", "Config.AllowInsecure", "127.0.0.1:0")
+				lab.WantText(t, test.name, err, "mutual TLS", "Config.AllowInsecure", "127.0.0.1:0")
 			}
 		}
 	}
@@ -202,20 +203,20 @@ func TestAllowInsecureAtStart(t *testing.T) {
 // be who they should be.
 func TestDiallerRefuses(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := certificates()
-	blind := ca.config(t, dialler)
+	ca := lab.Certificates()
+	blind := ca.Config(t, dialler)
 	blind.InsecureSkipVerify = true // nothing is proved, as the dialler has to notice
-	forOther := ca.certificate(t, func(c *x509.Certificate) { c.DNSNames = []string{"other"} })
+	forOther := certificate(ca, t, func(c *x509.Certificate) { c.DNSNames = []string{"other"} })
 	for _, test := range []struct {
 		name         string
 		dials, takes *tls.Config
 		insecure     bool // of the dialler
 		texts        []string
 	}{
-		{"TLS meets plaintext", ca.config(t, dialler), nil, false, []string{"tls"}},
-		{"certificate of another node", ca.config(t, dialler), forOther, false, []string{"tls", "other", acceptor}},
-		{"certificate of another node, insecure allowed", ca.config(t, dialler), forOther, true, []string{"tls", "other"}},
-		{"certificate that is not verified", blind, ca.config(t, acceptor), false, []string{"hello", "proves nothing", "Config.AllowInsecure"}},
+		{"TLS meets plaintext", ca.Config(t, dialler), nil, false, []string{"tls"}},
+		{"certificate of another node", ca.Config(t, dialler), forOther, false, []string{"tls", "other", acceptor}},
+		{"certificate of another node, insecure allowed", ca.Config(t, dialler), forOther, true, []string{"tls", "other"}},
+		{"certificate that is not verified", blind, ca.Config(t, acceptor), false, []string{"hello", "proves nothing", "Config.AllowInsecure"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, a := newMember(t, dialler, test.dials), newMember(t, acceptor, test.takes)
@@ -248,7 +249,7 @@ func (p plainDialler) Dial(ctx context.Context, to transport.Peer) (transport.Co
 // that it dials itself.
 func TestDiallerRefusesPlaintext(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	d, a := newMember(t, dialler, certificates().config(t, dialler)), newMember(t, acceptor, nil)
+	d, a := newMember(t, dialler, lab.Certificates().Config(t, dialler)), newMember(t, acceptor, nil)
 	if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, AllowInsecure: true}, core.Node{Name: dialler, Addr: d.addr}); err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +273,7 @@ func TestDiallerRefusesPlaintext(t *testing.T) {
 // is valid for, and leaves the real one alone (T14).
 func TestMutualTLSBindsNames(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := certificates()
+	ca := lab.Certificates()
 	named := func(names ...string) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.DNSNames = names }
 	}
@@ -293,8 +294,8 @@ func TestMutualTLSBindsNames(t *testing.T) {
 		{"a URI alone", func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "spiffe", Host: "x", Path: "/" + dialler}} }, false},
 	} {
 		for _, insecure := range []bool{false, true} {
-			a := newMember(t, acceptor, ca.certificate(t, named("spare", acceptor)))
-			honest, claims := newMember(t, dialler, ca.config(t, dialler)), newMember(t, dialler, ca.certificate(t, test.cert))
+			a := newMember(t, acceptor, certificate(ca, t, named("spare", acceptor)))
+			honest, claims := newMember(t, dialler, ca.Config(t, dialler)), newMember(t, dialler, certificate(ca, t, test.cert))
 			if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, AllowInsecure: insecure}, core.Node{Name: dialler, Addr: honest.addr}); err != nil {
 				t.Fatal(err)
 			}
@@ -314,8 +315,8 @@ func TestMutualTLSBindsNames(t *testing.T) {
 			}
 			refusedWith(t, claims, acceptor, "proved the name", dialler)
 			learns(t, a, "inbound connection refused", "proved the name")
-			mustCall(t, a.Connection(dialler), "echo", []byte("still there"))
-			if got := a.log.String(); containsText(errors.New(got), "state=connecting error=\"") {
+			lab.MustCall(t, a.Connection(dialler), "echo", []byte("still there"))
+			if got := a.log.String(); lab.Mentions(errors.New(got), "state=connecting error=\"") {
 				t.Errorf("with a certificate for %s a stranger disturbed the real node: %s", test.name, got)
 			}
 		}
@@ -324,12 +325,12 @@ func TestMutualTLSBindsNames(t *testing.T) {
 
 func connected(t *testing.T, n *member, peer string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
 	defer cancel()
 	if err := n.Connection(peer).WaitConnected(ctx); err != nil {
 		t.Fatalf("no connection: %v", err)
 	}
-	mustCall(t, n.Connection(peer), "echo", []byte("hello"), core.WaitForConnection())
+	lab.MustCall(t, n.Connection(peer), "echo", []byte("hello"), core.WaitForConnection())
 }
 
 // TestRefusalsSayWhy gives the dialling side the reason why it is not wanted

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
 )
 
@@ -144,7 +145,7 @@ func blackHole(ctx context.Context, _ transport.Peer) error {
 
 // wantOneSession holds that two nodes that know nobody else have one connection,
 // the same one, and that calls succeed both ways.
-func wantOneSession(t *testing.T, c *cluster, all []*census, when string) {
+func wantOneSession(t *testing.T, c *lab.Cluster, all []*census, when string) {
 	t.Helper()
 	for i := range 2 {
 		if n := all[i].opened(); n != 1 {
@@ -153,7 +154,7 @@ func wantOneSession(t *testing.T, c *cluster, all []*census, when string) {
 		if s := c.Conn(i, 1-i).State(); s != core.StateConnected {
 			t.Errorf("%s the state of node %d is %v, want connected", when, i, s)
 		}
-		if err := c.ledger.Call(t.Context(), c.Conn(i, 1-i), "afterwards", coretest.LedgerAppend, coretest.Job{}); err != nil {
+		if err := c.Ledger.Call(t.Context(), c.Conn(i, 1-i), "afterwards", coretest.LedgerAppend, coretest.Job{}); err != nil {
 			t.Errorf("%s a call of node %d returned %v", when, i, err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -18,7 +19,7 @@ import (
 // same, neither ever changes it for another one, and no call that waits for it
 // fails (F11).
 func TestSimultaneousDials(t *testing.T) {
-	for seed := range scale(1500, 200, 10_000) {
+	for seed := range lab.Scale(1500, 200, 10_000) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { simultaneousDials(t, uint64(seed)) })
 		})
@@ -30,10 +31,10 @@ func simultaneousDials(t *testing.T, seed uint64) {
 	latency := func() time.Duration {
 		return time.Duration(r.IntN(4)) * time.Duration(1+r.IntN(20_000)) * time.Microsecond
 	}
-	book, note := books(2)
+	book, note := lab.Books(2)
 	all, counted := takeCensus(2)
-	c := links[0].cluster(t, 2, note, counted, coretest.Unstarted())
-	n := c.net.(memoryNetwork).n
+	c := lab.InmemLink().Cluster(t, 2, note, counted, coretest.Unstarted())
+	n := c.Memory()
 	n.SetPathLatency("node-0", "node-1", latency())
 	n.SetPathLatency("node-1", "node-0", latency())
 	if r.IntN(2) == 0 {
@@ -51,7 +52,7 @@ func simultaneousDials(t *testing.T, seed uint64) {
 	for i := range 4 {
 		calls.Go(func() {
 			for range 20 {
-				if err := c.ledger.Call(t.Context(), c.Conn(i%2, 1-i%2), fmt.Sprint("caller ", i), coretest.LedgerAppend, coretest.Job{}, core.WaitForConnection()); err != nil {
+				if err := c.Ledger.Call(t.Context(), c.Conn(i%2, 1-i%2), fmt.Sprint("caller ", i), coretest.LedgerAppend, coretest.Job{}, core.WaitForConnection()); err != nil {
 					t.Errorf("a call that waits for the connection returned %v", err)
 				}
 			}
@@ -61,7 +62,7 @@ func simultaneousDials(t *testing.T, seed uint64) {
 	calls.Wait()
 	time.Sleep(10 * time.Second)
 	for i, b := range book {
-		if changes := b.of(""); len(changes) != 2 || changes[1].To != core.StateConnected {
+		if changes := b.Of(""); len(changes) != 2 || changes[1].To != core.StateConnected {
 			t.Errorf("node %d was told %v, want that it got connected once", i, changes)
 		}
 	}
@@ -69,7 +70,7 @@ func simultaneousDials(t *testing.T, seed uint64) {
 	if t.Failed() {
 		t.Logf("dials: %d and %d", len(all[0].dialled()), len(all[1].dialled()))
 	}
-	c.checkLedger()
+	c.CheckLedger()
 }
 
 // TestOneSideCannotDial has one node fail in every dial, at once or after a long
@@ -85,9 +86,9 @@ func TestOneSideCannotDial(t *testing.T) {
 	} {
 		for who := range 2 {
 			t.Run(fmt.Sprintf("%s before node %d", hindrance.name, who), func(t *testing.T) {
-				inBubbles(t, func(t *testing.T, l *link) {
+				lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 					all, counted := takeCensus(2)
-					c := l.cluster(t, 2, counted, coretest.Unstarted())
+					c := l.Cluster(t, 2, counted, coretest.Unstarted())
 					hindrance.refuse(all[who])
 					began := time.Now()
 					c.Start(0)
@@ -102,11 +103,11 @@ func TestOneSideCannotDial(t *testing.T) {
 						wantOneSession(t, c, all, "with one node that dials")
 						time.Sleep(11 * time.Second)
 						began = time.Now()
-						c.cut(0, 1)
+						c.Cut(0, 1)
 						synctest.Wait()
 					}
 					c.WaitConnected()
-					c.checkLedger()
+					c.CheckLedger()
 				})
 			})
 		}
@@ -118,8 +119,8 @@ func TestOneSideCannotDial(t *testing.T) {
 func TestOneSideIsBehindAFirewall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for who := range 2 {
-			c := links[0].cluster(t, 3, coretest.Unstarted())
-			n := c.net.(memoryNetwork).n
+			c := lab.InmemLink().Cluster(t, 3, coretest.Unstarted())
+			n := c.Memory()
 			for i := range 3 {
 				if i != who {
 					n.RefuseDials(c.Node(i).Name, c.Node(who).Name)
@@ -146,23 +147,23 @@ func TestOneSideIsBehindAFirewall(t *testing.T) {
 func TestOneWayPartition(t *testing.T) {
 	const bound = 15 * time.Second // 2 * KeepAlive + KeepAliveTimeout
 	synctest.Test(t, func(t *testing.T) {
-		book, note := books(2)
+		book, note := lab.Books(2)
 		all, counted := takeCensus(2)
-		c := links[0].cluster(t, 2, note, counted)
-		n := c.net.(memoryNetwork).n
+		c := lab.InmemLink().Cluster(t, 2, note, counted)
+		n := c.Memory()
 		for round, outage := range []time.Duration{
 			time.Millisecond, time.Second, 4 * time.Second, 9 * time.Second, 11 * time.Second, 14 * time.Second,
 			16 * time.Second, 20 * time.Second, time.Minute, 5 * time.Minute,
 		} {
 			for from := range 2 {
 				time.Sleep(11*time.Second + time.Duration(round)*777*time.Millisecond)
-				before := [2]int{len(book[0].of("")), len(book[1].of(""))}
+				before := [2]int{len(book[0].Of("")), len(book[1].Of(""))}
 				n.PartitionOneWay(c.Node(from).Name, c.Node(1-from).Name)
-				call := start(func() error {
-					return c.ledger.Call(t.Context(), c.Conn(from, 1-from), "cut off", coretest.LedgerAppend, coretest.Job{})
+				call := lab.Go(func() error {
+					return c.Ledger.Call(t.Context(), c.Conn(from, 1-from), "cut off", coretest.LedgerAppend, coretest.Job{})
 				})
-				back := start(func() error {
-					return c.ledger.Call(t.Context(), c.Conn(1-from, from), "no answer", coretest.LedgerAppend, coretest.Job{})
+				back := lab.Go(func() error {
+					return c.Ledger.Call(t.Context(), c.Conn(1-from, from), "no answer", coretest.LedgerAppend, coretest.Job{})
 				})
 				time.Sleep(min(outage, bound+time.Millisecond))
 				if outage > bound {
@@ -171,8 +172,8 @@ func TestOneWayPartition(t *testing.T) {
 							t.Errorf("%v after the direction from node %d has gone dead the state of node %d is %v", bound, from, i, s)
 						}
 					}
-					wantFailure(t, "a call in the dead direction", wait(t, call, "it ends"), core.ErrDisconnected, core.OutcomeMaybeRun)
-					wantFailure(t, "a call whose answer is held", wait(t, back, "it ends"), core.ErrDisconnected, core.OutcomeMaybeRun)
+					lab.WantFailure(t, "a call in the dead direction", lab.Wait(t, call, "it ends"), core.ErrDisconnected, core.OutcomeMaybeRun)
+					lab.WantFailure(t, "a call whose answer is held", lab.Wait(t, back, "it ends"), core.ErrDisconnected, core.OutcomeMaybeRun)
 					time.Sleep(outage - bound)
 				}
 				n.HealAll()
@@ -182,7 +183,7 @@ func TestOneWayPartition(t *testing.T) {
 					t.Errorf("after an outage of %v it took %v to connect, want at most the longest pause of 3s", outage, d)
 				}
 				if outage < bound {
-					held, answered := wait(t, call, "a call that was held up ends"), wait(t, back, "a call that was held up ends")
+					held, answered := lab.Wait(t, call, "a call that was held up ends"), lab.Wait(t, back, "a call that was held up ends")
 					if outage < 5*time.Second && (held != nil || answered != nil) {
 						t.Errorf("after an outage of %v, within the time-out of a ping, calls returned %v and %v", outage, held, answered)
 					}
@@ -190,14 +191,14 @@ func TestOneWayPartition(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				wantOneSession(t, c, all, fmt.Sprintf("after an outage of %v", outage))
 				for i := range 2 {
-					changes := len(book[i].of("")) - before[i]
+					changes := len(book[i].Of("")) - before[i]
 					if outage < 5*time.Second && changes != 0 || outage > bound && changes != 2 || changes > 2 {
 						t.Errorf("in an outage of %v node %d was told %d changes", outage, i, changes)
 					}
 				}
 			}
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }
 
@@ -205,12 +206,12 @@ func TestOneWayPartition(t *testing.T) {
 // a network that is slow and irregular, so that dials of both meet. In the end
 // there is one connection (F11, I11).
 func TestReconnectOverBadLinks(t *testing.T) {
-	for seed := range scale(20, 4, 500) {
+	for seed := range lab.Scale(20, 4, 500) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(seed), 4))
 			all, counted := takeCensus(2)
-			c := links[0].cluster(t, 2, counted)
-			n := c.net.(memoryNetwork).n
+			c := lab.InmemLink().Cluster(t, 2, counted)
+			n := c.Memory()
 			n.SetConditions(inmem.Conditions{Latency: time.Duration(r.IntN(300)) * time.Millisecond, Jitter: 200 * time.Millisecond, Tail: 0.05, TailLatency: 500 * time.Millisecond})
 			for range 30 {
 				time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
@@ -218,11 +219,11 @@ func TestReconnectOverBadLinks(t *testing.T) {
 				case 0:
 					n.Partition("node-0", "node-1")
 				case 1:
-					c.stall(r.IntN(2), r.IntN(2))
+					c.Stall(r.IntN(2), r.IntN(2))
 				case 2:
 					n.HealAll()
 				default:
-					c.cut(0, 1)
+					c.Cut(0, 1)
 				}
 			}
 			// A delay out of the tail may be longer than a node waits for a ping.
@@ -237,7 +238,7 @@ func TestReconnectOverBadLinks(t *testing.T) {
 					t.Errorf("node %d had %d connections open at once", i, s.most)
 				}
 			}
-			c.checkLedger()
+			c.CheckLedger()
 		})
 		if t.Failed() {
 			t.Fatalf("with seed %d", seed)

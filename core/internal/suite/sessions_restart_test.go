@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // TestRestartedNodeHearsNothingOfItsPredecessor restarts a node while a handler
@@ -19,48 +20,48 @@ import (
 // with the same id on the wire, and the old answer, small and large, does not
 // reach it (D30, F9).
 func TestRestartedNodeHearsNothingOfItsPredecessor(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		for name, size := range map[string]int{"small": 100, "large": 3 * part} {
-			old, young := newGate(t, 10), newGate(t, 10)
-			answer := func(g *gate, what byte) core.HandlerFunc {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		for name, size := range map[string]int{"small": 100, "large": 3 * lab.PartSize} {
+			old, young := lab.NewGate(t, 10), lab.NewGate(t, 10)
+			answer := func(g *lab.Gate, what byte) core.HandlerFunc {
 				return func(ctx context.Context, req []byte) ([]byte, error) {
-					_, err := g.handle(ctx, req)
+					_, err := g.Handle(ctx, req)
 					return append(make([]byte, size), what), err
 				}
 			}
-			c := l.cluster(t, 2, handle("old", answer(old, 'o')), handle("young", answer(young, 'y')))
-			var lost []<-chan reply
+			c := l.Cluster(t, 2, lab.Handle("old", answer(old, 'o')), lab.Handle("young", answer(young, 'y')))
+			var lost []<-chan lab.Reply
 			for range 3 {
-				lost = append(lost, startCall(t.Context(), c.Conn(0, 1), "old", []byte("of the predecessor")))
-				wait(t, old.began, "a handler of the old node's call begins")
+				lost = append(lost, lab.GoCall(t.Context(), c.Conn(0, 1), "old", []byte("of the predecessor")))
+				lab.Wait(t, old.Began, "a handler of the old node's call begins")
 			}
 			c.Restart(0)
 			c.WaitConnected()
 			for _, call := range lost {
-				r := wait(t, call, "a call of the old node ends")
-				wantFailure(t, "a call of the old node", r.err, core.ErrDisconnected, core.OutcomeMaybeRun)
+				r := lab.Wait(t, call, "a call of the old node ends")
+				lab.WantFailure(t, "a call of the old node", r.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
 			}
-			var calls []<-chan reply
+			var calls []<-chan lab.Reply
 			for range 3 {
-				calls = append(calls, startCall(t.Context(), c.Conn(0, 1), "young", nil))
-				wait(t, young.began, "a handler of the new node's call begins")
+				calls = append(calls, lab.GoCall(t.Context(), c.Conn(0, 1), "young", nil))
+				lab.Wait(t, young.Began, "a handler of the new node's call begins")
 			}
-			old.release()
+			old.Release()
 			// Whatever the old answers are worth has arrived before this one.
 			for range 10 {
-				mustCall(t, c.Conn(0, 1), "echo", nil)
+				lab.MustCall(t, c.Conn(0, 1), "echo", nil)
 			}
 			for _, call := range calls {
 				select {
 				case r := <-call:
-					t.Errorf("%s: a call of the new node returned %d bytes, %v, while its handler runs", name, len(r.resp), r.err)
+					t.Errorf("%s: a call of the new node returned %d bytes, %v, while its handler runs", name, len(r.Resp), r.Err)
 				default:
 				}
 			}
-			young.release()
+			young.Release()
 			for _, call := range calls {
-				if r := wait(t, call, "a call of the new node ends"); r.err != nil || len(r.resp) != size+1 || r.resp[size] != 'y' {
-					t.Errorf("%s: a call of the new node returned %d bytes, %v, want its own answer", name, len(r.resp), r.err)
+				if r := lab.Wait(t, call, "a call of the new node ends"); r.Err != nil || len(r.Resp) != size+1 || r.Resp[size] != 'y' {
+					t.Errorf("%s: a call of the new node returned %d bytes, %v, want its own answer", name, len(r.Resp), r.Err)
 				}
 			}
 		}
@@ -71,16 +72,16 @@ func TestRestartedNodeHearsNothingOfItsPredecessor(t *testing.T) {
 // peer learns of every call in progress within a moment that it may have run,
 // and reaches the new node within two seconds (F1, F9).
 func TestPeerOfARestartedNode(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2)
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2)
 		for round := range 10 {
 			time.Sleep(time.Duration(round) * 2 * time.Second)
 			var calls sync.WaitGroup
 			var crashed time.Time
 			for i := range 20 {
 				calls.Go(func() {
-					err := c.ledger.Call(t.Context(), c.Conn(1, 0), fmt.Sprint("caller ", i), coretest.LedgerHandle, coretest.Job{Mode: coretest.Block})
-					wantFailure(t, "a call on a node that crashed", err, core.ErrDisconnected, core.OutcomeMaybeRun)
+					err := c.Ledger.Call(t.Context(), c.Conn(1, 0), fmt.Sprint("caller ", i), coretest.LedgerHandle, coretest.Job{Mode: coretest.Block})
+					lab.WantFailure(t, "a call on a node that crashed", err, core.ErrDisconnected, core.OutcomeMaybeRun)
 					if d := time.Since(crashed); d > 100*time.Millisecond {
 						t.Errorf("a call on a node that crashed returned %v after that", d)
 					}
@@ -88,17 +89,17 @@ func TestPeerOfARestartedNode(t *testing.T) {
 			}
 			synctest.Wait()
 			crashed = time.Now()
-			c.cut(0, 1)
+			c.Cut(0, 1)
 			calls.Wait()
 			c.Restart(0)
-			if err := c.ledger.Call(t.Context(), c.Conn(1, 0), "next", coretest.LedgerHandle, coretest.Job{}, core.WaitForConnection()); err != nil {
+			if err := c.Ledger.Call(t.Context(), c.Conn(1, 0), "next", coretest.LedgerHandle, coretest.Job{}, core.WaitForConnection()); err != nil {
 				t.Errorf("round %d: a call that waits for the new node returned %v", round, err)
 			}
 			if d := time.Since(crashed); d > 2*time.Second {
 				t.Errorf("round %d: the new node was reached after %v, want at most 2s", round, d)
 			}
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }
 
@@ -107,23 +108,23 @@ func TestPeerOfARestartedNode(t *testing.T) {
 // keep it out for longer than a ping is waited for, and calls on it end then
 // (F2, F9).
 func TestSuccessorOfASilentNode(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		for who := range 2 {
-			c := l.cluster(t, 2)
+			c := l.Cluster(t, 2)
 			time.Sleep(time.Minute)
-			c.silence(0, 1)
-			lost := start(func() error {
-				return c.ledger.Call(t.Context(), c.Conn(1-who, who), "lost", coretest.LedgerHandle, coretest.Job{})
+			c.Silence(0, 1)
+			lost := lab.Go(func() error {
+				return c.Ledger.Call(t.Context(), c.Conn(1-who, who), "lost", coretest.LedgerHandle, coretest.Job{})
 			})
 			synctest.Wait()
 			began := time.Now()
 			c.Restart(who)
-			err := c.ledger.Call(t.Context(), c.Conn(who, 1-who), "new", coretest.LedgerHandle, coretest.Job{}, core.WaitForConnection())
+			err := c.Ledger.Call(t.Context(), c.Conn(who, 1-who), "new", coretest.LedgerHandle, coretest.Job{}, core.WaitForConnection())
 			if d := time.Since(began); err != nil || d > 6*time.Second {
 				t.Errorf("the successor of node %d got through after %v with %v, want within the 2.5s of the ping and the second until it dials itself", who, d, err)
 			}
-			wantFailure(t, "a call on the silent link", wait(t, lost, "it returns"), core.ErrDisconnected, core.OutcomeMaybeRun)
-			c.checkLedger()
+			lab.WantFailure(t, "a call on the silent link", lab.Wait(t, lost, "it returns"), core.ErrDisconnected, core.OutcomeMaybeRun)
+			c.CheckLedger()
 		}
 	})
 }
@@ -142,10 +143,10 @@ func TestNothingRunsAfterTheHeal(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				book, note := books(2)
-				c := links[0].cluster(t, 2, note)
+				book, note := lab.Books(2)
+				c := lab.InmemLink().Cluster(t, 2, note)
 				began := time.Now()
-				c.stall(0, 1)
+				c.Stall(0, 1)
 				var calls sync.WaitGroup
 				for i := range 600 {
 					calls.Go(func() {
@@ -155,33 +156,33 @@ func TestNothingRunsAfterTheHeal(t *testing.T) {
 						if i%2 == 0 {
 							ctx, opts = t.Context(), []core.CallOption{core.WithTimeout(4 * time.Second)}
 						}
-						err := c.ledger.Call(ctx, c.Conn(0, 1), fmt.Sprint("caller ", i), coretest.LedgerAppend, coretest.Job{Request: 500 + i%40*1000}, opts...)
+						err := c.Ledger.Call(ctx, c.Conn(0, 1), fmt.Sprint("caller ", i), coretest.LedgerAppend, coretest.Job{Request: 500 + i%40*1000}, opts...)
 						if !errors.Is(err, context.DeadlineExceeded) {
 							t.Errorf("a call to a peer that does not read returned %v", err)
 						}
 					})
 				}
 				calls.Wait()
-				before := c.ledger.Counts()
+				before := c.Ledger.Counts()
 				if before.Started != 0 || before.NotSent < 500 || before.MaybeRun == 0 {
 					t.Errorf("%+v: want that none of 600 calls ran, most were not sent, and the link had taken some", before)
 				}
 				time.Sleep(time.Until(began.Add(test.outage)))
-				c.net.(memoryNetwork).n.HealAll()
+				c.Memory().HealAll()
 				c.WaitConnected()
 				time.Sleep(time.Minute)
-				after := c.ledger.Counts()
-				lost := len(book[0].of("")) > 2
+				after := c.Ledger.Counts()
+				lost := len(book[0].Of("")) > 2
 				switch {
 				case lost != (test.outage > 15*time.Second):
 					t.Errorf("after an outage of %v the connection was lost: %v", test.outage, lost)
 				case lost && after.Started != 0:
 					t.Errorf("after the heal %d calls of a connection that is gone were executed", after.Started)
 				}
-				if err := c.ledger.Call(t.Context(), c.Conn(0, 1), "afterwards", coretest.LedgerAppend, coretest.Job{}); err != nil {
+				if err := c.Ledger.Call(t.Context(), c.Conn(0, 1), "afterwards", coretest.LedgerAppend, coretest.Job{}); err != nil {
 					t.Errorf("a call after the heal returned %v", err)
 				}
-				c.checkLedger() // none of those that were not sent
+				c.CheckLedger() // none of those that were not sent
 			})
 		})
 	}
@@ -191,18 +192,18 @@ func TestNothingRunsAfterTheHeal(t *testing.T) {
 // another address, for minutes. It is refused and told why; the first one
 // and its peer notice nothing but a line in the log a minute (F10).
 func TestTwoNodesOfOneName(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		minutes := scale(5, 2, 60)
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		minutes := lab.Scale(5, 2, 60)
 		for who := range 2 { // of the two that have one name and the third, either may be the one that dials
-			book, note := books(2)
-			log := [2]*logBook{new(logBook), new(logBook)}
-			c := l.cluster(t, 2, note, coretest.WithConfig(func(i int, cfg *core.Config) { cfg.Logger = log[i].logger() }))
-			tr, addr := c.net.node(2, "double")
-			var state stateBook
-			ownLog := new(logBook)
+			book, note := lab.Books(2)
+			log := [2]*lab.LogBook{new(lab.LogBook), new(lab.LogBook)}
+			c := l.Cluster(t, 2, note, coretest.WithConfig(func(i int, cfg *core.Config) { cfg.Logger = log[i].Logger() }))
+			tr, addr := c.Transport(2, "double")
+			var state lab.StateBook
+			ownLog := new(lab.LogBook)
 			double, err := core.NewManager(core.Config{
 				Cluster: "coretest", Local: core.Node{Name: c.Node(who).Name, Addr: addr}, Peers: []core.Node{c.Node(1 - who)},
-				Transport: tr, AllowInsecure: true, OnState: state.note, Logger: ownLog.logger(),
+				Transport: tr, AllowInsecure: true, OnState: state.Note, Logger: ownLog.Logger(),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -221,7 +222,7 @@ func TestTwoNodesOfOneName(t *testing.T) {
 							return
 						case <-time.After(time.Second / 2):
 						}
-						if err := c.ledger.Call(t.Context(), c.Conn(i%2, 1-i%2), fmt.Sprint("caller ", i), coretest.LedgerAppend, coretest.Job{Request: i * part / 2}); err != nil {
+						if err := c.Ledger.Call(t.Context(), c.Conn(i%2, 1-i%2), fmt.Sprint("caller ", i), coretest.LedgerAppend, coretest.Job{Request: i * lab.PartSize / 2}); err != nil {
 							failed <- err
 							return
 						}
@@ -236,29 +237,29 @@ func TestTwoNodesOfOneName(t *testing.T) {
 				}
 			}
 			for i, b := range book {
-				if changes := b.of(""); len(changes) != 2 {
+				if changes := b.Of(""); len(changes) != 2 {
 					t.Errorf("node %d was told %v, want it to stay connected", i, changes)
 				}
 				if n := strings.Count(log[i].String(), "inbound connection refused"); i == 1-who && (n < 1 || n > minutes+1) || i == who && n > 0 {
 					t.Errorf("node %d wrote %d lines about refused connections in %d minutes, want one a minute of the peer of both:\n%.1000s", i, n, minutes, log[i])
 				}
 			}
-			if changes := state.of(""); len(changes) != 1 || changes[0].To != core.StateConnecting {
+			if changes := state.Of(""); len(changes) != 1 || changes[0].To != core.StateConnecting {
 				t.Errorf("the second node was told %v, want that it never got connected", changes)
 			}
-			if n := ownLog.lines(); n > 3 {
+			if n := ownLog.Lines(); n > 3 {
 				t.Errorf("the second node wrote %d lines in %d minutes:\n%.1000s", n, minutes, ownLog)
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			wantText(t, "the second node", double.WaitConnected(ctx), "connected already and alive", "another process has the same name")
+			lab.WantText(t, "the second node", double.WaitConnected(ctx), "connected already and alive", "another process has the same name")
 			// When the first one goes, the second takes its place.
 			c.Stop(who)
 			if err := double.WaitConnected(t.Context()); err != nil {
 				t.Errorf("when the first node had gone the second one's WaitConnected returned %v", err)
 			}
 			double.Close()
-			c.checkLedger()
+			c.CheckLedger()
 		}
 	})
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 var errBrokenPipe = errors.New("broken pipe")
@@ -69,28 +71,27 @@ func (b brittleConn) WriteFrames(frames [][]byte) error {
 // (F1, F19).
 func TestAnswersBehindAFailedWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		network := memoryNetwork{links[0].make(t).(memoryNetwork).n}
+		network := inmem.NewNetwork()
 		var broken atomic.Bool
 		c := coretest.NewCluster(t, 2, coretest.WithTransport(func(i int, name string) (transport.Transport, string) {
-			tr, addr := network.node(i, name)
 			if i == 0 {
-				tr = brittleTransport{tr, &broken}
+				return brittleTransport{network.Node(name), &broken}, name
 			}
-			return tr, addr
-		}), coretest.WithHandlers(func(_ int, m *core.Manager) error { return registerEchoes(m) }))
-		network.n.SetLatency(100 * time.Millisecond)
-		answered := startCall(t.Context(), c.Conn(0, 1), "echo", []byte("answered"))
+			return network.Node(name), name
+		}), coretest.WithHandlers(func(_ int, m *core.Manager) error { return lab.RegisterEchoes(m) }))
+		network.SetLatency(100 * time.Millisecond)
+		answered := lab.GoCall(t.Context(), c.Conn(0, 1), "echo", []byte("answered"))
 		time.Sleep(150 * time.Millisecond) // the answer is on its way
 		broken.Store(true)
 		began := time.Now()
-		failed := startCall(t.Context(), c.Conn(0, 1), "echo", []byte("written in vain"))
-		if got := wait(t, answered, "the call that was answered returns"); got.err != nil {
-			t.Errorf("a call whose answer was on its way returned %v", got.err)
+		failed := lab.GoCall(t.Context(), c.Conn(0, 1), "echo", []byte("written in vain"))
+		if got := lab.Wait(t, answered, "the call that was answered returns"); got.Err != nil {
+			t.Errorf("a call whose answer was on its way returned %v", got.Err)
 		}
-		got := wait(t, failed, "the call that could not be written returns")
-		wantFailure(t, "a call that could not be written", got.err, core.ErrDisconnected, core.OutcomeMaybeRun)
-		if !errors.Is(got.err, errBrokenPipe) || errors.Is(got.err, net.ErrClosed) {
-			t.Errorf("the call says %v, want the reason of the write", got.err)
+		got := lab.Wait(t, failed, "the call that could not be written returns")
+		lab.WantFailure(t, "a call that could not be written", got.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
+		if !errors.Is(got.Err, errBrokenPipe) || errors.Is(got.Err, net.ErrClosed) {
+			t.Errorf("the call says %v, want the reason of the write", got.Err)
 		}
 		if d := time.Since(began); d > time.Second {
 			t.Errorf("a link that cannot be written to ended after %v, want a second at most", d)

@@ -3,53 +3,20 @@ package suite_test
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
-
-// stateBook remembers what OnState was told.
-type stateBook struct {
-	mu      sync.Mutex
-	changes []core.StateChange
-}
-
-func (b *stateBook) note(s core.StateChange) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.changes = append(b.changes, s)
-}
-
-// of returns what was told of one peer, or of all.
-func (b *stateBook) of(peer string) (changes []core.StateChange) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.changes {
-		if peer == "" || s.Peer == peer {
-			changes = append(changes, s)
-		}
-	}
-	return changes
-}
-
-// books gives every node a stateBook.
-func books(n int) ([]*stateBook, coretest.Option) {
-	all := make([]*stateBook, n)
-	for i := range all {
-		all[i] = new(stateBook)
-	}
-	return all, coretest.WithConfig(func(i int, cfg *core.Config) { cfg.OnState = all[i].note })
-}
 
 // TestStates holds what State and OnState say through the life of a connection.
 func TestStates(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		book, note := books(3)
-		c := l.cluster(t, 3, note, coretest.Unstarted())
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		book, note := lab.Books(3)
+		c := l.Cluster(t, 3, note, coretest.Unstarted())
 		conn := c.Conn(0, 1)
 		want := func(s core.State) {
 			t.Helper()
@@ -67,7 +34,7 @@ func TestStates(t *testing.T) {
 		want(core.StateConnected)
 		for range 10 {
 			time.Sleep(20 * time.Second)
-			c.cut(0, 1)
+			c.Cut(0, 1)
 			c.WaitConnected()
 			want(core.StateConnected)
 		}
@@ -81,13 +48,13 @@ func TestStates(t *testing.T) {
 		if s := c.Conn(0, 0).State(); s != core.StateClosed {
 			t.Errorf("after Close the local node is %v", s)
 		}
-		changes := book[0].of("node-1")
+		changes := book[0].Of("node-1")
 		checkStates(t, changes, core.StateClosed)
 		if len(changes) < 20 {
 			t.Errorf("OnState was told of %d changes, want all", len(changes))
 		}
-		checkStates(t, book[0].of("node-2"), core.StateClosed)
-		if n := len(book[0].of("node-0")); n != 0 {
+		checkStates(t, book[0].Of("node-2"), core.StateClosed)
+		if n := len(book[0].Of("node-0")); n != 0 {
 			t.Errorf("OnState was told %d times of the local node", n)
 		}
 	})
@@ -112,45 +79,45 @@ func checkStates(t testing.TB, changes []core.StateChange, last core.State) {
 // TestSlowOnState holds that a callback that does not return holds up nothing,
 // and learns how it ended (T29).
 func TestSlowOnState(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		book := new(stateBook)
-		g := newGate(t, 100)
-		c := l.cluster(t, 2, coretest.WithConfig(func(i int, cfg *core.Config) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		book := new(lab.StateBook)
+		g := lab.NewGate(t, 100)
+		c := l.Cluster(t, 2, coretest.WithConfig(func(i int, cfg *core.Config) {
 			if i == 0 {
 				cfg.OnState = func(s core.StateChange) {
-					<-g.open
-					book.note(s)
+					<-g.Open
+					book.Note(s)
 				}
 			}
-		}), impatient())
+		}), lab.Impatient())
 		for range 200 {
-			c.cut(0, 1)
+			c.Cut(0, 1)
 			c.WaitConnected()
-			mustCall(t, c.Conn(0, 1), "echo", nil)
+			lab.MustCall(t, c.Conn(0, 1), "echo", nil)
 		}
-		if n := len(book.of("")); n != 0 {
+		if n := len(book.Of("")); n != 0 {
 			t.Fatalf("the blocked callback was called %d times", n)
 		}
-		g.release()
+		g.Release()
 		synctest.Wait()
-		changes := book.of("")
+		changes := book.Of("")
 		checkStates(t, changes, core.StateConnected)
 		if n := len(changes); n > 70 {
 			t.Errorf("%d changes were kept for a callback that does not return, want a bounded number", n)
 		}
 		c.Stop(0)
 		synctest.Wait()
-		checkStates(t, book.of(""), core.StateClosed)
+		checkStates(t, book.Of(""), core.StateClosed)
 	})
 }
 
 // TestOnStateMayDoAnything has the callback use the Manager, and close it.
 func TestOnStateMayDoAnything(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		closed := make(chan error, 1)
-		var c *cluster
+		var c *lab.Cluster
 		ready := make(chan struct{})
-		c = l.cluster(t, 2, coretest.WithConfig(func(i int, cfg *core.Config) {
+		c = l.Cluster(t, 2, coretest.WithConfig(func(i int, cfg *core.Config) {
 			if i == 0 {
 				cfg.OnState = func(s core.StateChange) {
 					<-ready
@@ -163,7 +130,7 @@ func TestOnStateMayDoAnything(t *testing.T) {
 			}
 		}))
 		close(ready)
-		if err := wait(t, closed, "the callback calls a peer and closes the node"); err != nil {
+		if err := lab.Wait(t, closed, "the callback calls a peer and closes the node"); err != nil {
 			t.Errorf("in the callback: %v", err)
 		}
 	})
@@ -185,15 +152,15 @@ func TestQuietLog(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				book := [2]*logBook{new(logBook), new(logBook)}
-				c := links[0].cluster(t, 2, coretest.Unstarted(), coretest.WithConfig(test.opts), coretest.WithConfig(func(i int, cfg *core.Config) {
-					cfg.Logger = book[i].logger()
+				book := [2]*lab.LogBook{new(lab.LogBook), new(lab.LogBook)}
+				c := lab.InmemLink().Cluster(t, 2, coretest.Unstarted(), coretest.WithConfig(test.opts), coretest.WithConfig(func(i int, cfg *core.Config) {
+					cfg.Logger = book[i].Logger()
 				}))
 				c.Start(0)
 				c.Start(1)
 				time.Sleep(10 * time.Minute)
 				for i, b := range book {
-					if n := b.lines(); n > 12 {
+					if n := b.Lines(); n > 12 {
 						t.Errorf("node %d wrote %d lines in 10 minutes of failed attempts, want a few:\n%.1000s", i, n, b)
 					}
 				}

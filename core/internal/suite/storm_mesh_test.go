@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/internal/memnet"
 	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/websocket"
@@ -39,18 +40,18 @@ func (d *dialCount) Dial(ctx context.Context, to transport.Peer) (transport.Conn
 // after the first ten seconds no node began more than 300 dials in a second (F13,
 // T24, I10).
 func TestMeshAfterAnOutage(t *testing.T) {
-	nodes, outage := scale(60, 30, 300), 30*time.Second
-	if *heavy {
+	nodes, outage := lab.Scale(60, 30, 300), 30*time.Second
+	if lab.Heavy() {
 		outage = 5 * time.Minute
 	}
 	synctest.Test(t, func(t *testing.T) {
 		counts := make([]*dialCount, nodes)
-		c := links[0].cluster(t, nodes, coretest.WithConfig(func(i int, cfg *core.Config) {
+		c := lab.InmemLink().Cluster(t, nodes, coretest.WithConfig(func(i int, cfg *core.Config) {
 			counts[i] = &dialCount{Transport: cfg.Transport, second: map[int]int{}}
 			cfg.Transport = counts[i]
 		}))
 		time.Sleep(time.Minute)
-		n := c.net.(memoryNetwork).n
+		n := c.Memory()
 		began := time.Now()
 		for _, d := range counts {
 			d.mu.Lock()
@@ -61,7 +62,7 @@ func TestMeshAfterAnOutage(t *testing.T) {
 		for i := range nodes {
 			for j := range i {
 				n.Partition(c.Node(i).Name, c.Node(j).Name)
-				c.cut(i, j)
+				c.Cut(i, j)
 			}
 		}
 		if d := time.Since(began); d > 0 {
@@ -100,7 +101,7 @@ func TestMeshAfterAnOutage(t *testing.T) {
 		t.Logf("%d nodes, %v: %d dials, at most %d of a node in a second after the first ten; all pairs connected %v after the heal",
 			nodes, outage, total, most, healed.Sub(began)-outage)
 		for i := range nodes {
-			mustCall(t, c.Conn(i, (i+1)%nodes), "echo", nil)
+			lab.MustCall(t, c.Conn(i, (i+1)%nodes), "echo", nil)
 		}
 	})
 }

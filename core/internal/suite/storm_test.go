@@ -14,6 +14,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
 )
 
@@ -36,17 +37,17 @@ func densest(times []time.Time, within time.Duration) (most int) {
 // does it meet dials of more than a fifth of them. All are back within five
 // seconds, and each writes a few lines (F13, T24).
 func TestRestartOfTheCentralNode(t *testing.T) {
-	n := scale(50, 30, 50)
-	for _, outage := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute}[:scale(4, 2, 4)] {
+	n := lab.Scale(50, 30, 50)
+	for _, outage := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute}[:lab.Scale(4, 2, 4)] {
 		t.Run(outage.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
 				var dials []time.Time
 				all, counted := takeCensus(n)
-				log := make([]*logBook, n)
-				c := links[0].cluster(t, n, counted, coretest.WithConfig(func(i int, cfg *core.Config) {
-					log[i] = new(logBook)
-					cfg.Logger = log[i].logger()
+				log := make([]*lab.LogBook, n)
+				c := lab.InmemLink().Cluster(t, n, counted, coretest.WithConfig(func(i int, cfg *core.Config) {
+					log[i] = new(lab.LogBook)
+					cfg.Logger = log[i].Logger()
 				}))
 				for _, s := range all[1:] {
 					s.refuseWith(func(_ context.Context, to transport.Peer) error {
@@ -70,7 +71,7 @@ func TestRestartOfTheCentralNode(t *testing.T) {
 				synctest.Wait()
 				lines := 0
 				for _, b := range log {
-					lines -= b.lines()
+					lines -= b.Lines()
 				}
 				c.Stop(0)
 				time.Sleep(outage)
@@ -95,7 +96,7 @@ func TestRestartOfTheCentralNode(t *testing.T) {
 					t.Errorf("%d dials within 100ms, of %d in all, want at most %d", most, len(dials), n/2)
 				}
 				for _, b := range log {
-					lines += b.lines()
+					lines += b.Lines()
 				}
 				if lines > 5*n {
 					t.Errorf("%d nodes wrote %d lines about one restart", n, lines)
@@ -109,19 +110,19 @@ func TestRestartOfTheCentralNode(t *testing.T) {
 // stay long while it goes on, and the log grows with the changes of state alone.
 // Afterwards the link is back within the longest pause and stays (F14, D11).
 func TestFlappingLink(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		all, counted := takeCensus(2)
-		book, note := books(2)
-		log := [2]*logBook{new(logBook), new(logBook)}
-		c := l.cluster(t, 2, counted, note, coretest.WithConfig(func(i int, cfg *core.Config) { cfg.Logger = log[i].logger() }))
+		book, note := lab.Books(2)
+		log := [2]*lab.LogBook{new(lab.LogBook), new(lab.LogBook)}
+		c := l.Cluster(t, 2, counted, note, coretest.WithConfig(func(i int, cfg *core.Config) { cfg.Logger = log[i].Logger() }))
 		began := time.Now()
 		dials := func() int { return len(all[0].dialled()) + len(all[1].dialled()) }
 		var perMinute []int
-		for time.Since(began) < time.Duration(scale(10, 3, 60))*time.Minute {
+		for time.Since(began) < time.Duration(lab.Scale(10, 3, 60))*time.Minute {
 			before := dials()
 			for minute := time.Now(); time.Since(minute) < time.Minute; {
 				time.Sleep(50 * time.Millisecond)
-				c.cut(0, 1)
+				c.Cut(0, 1)
 			}
 			perMinute = append(perMinute, dials()-before)
 		}
@@ -138,20 +139,20 @@ func TestFlappingLink(t *testing.T) {
 			t.Errorf("the link was back %v after the last break, want at most the longest pause of 3s", d)
 		}
 		synctest.Wait()
-		before := len(book[0].of(""))
+		before := len(book[0].Of(""))
 		time.Sleep(time.Hour)
-		if n := len(book[0].of("")); n != before || dials() == 0 {
+		if n := len(book[0].Of("")); n != before || dials() == 0 {
 			t.Errorf("after the flapping there were %d more changes of state", n-before)
 		}
 		for i := range 2 {
-			changes, lines := len(book[i].of("")), log[i].lines()
+			changes, lines := len(book[i].Of("")), log[i].Lines()
 			if lines > changes+12 {
 				t.Errorf("node %d wrote %d lines for %d changes of state", i, lines, changes)
 			}
 		}
 		// What has lasted begins with a short pause again.
 		began = time.Now()
-		c.cut(0, 1)
+		c.Cut(0, 1)
 		c.WaitConnected()
 		if d := time.Since(began); d > 20*time.Millisecond {
 			t.Errorf("after an hour without a break the link was back after %v", d)
@@ -166,7 +167,7 @@ func TestFlappingLink(t *testing.T) {
 func TestFullJitter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all, counted := takeCensus(2)
-		c := links[0].cluster(t, 2, counted, coretest.Unstarted())
+		c := lab.InmemLink().Cluster(t, 2, counted, coretest.Unstarted())
 		for _, s := range all {
 			s.refuseWith(wall)
 		}
@@ -201,13 +202,13 @@ func TestBackoffBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rounds = 200
 		all, counted := takeCensus(2)
-		c := links[0].cluster(t, 2, counted)
+		c := lab.InmemLink().Cluster(t, 2, counted)
 		all[1].refuseWith(wall) // so that one node's pauses are all there is
 		outage := func(life time.Duration) (total time.Duration) {
 			for range rounds {
 				time.Sleep(life)
 				began := time.Now()
-				c.cut(0, 1)
+				c.Cut(0, 1)
 				c.WaitConnected()
 				total += time.Since(began)
 			}
@@ -226,13 +227,13 @@ func TestBackoffBeginsAnew(t *testing.T) {
 // thirty seconds, each with names that cannot be resolved at first. All are
 // connected soon after the last obstacle has gone (D28).
 func TestStartInAnyOrder(t *testing.T) {
-	for seed := range scale(10, 3, 200) {
+	for seed := range lab.Scale(10, 3, 200) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			inBubbles(t, func(t *testing.T, l *link) {
+			lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 				const n = 8
 				r := rand.New(rand.NewPCG(uint64(seed), 28))
 				all, counted := takeCensus(n)
-				c := l.cluster(t, n, counted, coretest.Unstarted())
+				c := l.Cluster(t, n, counted, coretest.Unstarted())
 				began := time.Now()
 				var last time.Time
 				for _, i := range r.Perm(n) {
@@ -269,7 +270,7 @@ func TestStartInAnyOrder(t *testing.T) {
 func TestErrorOfAnObstacle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all, counted := takeCensus(2)
-		c := links[0].cluster(t, 2, counted, coretest.Unstarted())
+		c := lab.InmemLink().Cluster(t, 2, counted, coretest.Unstarted())
 		for _, s := range all {
 			s.refuseWith(func(_ context.Context, to transport.Peer) error {
 				return &transport.DialError{Transport: "test", Peer: to, Phase: transport.PhaseDial, Err: errors.New("no such host")}
@@ -281,7 +282,7 @@ func TestErrorOfAnObstacle(t *testing.T) {
 		defer cancel()
 		for i := range 2 {
 			err := c.Manager(i).WaitConnected(ctx)
-			wantText(t, "a node whose name cannot be resolved", err, c.Node(1-i).Name, "no such host", "1m0s", "attempt")
+			lab.WantText(t, "a node whose name cannot be resolved", err, c.Node(1-i).Name, "no such host", "1m0s", "attempt")
 			if strings.Count(err.Error(), "no such host") != 1 {
 				t.Errorf("the reason stands there more than once: %v", err)
 			}

@@ -2,6 +2,7 @@ package suite_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"strings"
 	"testing"
@@ -9,21 +10,22 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // TestHandles asks over every link which handlers a peer has: with and without a
 // route, those that were forgotten, and after a restart with others (D20).
 func TestHandles(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		extra := false
-		c := l.cluster(t, 2, impatient(), coretest.WithHandlers(func(i int, m *core.Manager) error {
+		c := l.Cluster(t, 2, lab.Impatient(), coretest.WithHandlers(func(i int, m *core.Manager) error {
 			if i == 0 {
-				return m.Handle("zero", echo)
+				return m.Handle("zero", lab.Echo)
 			}
-			err := errors.Join(m.Handle("stat", echo), m.Handle("stat", echo, core.WithRoute("disk1")), m.HandleAppend("append", echoAppend, core.WithInline()))
+			err := errors.Join(m.Handle("stat", lab.Echo), m.Handle("stat", lab.Echo, core.WithRoute("disk1")), m.HandleAppend("append", lab.EchoAppend, core.WithInline()))
 			if extra {
-				err = errors.Join(err, m.Handle("extra", echo))
+				err = errors.Join(err, m.Handle("extra", lab.Echo))
 			}
 			return err
 		}))
@@ -61,7 +63,7 @@ func TestHandles(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		until(t, "the peer is gone", func() bool { return c.Conn(0, 1).State() != core.StateConnected })
+		lab.Until(t, "the peer is gone", func() bool { return c.Conn(0, 1).State() != core.StateConnected })
 		if _, err := c.Conn(0, 1).Handles(ctx, "stat", core.WaitForConnection()); err == nil {
 			t.Error("asking a peer that is gone succeeded")
 		}
@@ -73,11 +75,11 @@ func TestReservedHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := coretest.NewCluster(t, 1, coretest.Unstarted())
 		for _, id := range []core.HandlerID{"gridmux.", "gridmux.catalogue", "gridmux.mine", "gridmux.a.b"} {
-			err := errors.Join(c.Manager(0).Handle(id, echo), c.Manager(0).HandleAppend(id, echoAppend, core.WithRoute("x")))
-			wantText(t, string(id), err, "gridmux.", string(id))
+			err := errors.Join(c.Manager(0).Handle(id, lab.Echo), c.Manager(0).HandleAppend(id, lab.EchoAppend, core.WithRoute("x")))
+			lab.WantText(t, string(id), err, "gridmux.", string(id))
 		}
 		for _, id := range []core.HandlerID{"gridmux", "Gridmux.x", "gridmuxed", " gridmux.x"} {
-			if err := c.Manager(0).Handle(id, echo); err != nil {
+			if err := c.Manager(0).Handle(id, lab.Echo); err != nil {
 				t.Errorf("the id %q is refused: %v", id, err)
 			}
 		}
@@ -94,52 +96,52 @@ func TestCatalogueIsAskedForOnce(t *testing.T) {
 		}
 		return b
 	}
-	rawTest(t, "W54", rawSetup{}, func(t *testing.T, r *rawCluster) {
-		ask := func(h core.HandlerID) <-chan reply {
-			return start(func() reply {
-				has, err := r.conn().Handles(t.Context(), h)
+	lab.RawTest(t, "W54", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		ask := func(h core.HandlerID) <-chan lab.Reply {
+			return lab.Go(func() lab.Reply {
+				has, err := r.Conn().Handles(t.Context(), h)
 				if has {
-					return reply{[]byte("has"), err}
+					return lab.Reply{Resp: []byte("has"), Err: err}
 				}
-				return reply{nil, err}
+				return lab.Reply{Err: err}
 			})
 		}
-		own := entries(rawHash("stat"), rawHash("put"))
+		own := entries(lab.HandlerHash("stat"), lab.HandlerHash("put"))
 		for range 2 {
-			p := r.connect(func(h *wire.Hello) { h.Catalogue = sha256Of(own) })
+			p := r.Connect(func(h *wire.Hello) { h.Catalogue = sha256.Sum256(own) })
 			first := ask("stat")
-			f := p.want(wire.TypeRequest, "W54: the catalogue is asked for")
-			if req, err := wire.ParseRequest(&f); err != nil || req.Handler != rawHash("gridmux.catalogue") {
+			f := p.Want(wire.TypeRequest, "W54: the catalogue is asked for")
+			if req, err := wire.ParseRequest(&f); err != nil || req.Handler != lab.HandlerHash("gridmux.catalogue") {
 				t.Errorf("W54: another handler was called: %v", err)
 			}
-			p.send(wire.AppendResponse(nil, f.ID, own))
-			if got := wait(t, first, "the question is answered"); string(got.resp) != "has" || got.err != nil {
-				t.Errorf("a handler of the catalogue: %q, %v", got.resp, got.err)
+			p.Send(wire.AppendResponse(nil, f.ID, own))
+			if got := lab.Wait(t, first, "the question is answered"); string(got.Resp) != "has" || got.Err != nil {
+				t.Errorf("a handler of the catalogue: %q, %v", got.Resp, got.Err)
 			}
 			for name, want := range map[core.HandlerID]string{"put": "has", "stat": "has", "get": ""} {
-				if got := wait(t, ask(name), "a further question is answered"); string(got.resp) != want || got.err != nil {
-					t.Errorf("%s: %q, %v", name, got.resp, got.err)
+				if got := lab.Wait(t, ask(name), "a further question is answered"); string(got.Resp) != want || got.Err != nil {
+					t.Errorf("%s: %q, %v", name, got.Resp, got.Err)
 				}
 			}
-			p.wantIdle("W54: nothing more is asked")
-			p.tc.CloseWithError(0, "")
+			p.WantIdle("W54: nothing more is asked")
+			p.Conn.CloseWithError(0, "")
 			synctest.Wait()
-			p = r.connect(func(h *wire.Hello) { h.Catalogue = sha256Of(own) })
-			if got := wait(t, ask("put"), "the same catalogue in another session"); string(got.resp) != "has" || got.err != nil {
-				t.Errorf("the same catalogue in another session: %q, %v", got.resp, got.err)
+			p = r.Connect(func(h *wire.Hello) { h.Catalogue = sha256.Sum256(own) })
+			if got := lab.Wait(t, ask("put"), "the same catalogue in another session"); string(got.Resp) != "has" || got.Err != nil {
+				t.Errorf("the same catalogue in another session: %q, %v", got.Resp, got.Err)
 			}
-			p.wantIdle("W54: the digest is the same")
-			p.tc.CloseWithError(0, "")
+			p.WantIdle("W54: the digest is the same")
+			p.Conn.CloseWithError(0, "")
 			synctest.Wait()
-			own = entries(rawHash("put"), rawHash("stat"))
+			own = entries(lab.HandlerHash("put"), lab.HandlerHash("stat"))
 		}
-		p := r.connect(func(h *wire.Hello) { h.Catalogue[0] = 1 })
+		p := r.Connect(func(h *wire.Hello) { h.Catalogue[0] = 1 })
 		broken := ask("stat")
-		f := p.want(wire.TypeRequest, "W54: the catalogue is asked for")
-		p.send(wire.AppendResponse(nil, f.ID, make([]byte, 10)))
-		if got := wait(t, broken, "a malformed catalogue"); got.err == nil {
+		f := p.Want(wire.TypeRequest, "W54: the catalogue is asked for")
+		p.Send(wire.AppendResponse(nil, f.ID, make([]byte, 10)))
+		if got := lab.Wait(t, broken, "a malformed catalogue"); got.Err == nil {
 			t.Error("a malformed catalogue is believed")
 		}
-		p.wantLife(0, "a malformed catalogue")
+		p.WantLife(0, "a malformed catalogue")
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
@@ -23,8 +24,8 @@ import (
 // and a detail of its own. Nobody gets those of another, and they are the same
 // when they are looked at later (D15).
 func TestErrorsOfManyCallers(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, handle("fails", func(_ context.Context, req []byte) ([]byte, error) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, lab.Handle("fails", func(_ context.Context, req []byte) ([]byte, error) {
 			// req is borrowed: the error must not depend on it afterwards.
 			return nil, &core.RemoteError{Code: 1001, Message: "failed with " + string(req), Detail: []byte("detail of " + string(req))}
 		}))
@@ -36,7 +37,7 @@ func TestErrorsOfManyCallers(t *testing.T) {
 		var wg sync.WaitGroup
 		for caller := range 64 {
 			wg.Go(func() {
-				for i := range scale(100, 20, 1000) {
+				for i := range lab.Scale(100, 20, 1000) {
 					id := fmt.Sprintf("caller %d call %d %s", caller, i, strings.Repeat("x", i%50))
 					_, err := c.Conn(0, 1).Request(t.Context(), "fails", []byte(id))
 					failures <- failure{id, err}
@@ -46,7 +47,7 @@ func TestErrorsOfManyCallers(t *testing.T) {
 		wg.Wait()
 		close(failures)
 		for f := range failures {
-			remote := wantRemote(t, f.id, f.err)
+			remote := lab.WantRemote(t, f.id, f.err)
 			if remote.Message != "failed with "+f.id || string(remote.Detail) != "detail of "+f.id {
 				t.Fatalf("%s got the error %q with %q", f.id, remote.Message, remote.Detail)
 			}
@@ -62,7 +63,7 @@ func TestUnknownHandlerTakesARoundTrip(t *testing.T) {
 		c.Network().SetLatency(10 * time.Millisecond)
 		began := time.Now()
 		_, err := c.Conn(0, 1).Request(t.Context(), "nobody", nil, core.WithTimeout(time.Hour))
-		wantFailure(t, "a handler that nobody has", err, core.ErrUnknownHandler, core.OutcomeRefused)
+		lab.WantFailure(t, "a handler that nobody has", err, core.ErrUnknownHandler, core.OutcomeRefused)
 		if took := time.Since(began); took != 20*time.Millisecond {
 			t.Errorf("it took %v, want one round trip of 20ms", took)
 		}
@@ -85,28 +86,28 @@ func TestErrorPathsKeepTheConnection(t *testing.T) {
 		"leaves": func(context.Context, []byte) ([]byte, error) { runtime.Goexit(); return nil, nil },
 		"huge":   func(context.Context, []byte) ([]byte, error) { return make([]byte, large+1), nil },
 		"waits":  func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
-		"same":   echo,
+		"same":   lab.Echo,
 	}
 	for _, route := range []string{"", "disk1", "a/b/c"} {
 		t.Run("route "+route, func(t *testing.T) {
-			overLinks(t, func(t *testing.T, l *link) {
+			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 				changes := make(chan core.StateChange, 1000)
-				g := newGate(t, 1)
-				c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = large, large }),
+				g := lab.NewGate(t, 1)
+				c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = large, large }),
 					coretest.WithHandlers(func(i int, m *core.Manager) error {
 						var errs []error
 						for id, h := range handlers {
 							errs = append(errs, m.Handle(id, h, core.WithRoute(route)))
 						}
-						return errors.Join(append(errs, m.Handle("one", g.handle, core.WithRoute(route), core.WithConcurrency(1)))...)
+						return errors.Join(append(errs, m.Handle("one", g.Handle, core.WithRoute(route), core.WithConcurrency(1)))...)
 					}),
 					coretest.WithConfig(func(_ int, cfg *core.Config) { cfg.OnState = func(s core.StateChange) { changes <- s } }))
 				on := core.Caller(c.Conn(0, 1))
 				if route != "" {
 					on = c.Conn(0, 1).Route(route)
 				}
-				busy := startCall(t.Context(), on, "one", []byte("busy"))
-				wait(t, g.began, "the one call begins")
+				busy := lab.GoCall(t.Context(), on, "one", []byte("busy"))
+				lab.Wait(t, g.Began, "the one call begins")
 				canceled, cancel := context.WithCancel(t.Context())
 				cancel()
 				for range 3 {
@@ -148,14 +149,14 @@ func TestErrorPathsKeepTheConnection(t *testing.T) {
 						if test.is != nil && !errors.Is(err, test.is) {
 							t.Errorf("%s: got %v, want one that is %q", what, err, test.is)
 						}
-						if got := mustCall(t, on, "same", []byte("still here")); string(got) != "still here" {
+						if got := lab.MustCall(t, on, "same", []byte("still here")); string(got) != "still here" {
 							t.Errorf("%s: the call after it returned %q", what, got)
 						}
 					}
 				}
-				g.release()
-				if r := wait(t, busy, "the one call ends"); r.err != nil || string(r.resp) != "busy" {
-					t.Errorf("the call beside all errors returned %q, %v", r.resp, r.err)
+				g.Release()
+				if r := lab.Wait(t, busy, "the one call ends"); r.Err != nil || string(r.Resp) != "busy" {
+					t.Errorf("the call beside all errors returned %q, %v", r.Resp, r.Err)
 				}
 				for len(changes) > 0 {
 					if s := <-changes; s.From == core.StateConnected {
@@ -179,8 +180,8 @@ var ownErrors = []error{
 // that callers compare with. None matches, unless the code of the protocol says
 // so (T21).
 func TestWordsOfPeersMatchNothing(t *testing.T) {
-	rawTest(t, "W30 W33", rawSetup{}, func(t *testing.T, r *rawCluster) {
-		p := r.connect()
+	lab.RawTest(t, "W30 W33", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect()
 		mapped := map[wire.Type]map[wire.Code]error{
 			wire.TypeError: {2: context.Canceled, 3: context.DeadlineExceeded, 4: core.ErrMessageTooLarge},
 			wire.TypeRefused: {
@@ -190,9 +191,9 @@ func TestWordsOfPeersMatchNothing(t *testing.T) {
 		for _, typ := range []wire.Type{wire.TypeError, wire.TypeRefused} {
 			for _, code := range []wire.Code{0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 20, 30, 33, 999, 1000, 1<<32 - 1} {
 				for _, own := range ownErrors {
-					id, answer := p.called()
-					p.send(wire.AppendStatus(nil, typ, id, wire.Status{Code: code, Message: own.Error()}))
-					err := wait(t, answer, "the call ends").err
+					id, answer := p.Called()
+					p.Send(wire.AppendStatus(nil, typ, id, wire.Status{Code: code, Message: own.Error()}))
+					err := lab.Wait(t, answer, "the call ends").Err
 					if err == nil {
 						t.Fatalf("%v with code %d is no error", typ, code)
 					}
@@ -205,16 +206,16 @@ func TestWordsOfPeersMatchNothing(t *testing.T) {
 			}
 		}
 		// The longest text, and one that exceeds it (W31).
-		id, answer := p.called()
-		p.send(wire.AppendStatus(nil, wire.TypeError, id, wire.Status{Code: 1000, Message: strings.Repeat("é", 2048)}))
-		if remote := wantRemote(t, "the longest text", wait(t, answer, "the call ends").err); len(remote.Message) != 4096 {
+		id, answer := p.Called()
+		p.Send(wire.AppendStatus(nil, wire.TypeError, id, wire.Status{Code: 1000, Message: strings.Repeat("é", 2048)}))
+		if remote := lab.WantRemote(t, "the longest text", lab.Wait(t, answer, "the call ends").Err); len(remote.Message) != 4096 {
 			t.Errorf("a text of 4096 bytes arrives with %d", len(remote.Message))
 		}
-		id, answer = p.called()
+		id, answer = p.Called()
 		body := append([]byte{0, 0, 0, 0, 1, 16}, make([]byte, 4097)...)
-		p.send(rawFrame(wire.Frame{Type: wire.TypeError, Flags: wire.FlagNil, ID: id, Body: body}))
-		p.wantClosed(wire.CodeProtocol, "a text of 4097 bytes")
-		wantFailure(t, "a text of 4097 bytes", wait(t, answer, "the call ends").err, core.ErrDisconnected, core.OutcomeMaybeRun)
+		p.Send(lab.RawFrame(wire.Frame{Type: wire.TypeError, Flags: wire.FlagNil, ID: id, Body: body}))
+		p.WantClosed(wire.CodeProtocol, "a text of 4097 bytes")
+		lab.WantFailure(t, "a text of 4097 bytes", lab.Wait(t, answer, "the call ends").Err, core.ErrDisconnected, core.OutcomeMaybeRun)
 	})
 }
 
@@ -222,12 +223,12 @@ func TestWordsOfPeersMatchNothing(t *testing.T) {
 // are, are empty, or have no end: none reaches a handler, each gets a clear
 // error, and the connection lives (T28).
 func TestOddNames(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		never := func(context.Context, []byte) ([]byte, error) {
 			t.Error("a handler of another name ran")
 			return nil, nil
 		}
-		c := l.cluster(t, 2, handle("café", never), handle("a.b", never), handle("a", never, core.WithRoute("b/c")), handle("x", never, core.WithRoute("y")))
+		c := l.Cluster(t, 2, lab.Handle("café", never), lab.Handle("a.b", never), lab.Handle("a", never, core.WithRoute("b/c")), lab.Handle("x", never, core.WithRoute("y")))
 		conn := c.Conn(0, 1)
 		for _, name := range []string{
 			"", "cafe\u0301", "CAFÉ", "café ", " café", "café\n", "a.b.", "a..b", "a/b", "..", ".", "a", "x", "*", "%61.b", "a.b\x7f", "gridmux.", "gridmux.Catalogue",
@@ -240,7 +241,7 @@ func TestOddNames(t *testing.T) {
 				_, err := conn.Route(route).Request(t.Context(), core.HandlerID(name), nil)
 				switch core.OutcomeOf(err) {
 				case core.OutcomeRefused:
-					wantFailure(t, fmt.Sprintf("%.40q on %.40q", name, route), err, core.ErrUnknownHandler, core.OutcomeRefused)
+					lab.WantFailure(t, fmt.Sprintf("%.40q on %.40q", name, route), err, core.ErrUnknownHandler, core.OutcomeRefused)
 				case core.OutcomeNotSent:
 					if len(err.Error()) > 300+len(name) {
 						t.Errorf("%.40q on %.40q: an error of %d bytes", name, route, len(err.Error()))
@@ -250,15 +251,15 @@ func TestOddNames(t *testing.T) {
 				}
 			}
 		}
-		mustCall(t, conn, "echo", nil)
+		lab.MustCall(t, conn, "echo", nil)
 	})
 }
 
 // TestManyExpiredWaits waits a thousand times for a peer that is not there, with
 // contexts that are over or end soon, and leaves nothing behind (D34).
 func TestManyExpiredWaits(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 3, coretest.Unstarted())
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 3, coretest.Unstarted())
 		c.Start(0)
 		synctest.Wait()
 		expired, cancel := context.WithCancel(t.Context())

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
@@ -77,30 +78,30 @@ const (
 // names that are meant to harm whoever reads the log. There is a line a minute,
 // without a raw control byte, without the key, and short (T20).
 func TestStrangersInTheLog(t *testing.T) {
-	rawBubble(t, "W57", func(t *testing.T) {
+	lab.Bubble(t, "W57", func(t *testing.T) {
 		book := new(rawBook)
-		r := newRawCluster(t, rawSetup{auth: identityKinds[0].auth, config: func(cfg *core.Config) { cfg.Logger = book.logger() }})
+		r := lab.NewRawCluster(t, lab.RawSetup{Auth: identityKinds[0].auth, Config: func(cfg *core.Config) { cfg.Logger = book.logger() }})
 		name := evil + strings.Repeat("x", 255-len(evil))
-		strangers := scale(10_000, 1000, 50_000)
+		strangers := lab.Scale(10_000, 1000, 50_000)
 		for i := range strangers {
-			p := r.dialFrom("stranger")
+			p := r.DialFrom("stranger")
 			switch i % 4 {
 			case 0:
-				p.write(rawFrame(wire.Frame{Type: 0x01, Body: []byte(evil)}))
+				p.Write(lab.RawFrame(wire.Frame{Type: 0x01, Body: []byte(evil)}))
 			case 1:
-				p.write(bytes.Repeat([]byte(evil), 1000))
+				p.Write(bytes.Repeat([]byte(evil), 1000))
 			default:
-				p.introduce(p.helloBytes(func(h *wire.Hello) {
+				introduce(p, p.HelloBytes(func(h *wire.Hello) {
 					h.From, h.Cluster = name, name
 					if i%4 == 2 {
 						h.To = name
 					}
 				}))
-				p.write(rawIdentity{shared: []byte(evil)}.proof(rawDialler, []byte(evil)))
+				p.Write(rawIdentity{shared: []byte(evil)}.proof(rawDialler, []byte(evil)))
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
-		r.dial().write(bytes.Repeat([]byte(evil), 100_000)) // over a megabyte
+		r.Dial().Write(bytes.Repeat([]byte(evil), 100_000)) // over a megabyte
 		synctest.Wait()
 		book.harmlessLines(t, strangers/3000+10)
 	})
@@ -110,10 +111,10 @@ func TestStrangersInTheLog(t *testing.T) {
 // REJECT, in GOAWAY, at the end of the connection, and in refusals of calls. Neither
 // the log nor what WaitConnected says passes them on as they are (T20, T21).
 func TestPeersInTheLog(t *testing.T) {
-	rawBubble(t, "W31", func(t *testing.T) {
+	lab.Bubble(t, "W31", func(t *testing.T) {
 		book := new(rawBook)
-		r := newRawCluster(t, rawSetup{auth: identityKinds[0].auth, dials: true, config: func(cfg *core.Config) { cfg.Logger = book.logger() }})
-		id := identityKinds[0].of(r.raw)
+		r := lab.NewRawCluster(t, lab.RawSetup{Auth: identityKinds[0].auth, Dials: true, Config: func(cfg *core.Config) { cfg.Logger = book.logger() }})
+		id := identityKinds[0].of(r.Name)
 		harmless := func(err error) {
 			t.Helper()
 			if said := err.Error(); strings.ContainsAny(said, harmful) || len(said) > 1000 {
@@ -121,28 +122,28 @@ func TestPeersInTheLog(t *testing.T) {
 			}
 		}
 		for range 5 {
-			p := r.accept()
-			p.takeInit()
-			p.write(wire.AppendStatus(nil, wire.TypeReject, 0, wire.Status{Code: 23, Message: strings.Repeat(evil, 100)}))
+			p := r.Accept()
+			p.TakeInit()
+			p.Write(wire.AppendStatus(nil, wire.TypeReject, 0, wire.Status{Code: 23, Message: strings.Repeat(evil, 100)}))
 			synctest.Wait()
-			harmless(r.whyNot())
+			harmless(r.WhyNot())
 		}
-		p := r.accept()
-		p.handshakeAs(id)
-		call, answer := p.called()
-		p.send(wire.AppendStatus(nil, wire.TypeRefused, call, wire.Status{Code: 11, Message: evil}))
-		harmless(wait(t, answer, "the call is refused").err)
-		p.send(wire.AppendStatus(nil, wire.TypeGoaway, 0, wire.Status{Code: 30, Message: strings.Repeat(evil, 100)}))
+		p := r.Accept()
+		handshakeAs(p, id)
+		call, answer := p.Called()
+		p.Send(wire.AppendStatus(nil, wire.TypeRefused, call, wire.Status{Code: 11, Message: evil}))
+		harmless(lab.Wait(t, answer, "the call is refused").Err)
+		p.Send(wire.AppendStatus(nil, wire.TypeGoaway, 0, wire.Status{Code: 30, Message: strings.Repeat(evil, 100)}))
 		synctest.Wait()
-		harmless(r.whyNot())
-		p.tc.CloseWithError(30, evil)
-		p = r.accept()
-		p.handshakeAs(id)
-		_, answer = p.called()
-		p.tc.CloseWithError(31, evil)
-		harmless(wait(t, answer, "the call ends with its session").err)
+		harmless(r.WhyNot())
+		p.Conn.CloseWithError(30, evil)
+		p = r.Accept()
+		handshakeAs(p, id)
+		_, answer = p.Called()
+		p.Conn.CloseWithError(31, evil)
+		harmless(lab.Wait(t, answer, "the call ends with its session").Err)
 		synctest.Wait()
-		harmless(r.whyNot())
+		harmless(r.WhyNot())
 		book.harmlessLines(t, 20)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
 )
@@ -81,7 +82,7 @@ func TestRefusalsDiffer(t *testing.T) {
 					test.change(i, cfg)
 				})
 				err := d.why(t, 0, 900*time.Millisecond)
-				wantText(t, "the dialler", err, append(test.dialler, d.names[1])...)
+				lab.WantText(t, "the dialler", err, append(test.dialler, d.names[1])...)
 				for _, text := range test.acceptor {
 					if log := d.books[1].String(); !strings.Contains(strings.ReplaceAll(log, `\"`, `"`), text) {
 						t.Errorf("the log of the acceptor does not mention %s:\n%s", text, log)

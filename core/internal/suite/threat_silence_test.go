@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/internal/memnet"
 	"github.com/gridmux/gridmux/transport/inmem"
 	"github.com/gridmux/gridmux/transport/websocket"
@@ -128,10 +129,10 @@ func TestSilenceAtEachByte(t *testing.T) {
 				var dialled, accepted lifetimes
 				var left []net.Conn // by diallers that fell silent
 				names := [2]string{"a", "b"}
-				if !lowerHash("a", "b") {
+				if !lab.Dials("a", "b") {
 					names = [2]string{"b", "a"}
 				}
-				var books [2]logBook
+				var books [2]lab.LogBook
 				var nodes [2]*core.Manager
 				var changes [2]atomic.Int32
 				for i := 1; i >= 0; i-- {
@@ -141,7 +142,7 @@ func TestSilenceAtEachByte(t *testing.T) {
 					}
 					m, err := core.NewManager(core.Config{
 						Local: core.Node{Name: names[i], Addr: names[i] + ":80"}, Peers: []core.Node{{Name: names[1-i], Addr: names[1-i] + ":80"}},
-						Auth: core.SharedKey(testKey), Logger: books[i].logger(), ConnectTimeout: limit, MaxBackoff: [2]time.Duration{time.Millisecond, 0}[i],
+						Auth: core.SharedKey(testKey), Logger: books[i].Logger(), ConnectTimeout: limit, MaxBackoff: [2]time.Duration{time.Millisecond, 0}[i],
 						OnState: func(core.StateChange) { changes[i].Add(1) },
 						Transport: websocket.New(websocket.Options{
 							Listener: countedListener{ln, &accepted},
@@ -197,7 +198,7 @@ func TestSilenceAtEachByte(t *testing.T) {
 				}
 				for i := range books {
 					most := int(changes[i].Load()) + int(time.Duration(dialled.total)*limit/time.Minute) + 3
-					if n := books[i].lines(); n > most || i == 0 && n > 4 {
+					if n := books[i].Lines(); n > most || i == 0 && n > 4 {
 						t.Errorf("node %d wrote %d lines in %d attempts with %d changes of state, want one for each change and one a minute:\n%.2000s",
 							i, n, dialled.total, changes[i].Load(), &books[i])
 					}
@@ -212,28 +213,28 @@ func TestSilenceAtEachByte(t *testing.T) {
 // same, again and again (T3, T24).
 func TestStrangersKeepNobodyOut(t *testing.T) {
 	for _, hosts := range []int{1, 200} {
-		rawTest(t, fmt.Sprint(hosts, " hosts"), rawSetup{auth: identityKinds[0].auth}, func(t *testing.T, r *rawCluster) {
-			var strangers []*rawPeer
+		lab.RawTest(t, fmt.Sprint(hosts, " hosts"), lab.RawSetup{Auth: identityKinds[0].auth}, func(t *testing.T, r *lab.RawCluster) {
+			var strangers []*lab.RawPeer
 			before := runtime.NumGoroutine()
 			for i := range 2000 {
-				strangers = append(strangers, r.dialFrom(fmt.Sprint("stranger-", i%hosts)))
+				strangers = append(strangers, r.DialFrom(fmt.Sprint("stranger-", i%hosts)))
 				if i%5 == 0 {
-					strangers[i].write(rawInit(1, 1))
+					strangers[i].Write(lab.RawInit(1, 1))
 				}
 				if i%500 == 499 {
-					began, p := time.Now(), r.dial()
-					p.handshakeAs(identityKinds[0].of(r.raw))
-					p.wantLife(0, "a node that has the key, among strangers")
+					began, p := time.Now(), r.Dial()
+					handshakeAs(p, identityKinds[0].of(r.Name))
+					p.WantLife(0, "a node that has the key, among strangers")
 					if took := time.Since(began); took > 0 {
 						t.Errorf("a node that has the key waited %v for %d strangers", took, i)
 					}
-					p.tc.CloseWithError(0, "")
+					p.Conn.CloseWithError(0, "")
 				}
 			}
 			synctest.Wait()
 			living := 0
 			for _, p := range strangers {
-				if p.ended() == nil {
+				if p.Ended() == nil {
 					living++
 				}
 			}
@@ -241,7 +242,7 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 			if living < 250 || living > 256 || runtime.NumGoroutine() > before+3*256+50 {
 				t.Errorf("of 2000 strangers %d are held, %d goroutines; want 256", living, runtime.NumGoroutine()-before)
 			}
-			r.alive("among strangers")
+			r.Alive("among strangers")
 		})
 	}
 }
@@ -281,13 +282,4 @@ func TestManyJoinAtOnce(t *testing.T) {
 			t.Errorf("%d nodes that join at once are not all there after 5s: %.1000v", spokes, err)
 		}
 	})
-}
-
-// dialFrom is dial from another host.
-func (r *rawCluster) dialFrom(host string) *rawPeer {
-	r.t.Helper()
-	own := r.raw
-	r.raw = host
-	defer func() { r.raw = own }()
-	return r.dial()
 }

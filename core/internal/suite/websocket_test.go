@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/internal/memnet"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
@@ -35,14 +36,14 @@ func TestMountedMutualTLS(t *testing.T) {
 	}
 	var managers []*core.Manager
 	for i, node := range nodes {
-		conf := certificates().config(t, node.Name)
+		conf := lab.Certificates().Config(t, node.Name)
 		tr := websocket.New(websocket.Options{Mounted: true, RequireClientCert: true, TLS: conf})
 		m, err := core.NewManager(core.Config{Local: node, Peers: nodes, Transport: tr, MaxBackoff: 10 * time.Millisecond})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		if err := registerEchoes(m); err != nil {
+		if err := lab.RegisterEchoes(m); err != nil {
 			t.Fatal(err)
 		}
 		lax := conf.Clone()
@@ -57,7 +58,7 @@ func TestMountedMutualTLS(t *testing.T) {
 	}
 	for i, m := range managers {
 		peer := m.Connection(nodes[1-i].Name)
-		mustCall(t, peer, "echo", []byte("hello"), core.WithTimeout(patience), core.WaitForConnection())
+		lab.MustCall(t, peer, "echo", []byte("hello"), core.WithTimeout(lab.Patience), core.WaitForConnection())
 	}
 }
 
@@ -175,7 +176,7 @@ func overWebsocket(t *testing.T, h *hole, names [2]string, change func(cfg *core
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { m.Close() })
-		if err := errors.Join(registerEchoes(m), m.Handle("wait", func(ctx context.Context, _ []byte) ([]byte, error) {
+		if err := errors.Join(lab.RegisterEchoes(m), m.Handle("wait", func(ctx context.Context, _ []byte) ([]byte, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		})); err != nil {
@@ -301,7 +302,7 @@ func TestPeerMoves(t *testing.T) {
 		link := m[0].Connection(acceptor)
 		old := m[1]
 		for n := range int64(5) {
-			mustCall(t, link, "echo", []byte("hello"))
+			lab.MustCall(t, link, "echo", []byte("hello"))
 			old.Close()
 			time.Sleep(time.Minute)
 			place.Store(n + 1)
@@ -315,7 +316,7 @@ func TestPeerMoves(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer next.Close()
-			if err := errors.Join(registerEchoes(next), next.Start(t.Context())); err != nil {
+			if err := errors.Join(lab.RegisterEchoes(next), next.Start(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 			old = next
@@ -327,6 +328,6 @@ func TestPeerMoves(t *testing.T) {
 				t.Errorf("move %d: the nodes met after %v, want the longest pause between attempts, and a second", n, d)
 			}
 		}
-		mustCall(t, link, "echo", []byte("hello"))
+		lab.MustCall(t, link, "echo", []byte("hello"))
 	})
 }
