@@ -37,7 +37,8 @@ func densest(times []time.Time, within time.Duration) (most int) {
 // does it meet dials of more than a fifth of them. All are back within five
 // seconds, and each writes a few lines (F13, T24).
 func TestRestartOfTheCentralNode(t *testing.T) {
-	n := lab.Scale(50, 30, 50)
+	// Of fewer, too many come together by chance.
+	const n = 50
 	for _, outage := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute}[:lab.Scale(4, 2, 4)] {
 		t.Run(outage.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
