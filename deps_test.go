@@ -28,6 +28,11 @@ type layer struct {
 var layers = []layer{
 	{pkg: "."},
 	{pkg: "core/internal/wire", allow: []string{msgpPackage, fwdModule}, refuse: []string{"net/...", "os/...", "syscall", "log/...", "context"}},
+	{pkg: "core/internal/lab", allow: []string{
+		"core", "core/coretest", "core/internal/...", "internal/memnet",
+		"transport", "transport/inmem", "transport/websocket", "transport/internal/...",
+		msgpPackage, fwdModule, wsModule + "/...", httpheadModule,
+	}},
 	{pkg: "core/internal/...", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "core/coretest", allow: []string{"core", "core/internal/...", "transport", "transport/inmem", "transport/internal/...", msgpPackage, fwdModule}},
 	{pkg: "core", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
@@ -92,6 +97,7 @@ transport must not depend on github.com/tinylib/msgp/msgp
 transport/carrier-pigeon: layers has no line that says what it may depend on
 transport/websocket must not depend on core/internal/wire
 layers has a line for ., which is no package
+layers has a line for core/internal/lab, which is no package
 layers has a line for core/coretest, which is no package
 layers has a line for internal/memnet, which is no package
 layers has a line for transport/transporttest, which is no package

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // TestPeerThatDoesNotRead makes 64 calls with a deadline of 50 ms to a peer
@@ -29,9 +30,9 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		{"large, callers wait for room", 100_000, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inBubbles(t, func(t *testing.T, l *link) {
-				c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxOutput = test.output }))
-				c.stall(0, 1)
+			lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+				c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxOutput = test.output }))
+				c.Stall(0, 1)
 				began := time.Now()
 				var wg sync.WaitGroup
 				for i := range 64 {
@@ -46,7 +47,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 					})
 				}
 				wg.Wait()
-				n := c.ledger.Counts()
+				n := c.Ledger.Counts()
 				if n.Started != 0 || n.NotSent+n.MaybeRun != 64 {
 					t.Errorf("of 64 calls to a peer that does not read: %+v, want none to have run", n)
 				}
@@ -58,14 +59,14 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 				}
 				// The peer reads again: what it gets now, it may run, but nothing
 				// that was not sent.
-				if n, ok := c.net.(memoryNetwork); ok {
-					n.n.HealAll()
-					if err := c.ledger.Call(t.Context(), c.Conn(0, 1), "later", coretest.LedgerHandle, coretest.Job{}); err != nil {
+				if n := c.Memory(); n != nil {
+					n.HealAll()
+					if err := c.Ledger.Call(t.Context(), c.Conn(0, 1), "later", coretest.LedgerHandle, coretest.Job{}); err != nil {
 						t.Errorf("a call after the peer reads again failed: %v", err)
 					}
 				}
 				synctest.Wait()
-				c.checkLedger()
+				c.CheckLedger()
 			})
 		})
 	}
@@ -73,30 +74,30 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 
 // deadlineCall makes a call with a deadline of 50 ms, in one of the ways to set
 // one.
-func deadlineCall(ctx context.Context, c *cluster, i, size int) error {
+func deadlineCall(ctx context.Context, c *lab.Cluster, i, size int) error {
 	job := coretest.Job{Request: size}
 	caller := fmt.Sprintf("caller %d", i)
 	h := coretest.LedgerHandle
 	if i%2 == 0 {
-		return c.ledger.Call(ctx, c.Conn(0, 1), caller, h, job, core.WithTimeout(50*time.Millisecond))
+		return c.Ledger.Call(ctx, c.Conn(0, 1), caller, h, job, core.WithTimeout(50*time.Millisecond))
 	}
 	ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
-	return c.ledger.Call(ctx, c.Conn(0, 1), caller, h, job)
+	return c.Ledger.Call(ctx, c.Conn(0, 1), caller, h, job)
 }
 
 // TestPeerThatDoesNotReadSockets is the same over real sockets: outcomes and
 // ledger are checked, times are not.
 func TestPeerThatDoesNotReadSockets(t *testing.T) {
-	overSockets(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("stuck", g.handle, core.WithInline()))
-		stuck := startCall(t.Context(), c.Conn(0, 1), "stuck", nil)
-		wait(t, g.began, "an inline handler holds the reader of the peer")
+	lab.OverSockets(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Handle("stuck", g.Handle, core.WithInline()))
+		stuck := lab.GoCall(t.Context(), c.Conn(0, 1), "stuck", nil)
+		lab.Wait(t, g.Began, "an inline handler holds the reader of the peer")
 		// Fill the socket.
 		ctx, cancel := context.WithCancel(t.Context())
-		big := start(func() error {
-			return c.ledger.Call(ctx, c.Conn(0, 1), "big", coretest.LedgerHandle, coretest.Job{Request: 8 << 20})
+		big := lab.Go(func() error {
+			return c.Ledger.Call(ctx, c.Conn(0, 1), "big", coretest.LedgerHandle, coretest.Job{Request: 8 << 20})
 		})
 		var wg sync.WaitGroup
 		for i := range 64 {
@@ -110,35 +111,35 @@ func TestPeerThatDoesNotReadSockets(t *testing.T) {
 		}
 		wg.Wait()
 		cancel()
-		if err := wait(t, big, "the large call ends"); !errors.Is(err, context.Canceled) {
+		if err := lab.Wait(t, big, "the large call ends"); !errors.Is(err, context.Canceled) {
 			t.Errorf("a large call that was cancelled returned %v", err)
 		}
-		n := c.ledger.Counts()
+		n := c.Ledger.Counts()
 		if n.Started != 0 {
 			t.Errorf("handlers ran although the peer does not read: %+v", n)
 		}
-		t.Logf("over %s: %+v", l.name, n)
-		g.release()
-		if r := wait(t, stuck, "the inline handler is let go"); r.err != nil {
-			t.Errorf("the call that held the reader failed: %v", r.err)
+		t.Logf("over %s: %+v", l.Name, n)
+		g.Release()
+		if r := lab.Wait(t, stuck, "the inline handler is let go"); r.Err != nil {
+			t.Errorf("the call that held the reader failed: %v", r.Err)
 		}
-		if err := c.ledger.Call(t.Context(), c.Conn(0, 1), "later", coretest.LedgerHandle, coretest.Job{}); err != nil {
+		if err := c.Ledger.Call(t.Context(), c.Conn(0, 1), "later", coretest.LedgerHandle, coretest.Job{}); err != nil {
 			t.Errorf("a call after the peer reads again failed: %v", err)
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }
 
 // TestCancelWhileWaitingToSend cancels callers that wait for room in the output.
 func TestCancelWhileWaitingToSend(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxOutput = 1000 }))
-		c.stall(0, 1)
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxOutput = 1000 }))
+		c.Stall(0, 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		for i := range 64 {
 			wg.Go(func() {
-				err := c.ledger.Call(ctx, c.Conn(0, 1), fmt.Sprint(i), coretest.LedgerHandle, coretest.Job{Request: 30_000})
+				err := c.Ledger.Call(ctx, c.Conn(0, 1), fmt.Sprint(i), coretest.LedgerHandle, coretest.Job{Request: 30_000})
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("a cancelled caller got %v", err)
 				}
@@ -151,10 +152,10 @@ func TestCancelWhileWaitingToSend(t *testing.T) {
 		if d := time.Since(at); d != 0 {
 			t.Errorf("the callers returned %v after the cancellation, want at once", d)
 		}
-		if n := c.ledger.Counts(); n.NotSent < 50 {
+		if n := c.Ledger.Counts(); n.NotSent < 50 {
 			t.Errorf("of 64 callers that wait for room: %+v, want most not to have sent anything", n)
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }
 
@@ -162,38 +163,38 @@ func TestCancelWhileWaitingToSend(t *testing.T) {
 // the peer pauses do not cost the connection: only answers that nobody asked
 // for do (T7).
 func TestHonestErrorsAreNoFlood(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		var mu sync.Mutex
 		var changes []core.StateChange
-		g := newGate(t, 100)
+		g := lab.NewGate(t, 100)
 		detail := make([]byte, 16<<10)
-		c := l.cluster(t, 2, configure(func(cfg *core.Config) {
+		c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) {
 			cfg.MaxOutput = 1000
 			cfg.OnState = func(s core.StateChange) {
 				mu.Lock()
 				defer mu.Unlock()
 				changes = append(changes, s)
 			}
-		}), handle("fail", func(ctx context.Context, req []byte) ([]byte, error) {
-			g.handle(ctx, req)
+		}), lab.Handle("fail", func(ctx context.Context, req []byte) ([]byte, error) {
+			g.Handle(ctx, req)
 			return nil, &core.RemoteError{Code: 2000, Detail: detail}
 		}))
-		var calls []<-chan reply
+		var calls []<-chan lab.Reply
 		for range 100 {
-			calls = append(calls, startCall(t.Context(), c.Conn(0, 1), "fail", nil))
-			wait(t, g.began, "the handler begins")
+			calls = append(calls, lab.GoCall(t.Context(), c.Conn(0, 1), "fail", nil))
+			lab.Wait(t, g.Began, "the handler begins")
 		}
-		if n, ok := c.net.(memoryNetwork); ok {
-			n.n.Stall("node-1", "node-0")
-			g.release()
+		if n := c.Memory(); n != nil {
+			n.Stall("node-1", "node-0")
+			g.Release()
 			synctest.Wait()
-			n.n.HealAll()
+			n.HealAll()
 		} else {
-			g.release()
+			g.Release()
 		}
 		for _, called := range calls {
-			if r := wait(t, called, "a call that fails returns"); wantRemote(t, "a call that fails", r.err).Code != 2000 {
-				t.Errorf("a call that fails returned %v", r.err)
+			if r := lab.Wait(t, called, "a call that fails returns"); lab.WantRemote(t, "a call that fails", r.Err).Code != 2000 {
+				t.Errorf("a call that fails returned %v", r.Err)
 			}
 		}
 		synctest.Wait()

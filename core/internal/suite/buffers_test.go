@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // static is what handlers return that have their answers ready. Nobody may
@@ -23,7 +24,7 @@ var bufferSizes = []int{1, 100, 5000, 32 << 10, 32<<10 + 1, 150_000}
 
 func init() {
 	for _, n := range bufferSizes {
-		static[n] = pattern(99, n)
+		static[n] = lab.Pattern(99, n)
 	}
 }
 
@@ -80,17 +81,17 @@ func registerAnswers(_ int, m *core.Manager) error {
 // every size, side by side. Recycled buffers are poisoned under the race
 // detector, so whoever recycled one too early would be seen.
 func TestAnswersFromAnyMemory(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, coretest.WithHandlers(registerAnswers))
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.WithHandlers(registerAnswers))
 		var wg sync.WaitGroup
 		for caller := range 6 {
 			wg.Go(func() {
 				conn := c.Conn(caller%2, caller%3/2)
 				dst := make([]byte, 0, 1000)
-				for n := range scale(3, 1, 20) {
+				for n := range lab.Scale(3, 1, 20) {
 					for i, size := range bufferSizes {
 						for j, a := range answers {
-							req := pattern(caller*1000+n+i+j, size)
+							req := lab.Pattern(caller*1000+n+i+j, size)
 							want := a.want(req)
 							form := []core.HandlerID{"handle/", "append/", "inline/"}[(n+caller+i+j)%3]
 							resp, err := conn.Request(t.Context(), form+a.id, req)
@@ -114,7 +115,7 @@ func TestAnswersFromAnyMemory(t *testing.T) {
 		}
 		wg.Wait()
 		for n, b := range static {
-			if !bytes.Equal(b, pattern(99, n)) {
+			if !bytes.Equal(b, lab.Pattern(99, n)) {
 				t.Fatalf("the library wrote to the %d bytes that a handler returned", n)
 			}
 		}
@@ -124,18 +125,18 @@ func TestAnswersFromAnyMemory(t *testing.T) {
 // TestAppendRequestDst holds what becomes of dst, with room and without, and
 // when the call fails.
 func TestAppendRequestDst(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		g := newGate(t, 10)
-		c := l.cluster(t, 2,
-			handle("block", g.handle),
-			handle("fail", func(context.Context, []byte) ([]byte, error) { return pattern(1, 100), errors.New("failed") }))
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 10)
+		c := l.Cluster(t, 2,
+			lab.Handle("block", g.Handle),
+			lab.Handle("fail", func(context.Context, []byte) ([]byte, error) { return lab.Pattern(1, 100), errors.New("failed") }))
 		conn := c.Conn(0, 1)
 		for _, size := range []int{0, 1, 500, 100_000} {
 			for _, room := range []int{0, size - 1, size, size + 1000} {
 				if room < 0 {
 					continue
 				}
-				req, dst := pattern(2, size), append(make([]byte, 0, 7+room), "already"...)
+				req, dst := lab.Pattern(2, size), append(make([]byte, 0, 7+room), "already"...)
 				got, err := conn.AppendRequest(t.Context(), "echo.append", req, dst)
 				if err != nil || string(got) != "already"+string(req) {
 					t.Fatalf("%d bytes appended to 7 with room for %d: got %d bytes, %v", size, room, len(got), err)
@@ -180,10 +181,10 @@ func TestAppendRequestDst(t *testing.T) {
 // the ledger see whether one arrives changed, and the race detector whether one
 // is still read.
 func TestRequestMayBeReusedAtOnce(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxOutput = 100_000 }))
-		if n, ok := c.net.(memoryNetwork); ok {
-			n.n.SetLatency(100 * time.Microsecond) // so that calls end while they travel
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxOutput = 100_000 }))
+		if n := c.Memory(); n != nil {
+			n.SetLatency(100 * time.Microsecond) // so that calls end while they travel
 		}
 		var wg sync.WaitGroup
 		for caller := range 16 {
@@ -191,9 +192,9 @@ func TestRequestMayBeReusedAtOnce(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(caller), 1))
 				conn, name := c.Conn(0, caller%4/3^1), fmt.Sprintf("caller %d", caller)
 				buf := make([]byte, 0, 200_000)
-				for n := range scale(100, 20, 500) {
+				for n := range lab.Scale(100, 20, 500) {
 					size := []int{100, 10_000, 33_000, 200_000}[n%4]
-					call := c.ledger.Begin(name, coretest.Job{
+					call := c.Ledger.Begin(name, coretest.Job{
 						Mode: coretest.Slow, For: time.Duration(r.IntN(1_000_000)), Request: size, Response: 100,
 					})
 					buf = append(buf[:0], call.Payload()...)
@@ -214,19 +215,19 @@ func TestRequestMayBeReusedAtOnce(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		n := c.ledger.Counts()
-		t.Logf("over %s: %+v", l.name, n)
-		if l.bubble && (n.MaybeRun == 0 || n.OK == 0) {
-			t.Errorf("over %s the deadlines tell nothing: %+v, want calls that end early and calls that do not", l.name, n)
+		n := c.Ledger.Counts()
+		t.Logf("over %s: %+v", l.Name, n)
+		if l.Bubble && (n.MaybeRun == 0 || n.OK == 0) {
+			t.Errorf("over %s the deadlines tell nothing: %+v, want calls that end early and calls that do not", l.Name, n)
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }
 
 // TestKeptContexts keeps the contexts of handlers that have returned, and finds
 // them ended and with their own values after many later calls.
 func TestKeptContexts(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		type kept struct {
 			ctx, derived context.Context
 			route, peer  string
@@ -247,8 +248,8 @@ func TestKeptContexts(t *testing.T) {
 			all <- k
 			return req, nil
 		}
-		c := l.cluster(t, 2, handle("keep", keep, core.WithRoute("r0")), handle("keep", keep, core.WithRoute("r1")),
-			handle("keep", keep, core.WithRoute("inline"), core.WithInline()))
+		c := l.Cluster(t, 2, lab.Handle("keep", keep, core.WithRoute("r0")), lab.Handle("keep", keep, core.WithRoute("r1")),
+			lab.Handle("keep", keep, core.WithRoute("inline"), core.WithInline()))
 		round := func() {
 			var wg sync.WaitGroup
 			for from := range 2 {
@@ -257,7 +258,7 @@ func TestKeptContexts(t *testing.T) {
 						for n := range calls / 6 {
 							opts := []core.CallOption{core.WithTimeout(time.Duration(n+1) * time.Hour)}
 							size := 10 + (n+i)%5/4*50_000
-							mustCall(t, c.Conn(from, 1-from).Route(route), "keep", pattern(n, size), opts[:n%2]...)
+							lab.MustCall(t, c.Conn(from, 1-from).Route(route), "keep", lab.Pattern(n, size), opts[:n%2]...)
 						}
 					})
 				}
@@ -271,7 +272,7 @@ func TestKeptContexts(t *testing.T) {
 		}
 		round()
 		for _, k := range first {
-			wait(t, k.ctx.Done(), "the context of a handler that has returned ends")
+			lab.Wait(t, k.ctx.Done(), "the context of a handler that has returned ends")
 			if err := k.ctx.Err(); err != context.Canceled {
 				t.Errorf("the context of a handler that has returned ended with %v, want canceled", err)
 			}
@@ -280,12 +281,12 @@ func TestKeptContexts(t *testing.T) {
 				t.Errorf("a kept context says route %q, peer %q, deadline %v, want %+v", got, core.PeerFromContext(k.ctx), deadline, k)
 			}
 			if k.derived != nil {
-				wait(t, k.derived.Done(), "a context derived from it ends")
-				wait(t, k.after, "what was to follow its end follows")
+				lab.Wait(t, k.derived.Done(), "a context derived from it ends")
+				lab.Wait(t, k.after, "what was to follow its end follows")
 			}
 			late := make(chan struct{})
 			context.AfterFunc(k.ctx, func() { close(late) })
-			wait(t, late, "what is to follow the end of a context that has ended follows at once")
+			lab.Wait(t, late, "what is to follow the end of a context that has ended follows at once")
 		}
 	})
 }

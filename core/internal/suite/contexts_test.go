@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // ownKey is a key of values in contexts.
@@ -14,9 +15,9 @@ type ownKey struct{}
 // TestDerivedContexts holds that contexts derived from a handler's end with it,
 // in every way that there is to derive one, and not before.
 func TestDerivedContexts(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		ended, began := make(chan string, 10), make(chan struct{}, 1)
-		c := l.cluster(t, 2, handle("derive", func(ctx context.Context, _ []byte) ([]byte, error) {
+		c := l.Cluster(t, 2, lab.Handle("derive", func(ctx context.Context, _ []byte) ([]byte, error) {
 			stop := context.AfterFunc(ctx, func() { ended <- "stopped" })
 			if !stop() {
 				t.Error("a function was called before its context has ended")
@@ -38,15 +39,15 @@ func TestDerivedContexts(t *testing.T) {
 			ended <- "grandchild"
 			return nil, grandchild.Err()
 		}))
-		for range scale(10, 5, 100) {
+		for range lab.Scale(10, 5, 100) {
 			ctx, cancel := context.WithCancel(t.Context())
-			called := startCall(ctx, c.Conn(0, 1), "derive", nil)
-			wait(t, began, "the handler begins")
+			called := lab.GoCall(ctx, c.Conn(0, 1), "derive", nil)
+			lab.Wait(t, began, "the handler begins")
 			cancel()
-			wantFailure(t, "the call", wait(t, called, "it returns").err, context.Canceled, core.OutcomeMaybeRun)
+			lab.WantFailure(t, "the call", lab.Wait(t, called, "it returns").Err, context.Canceled, core.OutcomeMaybeRun)
 			got := map[string]bool{}
 			for range 3 {
-				got[wait(t, ended, "contexts end with the one that they are derived from")] = true
+				got[lab.Wait(t, ended, "contexts end with the one that they are derived from")] = true
 			}
 			if !got["after"] || !got["child"] || !got["grandchild"] {
 				t.Errorf("when the context ended these learned of it: %v", got)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // farAway is a deadline that no clock of nanoseconds can hold.
@@ -37,15 +38,15 @@ func TestDeadlineReachesHandler(t *testing.T) {
 		{"shortest", 0, time.Microsecond, "block", time.Microsecond},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			inBubbles(t, func(t *testing.T, l *link) {
-				g := newGate(t, 1)
+			lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+				g := lab.NewGate(t, 1)
 				ended := make(chan time.Time, 1)
 				block := func(ctx context.Context, req []byte) ([]byte, error) {
-					resp, err := g.handleCtx(ctx, req)
+					resp, err := g.HandleContext(ctx, req)
 					ended <- time.Now()
 					return resp, err
 				}
-				c := l.cluster(t, 2, handle("block", block), handle("block.default", block, core.WithTimeout(5*time.Second)))
+				c := l.Cluster(t, 2, lab.Handle("block", block), lab.Handle("block.default", block, core.WithTimeout(5*time.Second)))
 				for _, to := range []int{1, 0} {
 					time.Sleep(time.Millisecond + 7) // an odd time on the clocks
 					begin := time.Now()
@@ -57,8 +58,8 @@ func TestDeadlineReachesHandler(t *testing.T) {
 					if test.option > 0 {
 						opts = append(opts, core.WithTimeout(test.option))
 					}
-					called := startCall(ctx, c.Conn(0, to), test.handler, nil, opts...)
-					inside := wait(t, g.began, "the handler begins")
+					called := lab.GoCall(ctx, c.Conn(0, to), test.handler, nil, opts...)
+					inside := lab.Wait(t, g.Began, "the handler begins")
 					deadline, ok := inside.Deadline()
 					if ok != (test.want > 0) || ok && !deadline.Equal(begin.Add(test.want)) {
 						t.Errorf("the handler sees the deadline %v, %v, want %v after the call", deadline.Sub(begin), ok, test.want)
@@ -66,15 +67,15 @@ func TestDeadlineReachesHandler(t *testing.T) {
 					if test.want == 0 {
 						cancel()
 					}
-					if at := wait(t, ended, "the context of the handler ends"); at.Sub(begin) != test.want {
+					if at := lab.Wait(t, ended, "the context of the handler ends"); at.Sub(begin) != test.want {
 						t.Errorf("the context of the handler ended %v after the call, want %v", at.Sub(begin), test.want)
 					}
-					r := wait(t, called, "the call ends")
+					r := lab.Wait(t, called, "the call ends")
 					want := context.DeadlineExceeded
 					if test.want == 0 {
 						want = context.Canceled
 					}
-					wantFailure(t, "the call", r.err, want, core.OutcomeMaybeRun)
+					lab.WantFailure(t, "the call", r.Err, want, core.OutcomeMaybeRun)
 					cancel()
 				}
 			})
@@ -84,54 +85,54 @@ func TestDeadlineReachesHandler(t *testing.T) {
 
 // TestDeadlineOverSockets is the same in real time, without exactness.
 func TestDeadlineOverSockets(t *testing.T) {
-	overSockets(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("block", g.handleCtx))
+	lab.OverSockets(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext))
 		begin := time.Now()
-		called := startCall(t.Context(), c.Conn(0, 1), "block", nil, core.WithTimeout(50*time.Millisecond))
-		inside := wait(t, g.began, "the handler begins")
+		called := lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil, core.WithTimeout(50*time.Millisecond))
+		inside := lab.Wait(t, g.Began, "the handler begins")
 		deadline, ok := inside.Deadline()
-		if d := deadline.Sub(begin); !ok || d < 0 || d > patience {
+		if d := deadline.Sub(begin); !ok || d < 0 || d > lab.Patience {
 			t.Errorf("the handler sees the deadline %v after the call, %v, want about 50ms", d, ok)
 		}
-		r := wait(t, called, "the call ends with its time")
-		wantFailure(t, "a call that ran out of time", r.err, context.DeadlineExceeded, core.OutcomeMaybeRun)
-		wait(t, inside.Done(), "the context of the handler ends")
+		r := lab.Wait(t, called, "the call ends with its time")
+		lab.WantFailure(t, "a call that ran out of time", r.Err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		lab.Wait(t, inside.Done(), "the context of the handler ends")
 
 		ctx, cancel := context.WithCancel(t.Context())
-		called = startCall(ctx, c.Conn(0, 1), "block", nil)
-		inside = wait(t, g.began, "the handler begins")
+		called = lab.GoCall(ctx, c.Conn(0, 1), "block", nil)
+		inside = lab.Wait(t, g.Began, "the handler begins")
 		cancel()
-		wait(t, inside.Done(), "the cancellation reaches the handler")
-		r = wait(t, called, "the cancelled call ends")
-		wantFailure(t, "a cancelled call", r.err, context.Canceled, core.OutcomeMaybeRun)
+		lab.Wait(t, inside.Done(), "the cancellation reaches the handler")
+		r = lab.Wait(t, called, "the cancelled call ends")
+		lab.WantFailure(t, "a cancelled call", r.Err, context.Canceled, core.OutcomeMaybeRun)
 	})
 }
 
 // TestCancelTakesHalfARoundTrip holds that a cancellation is at the handler as
 // soon as the link can carry it there, and that the caller does not wait.
 func TestCancelTakesHalfARoundTrip(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("block", g.handleCtx))
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext))
 		var latency time.Duration
-		if n, ok := c.net.(memoryNetwork); ok {
+		if n := c.Memory(); n != nil {
 			latency = 10 * time.Millisecond
-			n.n.SetLatency(latency)
+			n.SetLatency(latency)
 		}
 		for _, size := range []int{10, 100_000} {
 			ctx, cancel := context.WithCancel(t.Context())
-			called := startCall(ctx, c.Conn(0, 1), "block", make([]byte, size))
-			inside := wait(t, g.began, "the handler begins")
+			called := lab.GoCall(ctx, c.Conn(0, 1), "block", make([]byte, size))
+			inside := lab.Wait(t, g.Began, "the handler begins")
 			time.Sleep(time.Second)
 			at := time.Now()
 			cancel()
-			r := wait(t, called, "the cancelled call ends")
+			r := lab.Wait(t, called, "the cancelled call ends")
 			if d := time.Since(at); d != 0 {
 				t.Errorf("the cancelled call returned after %v, want at once", d)
 			}
-			wantFailure(t, "the cancelled call", r.err, context.Canceled, core.OutcomeMaybeRun)
-			wait(t, inside.Done(), "the cancellation reaches the handler")
+			lab.WantFailure(t, "the cancelled call", r.Err, context.Canceled, core.OutcomeMaybeRun)
+			lab.Wait(t, inside.Done(), "the cancellation reaches the handler")
 			if d := time.Since(at); d != latency {
 				t.Errorf("the cancellation reached the handler after %v, want %v", d, latency)
 			}
@@ -145,72 +146,72 @@ func TestCancelTakesHalfARoundTrip(t *testing.T) {
 // TestWhoseDeadline holds that errors.Is tells the end of this call's time from
 // a deadline of the handler's own.
 func TestWhoseDeadline(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		var c *cluster
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		var c *lab.Cluster
 		errLost := errors.New("the user lost interest")
-		c = l.cluster(t, 2,
-			handle("returns.deadline", func(context.Context, []byte) ([]byte, error) { return nil, context.DeadlineExceeded }),
-			handle("returns.canceled", func(context.Context, []byte) ([]byte, error) {
+		c = l.Cluster(t, 2,
+			lab.Handle("returns.deadline", func(context.Context, []byte) ([]byte, error) { return nil, context.DeadlineExceeded }),
+			lab.Handle("returns.canceled", func(context.Context, []byte) ([]byte, error) {
 				return nil, fmt.Errorf("wrapped: %w", context.Canceled)
 			}),
-			handle("own.deadline", func(ctx context.Context, _ []byte) ([]byte, error) {
+			lab.Handle("own.deadline", func(ctx context.Context, _ []byte) ([]byte, error) {
 				ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
 				defer cancel()
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}),
-			handle("own.canceled", func(ctx context.Context, _ []byte) ([]byte, error) {
+			lab.Handle("own.canceled", func(ctx context.Context, _ []byte) ([]byte, error) {
 				ctx, cancel := context.WithCancel(ctx)
 				cancel()
 				return nil, ctx.Err()
 			}),
-			handle("nested", func(ctx context.Context, _ []byte) ([]byte, error) {
+			lab.Handle("nested", func(ctx context.Context, _ []byte) ([]byte, error) {
 				return c.Conn(1, 0).Request(ctx, "block", nil, core.WithTimeout(time.Millisecond))
 			}),
-			handle("block", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }),
-			handle("block.wrapped", func(ctx context.Context, _ []byte) ([]byte, error) {
+			lab.Handle("block", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }),
+			lab.Handle("block.wrapped", func(ctx context.Context, _ []byte) ([]byte, error) {
 				<-ctx.Done()
 				return nil, fmt.Errorf("storage: %w", ctx.Err())
 			}, core.WithTimeout(time.Millisecond)),
-			handle("block.default", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
+			lab.Handle("block.default", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
 				core.WithTimeout(time.Millisecond)),
-			handle("late.but.well", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return []byte("done"), nil },
+			lab.Handle("late.but.well", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return []byte("done"), nil },
 				core.WithTimeout(time.Millisecond)),
-			handle("late.other.error", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, errors.New("mine") },
+			lab.Handle("late.other.error", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, errors.New("mine") },
 				core.WithTimeout(time.Millisecond)),
 		)
 		conn := c.Conn(0, 1)
 		for _, h := range []core.HandlerID{"returns.deadline", "returns.canceled", "own.deadline", "own.canceled", "nested", "late.other.error"} {
 			_, err := conn.Request(t.Context(), h, nil)
-			wantRemote(t, string(h), err)
+			lab.WantRemote(t, string(h), err)
 			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 				t.Errorf("%s: error %v claims that the call's own time is over", h, err)
 			}
 		}
 		for _, h := range []core.HandlerID{"block.default", "block.wrapped"} {
 			_, err := conn.Request(t.Context(), h, nil)
-			wantFailure(t, "the end of the time that the handler gives", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+			lab.WantFailure(t, "the end of the time that the handler gives", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
 		}
 		if resp, err := conn.Request(t.Context(), "late.but.well", nil); err != nil || string(resp) != "done" {
 			t.Errorf("a handler that succeeds after its time returned %q, %v, want its result", resp, err)
 		}
 		_, err := conn.Request(t.Context(), "block", nil, core.WithTimeout(50*time.Millisecond))
-		wantFailure(t, "the end of WithTimeout", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		lab.WantFailure(t, "the end of WithTimeout", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
 		if errors.Is(err, context.Canceled) {
 			t.Errorf("the end of WithTimeout is also a cancellation: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		_, err = conn.Request(ctx, "block", nil)
-		wantFailure(t, "the deadline of the context", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		lab.WantFailure(t, "the deadline of the context", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
 		<-ctx.Done()
 		_, err = conn.Request(ctx, "echo", nil)
-		wantFailure(t, "a context that was over before", err, context.DeadlineExceeded, core.OutcomeNotSent)
+		lab.WantFailure(t, "a context that was over before", err, context.DeadlineExceeded, core.OutcomeNotSent)
 
 		lost, lose := context.WithCancelCause(t.Context())
 		lose(errLost)
 		_, err = conn.Request(lost, "echo", nil)
-		wantFailure(t, "a context that was cancelled before", err, context.Canceled, core.OutcomeNotSent)
+		lab.WantFailure(t, "a context that was cancelled before", err, context.Canceled, core.OutcomeNotSent)
 		if !errors.Is(err, errLost) {
 			t.Errorf("the cause of the cancellation is not in %v", err)
 		}
@@ -220,9 +221,9 @@ func TestWhoseDeadline(t *testing.T) {
 // TestFarDeadlines holds that a deadline beyond the range of the clock is no
 // deadline in the past: such a call was never sent and never returned.
 func TestFarDeadlines(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("block", g.handleCtx), handle("default", g.handleCtx, core.WithTimeout(math.MaxInt64)))
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext), lab.Handle("default", g.HandleContext, core.WithTimeout(math.MaxInt64)))
 		far, cancel := context.WithDeadline(t.Context(), farAway)
 		defer cancel()
 		longest, cancelLongest := context.WithTimeout(t.Context(), math.MaxInt64)
@@ -231,8 +232,8 @@ func TestFarDeadlines(t *testing.T) {
 			for _, opts := range [][]core.CallOption{nil, {core.WithTimeout(math.MaxInt64)}, {core.WithTimeout(math.MaxInt64), core.WaitForConnection()}} {
 				for _, size := range []int{10, 100_000} {
 					for _, h := range []core.HandlerID{"block", "default"} {
-						called := startCall(ctx, c.Conn(0, 1), h, make([]byte, size), opts...)
-						inside := wait(t, g.began, "the handler of a call with "+name+" begins")
+						called := lab.GoCall(ctx, c.Conn(0, 1), h, make([]byte, size), opts...)
+						inside := lab.Wait(t, g.Began, "the handler of a call with "+name+" begins")
 						if err := inside.Err(); err != nil {
 							t.Errorf("%s: the handler's context has ended with %v", name, err)
 						}
@@ -241,9 +242,9 @@ func TestFarDeadlines(t *testing.T) {
 							t.Errorf("%s: the handler's context has ended", name)
 						default:
 						}
-						g.open <- struct{}{}
-						if r := wait(t, called, "the call ends"); r.err != nil {
-							t.Errorf("a call with %s failed: %v", name, r.err)
+						g.Open <- struct{}{}
+						if r := lab.Wait(t, called, "the call ends"); r.Err != nil {
+							t.Errorf("a call with %s failed: %v", name, r.Err)
 						}
 					}
 				}
@@ -257,10 +258,10 @@ func TestFarDeadlines(t *testing.T) {
 // arrival of the answer (F16, F17).
 func TestDeadlineAtTheMomentOfTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := links[0].cluster(t, 2)
+		c := lab.InmemLink().Cluster(t, 2)
 		const latency = 10 * time.Millisecond
-		c.net.(memoryNetwork).n.SetLatency(latency)
-		for round := range scale(20, 5, 1000) {
+		c.Memory().SetLatency(latency)
+		for round := range lab.Scale(20, 5, 1000) {
 			for offset := time.Duration(-5); offset <= 5; offset++ {
 				d := 2*latency + offset
 				for way := range 3 {
@@ -275,7 +276,7 @@ func TestDeadlineAtTheMomentOfTheAnswer(t *testing.T) {
 						time.AfterFunc(d, cancel)
 					}
 					began := time.Now()
-					err := c.ledger.Call(ctx, c.Conn(0, 1), "sweeper", coretest.LedgerAppend, coretest.Job{Request: 100 + round%2*50_000}, opts...)
+					err := c.Ledger.Call(ctx, c.Conn(0, 1), "sweeper", coretest.LedgerAppend, coretest.Job{Request: 100 + round%2*50_000}, opts...)
 					took := time.Since(began)
 					if want := min(d, 2*latency); took != want {
 						t.Errorf("way %d: with %v to live and an answer after %v the call returned after %v, want %v", way, d, 2*latency, took, want)
@@ -287,7 +288,7 @@ func TestDeadlineAtTheMomentOfTheAnswer(t *testing.T) {
 				}
 			}
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }
 
@@ -295,21 +296,21 @@ func TestDeadlineAtTheMomentOfTheAnswer(t *testing.T) {
 // leaves them out, and they say so, but for those that gave up in the instant
 // between being taken for writing and being left out.
 func TestLateRequestsAreNotSent(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2)
-		rounds := scale(200, 50, 2000)
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2)
+		rounds := lab.Scale(200, 50, 2000)
 		for i := range rounds {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			time.Sleep(time.Second) // it ends at the very moment when the context does
-			err := c.ledger.Call(ctx, c.Conn(0, 1), "late", coretest.LedgerAppend, coretest.Job{Request: 100 + i%2*50_000})
+			err := c.Ledger.Call(ctx, c.Conn(0, 1), "late", coretest.LedgerAppend, coretest.Job{Request: 100 + i%2*50_000})
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("a call whose deadline is now returned %v", err)
 			}
 			cancel()
 		}
-		if n := c.ledger.Counts(); n.Started > 0 || n.NotSent < rounds*9/10 {
+		if n := c.Ledger.Counts(); n.Started > 0 || n.NotSent < rounds*9/10 {
 			t.Errorf("of %d calls whose deadline was now: %+v, want none to have run and nearly all not to have been sent", rounds, n)
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }

@@ -1,5 +1,9 @@
 // Package suite has no code but tests: those that hold the behaviour of package
-// core over every transport, from a table of links. They have a directory of
-// their own because a user's go.sum also lists what the tests beside an imported
-// package need, and a user of core shall not see the websocket library.
+// core over every transport. They have directories of their own because a user's
+// go.sum also lists what the tests beside an imported package need, and a user of
+// core shall not see the websocket library.
+//
+// Tests of calls, errors and limits are here, the others in packages below, each
+// of which ends within 20 seconds: sessions, protocol, threats and cost. What they
+// share is in package lab, whose documentation says how such a test looks.
 package suite

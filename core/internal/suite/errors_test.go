@@ -14,6 +14,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 var (
@@ -61,8 +62,8 @@ func TestErrorIdentity(t *testing.T) {
 		{"forged last code", forge(999), 0, "forged", nil, nil},
 		{"a failure of a call of its own", &core.CallError{Outcome: core.OutcomeNotSent, Err: core.ErrDisconnected}, 0, "", nil, nil},
 	}
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
 			var errs []error
 			for _, test := range table {
 				fn := func(context.Context, []byte) ([]byte, error) { return []byte("ignored"), test.err }
@@ -73,7 +74,7 @@ func TestErrorIdentity(t *testing.T) {
 		for _, test := range table {
 			for _, on := range []core.Caller{c.Conn(0, 1), c.Conn(0, 1).Route("inline"), c.Conn(0, 0)} {
 				resp, err := on.Request(t.Context(), core.HandlerID(test.name), nil)
-				remote := wantRemote(t, test.name, err)
+				remote := lab.WantRemote(t, test.name, err)
 				if resp != nil || core.OutcomeOf(err) != core.OutcomeRemote {
 					t.Errorf("%s: got response %q and outcome %q, want none and %q", test.name, resp, core.OutcomeOf(err), core.OutcomeRemote)
 				}
@@ -111,13 +112,13 @@ func TestErrorIdentity(t *testing.T) {
 // TestErrorPassedOn holds that the code of an error survives a handler that
 // passes on what another node answered.
 func TestErrorPassedOn(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		var c *cluster
-		c = l.cluster(t, 2,
-			handle("disk", func(context.Context, []byte) ([]byte, error) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		var c *lab.Cluster
+		c = l.Cluster(t, 2,
+			lab.Handle("disk", func(context.Context, []byte) ([]byte, error) {
 				return nil, &core.RemoteError{Code: 1001, Message: "no disk", Detail: []byte("sda")}
 			}),
-			handle("front", func(ctx context.Context, req []byte) ([]byte, error) {
+			lab.Handle("front", func(ctx context.Context, req []byte) ([]byte, error) {
 				resp, err := c.Conn(1, 0).Request(ctx, "disk", req)
 				if err != nil {
 					return nil, fmt.Errorf("front: %w", err)
@@ -125,7 +126,7 @@ func TestErrorPassedOn(t *testing.T) {
 				return resp, nil
 			}))
 		_, err := c.Conn(0, 1).Request(t.Context(), "front", nil)
-		remote := wantRemote(t, "an error that is passed on", err)
+		remote := lab.WantRemote(t, "an error that is passed on", err)
 		if !errors.Is(err, errNoDisk) || string(remote.Detail) != "sda" || remote.Peer != "node-1" || remote.Handler != "front" {
 			t.Errorf("an error that is passed on arrives as %+v, want code and detail of the first node, name and handler of the second", remote)
 		}
@@ -168,20 +169,20 @@ func TestOutcomeOf(t *testing.T) {
 // TestSentinels takes every error that callers compare with along every path
 // that it comes from (D16).
 func TestSentinels(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		g := newGate(t, 10)
-		c := l.cluster(t, 3,
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 10)
+		c := l.Cluster(t, 3,
 			coretest.Unstarted(),
 			coretest.WithHandlers(func(i int, m *core.Manager) error {
 				if i == 1 {
-					return errors.Join(m.Handle("one", g.handle, core.WithConcurrency(1)), m.Handle("block", g.handle))
+					return errors.Join(m.Handle("one", g.Handle, core.WithConcurrency(1)), m.Handle("block", g.Handle))
 				}
 				return nil
 			}))
 		fails := func(what string, conn *core.Connection, h core.HandlerID, kind error, outcome core.Outcome, opts ...core.CallOption) {
 			t.Helper()
 			_, err := conn.Request(t.Context(), h, nil, opts...)
-			wantFailure(t, what, err, kind, outcome)
+			lab.WantFailure(t, what, err, kind, outcome)
 			if callErr, ok := errors.AsType[*core.CallError](err); !ok || callErr.Handler != h || callErr.Peer != conn.Peer() {
 				t.Errorf("%s: error %v does not name handler %q on %q", what, err, h, conn.Peer())
 			}
@@ -199,18 +200,18 @@ func TestSentinels(t *testing.T) {
 		fails("unknown handler", c.Conn(0, 1), "nobody", core.ErrUnknownHandler, core.OutcomeRefused)
 		fails("a handler that another node has", c.Conn(1, 0), "one", core.ErrUnknownHandler, core.OutcomeRefused)
 		_, err := c.Conn(0, 1).Route("x").Request(t.Context(), "echo", nil)
-		wantFailure(t, "a route that nobody has", err, core.ErrUnknownHandler, core.OutcomeRefused)
-		if resp := mustCall(t, c.Conn(0, 1), "echo", []byte("alive")); string(resp) != "alive" {
+		lab.WantFailure(t, "a route that nobody has", err, core.ErrUnknownHandler, core.OutcomeRefused)
+		if resp := lab.MustCall(t, c.Conn(0, 1), "echo", []byte("alive")); string(resp) != "alive" {
 			t.Error("the connection has not survived a call to an unknown handler")
 		}
 
-		first := startCall(t.Context(), c.Conn(0, 1), "one", []byte("first"))
-		wait(t, g.began, "the first call begins")
+		first := lab.GoCall(t.Context(), c.Conn(0, 1), "one", []byte("first"))
+		lab.Wait(t, g.Began, "the first call begins")
 		fails("over WithConcurrency", c.Conn(0, 1), "one", core.ErrOverloaded, core.OutcomeRefused)
 
 		// Draining, on both sides, while the first call keeps the drain from
 		// ending.
-		drained := start(func() error { return c.Manager(1).Shutdown(t.Context()) })
+		drained := lab.Go(func() error { return c.Manager(1).Shutdown(t.Context()) })
 		for {
 			// The news travels; until it is there the peer refuses.
 			_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
@@ -226,11 +227,11 @@ func TestSentinels(t *testing.T) {
 		}
 		fails("the local node drains", c.Conn(1, 0), "echo", core.ErrDraining, core.OutcomeNotSent)
 		fails("the local node drains, to itself", c.Conn(1, 1), "echo", core.ErrDraining, core.OutcomeNotSent)
-		g.release()
-		if r := wait(t, first, "the call that was accepted before ends"); r.err != nil || string(r.resp) != "first" {
-			t.Errorf("a call that was accepted before the drain returned %q, %v", r.resp, r.err)
+		g.Release()
+		if r := lab.Wait(t, first, "the call that was accepted before ends"); r.Err != nil || string(r.Resp) != "first" {
+			t.Errorf("a call that was accepted before the drain returned %q, %v", r.Resp, r.Err)
 		}
-		if err := wait(t, drained, "the drain ends"); err != nil {
+		if err := lab.Wait(t, drained, "the drain ends"); err != nil {
 			t.Errorf("Shutdown failed: %v", err)
 		}
 		fails("closed", c.Conn(1, 0), "echo", core.ErrClosed, core.OutcomeNotSent)
@@ -244,20 +245,20 @@ func TestSentinels(t *testing.T) {
 // TestConnectionLost holds what callers are told when the link breaks beneath
 // their calls.
 func TestConnectionLost(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, impatient(), handle("block", g.handleCtx))
-		for range scale(5, 3, 50) {
-			called := startCall(t.Context(), c.Conn(0, 1), "block", nil)
-			inside := wait(t, g.began, "the handler begins")
-			c.cut(0, 1)
-			r := wait(t, called, "a call ends with its connection")
-			wantFailure(t, "a call whose connection broke", r.err, core.ErrDisconnected, core.OutcomeMaybeRun)
-			wait(t, inside.Done(), "the context of the handler ends with the connection")
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Impatient(), lab.Handle("block", g.HandleContext))
+		for range lab.Scale(5, 3, 50) {
+			called := lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil)
+			inside := lab.Wait(t, g.Began, "the handler begins")
+			c.Cut(0, 1)
+			r := lab.Wait(t, called, "a call ends with its connection")
+			lab.WantFailure(t, "a call whose connection broke", r.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
+			lab.Wait(t, inside.Done(), "the context of the handler ends with the connection")
 			if err := inside.Err(); err != context.Canceled {
 				t.Errorf("the handler's context ended with %v, want context.Canceled", err)
 			}
-			if resp := mustCall(t, c.Conn(0, 1), "echo", []byte("again"), core.WaitForConnection(), core.WithTimeout(patience)); string(resp) != "again" {
+			if resp := lab.MustCall(t, c.Conn(0, 1), "echo", []byte("again"), core.WaitForConnection(), core.WithTimeout(lab.Patience)); string(resp) != "again" {
 				t.Error("the call after the reconnect failed")
 			}
 		}
@@ -267,12 +268,12 @@ func TestConnectionLost(t *testing.T) {
 // TestWaitForConnection holds that the option turns a failure into a wait, and
 // that the wait ends.
 func TestWaitForConnection(t *testing.T) {
-	inBubbles(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2, coretest.Unstarted())
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.Unstarted())
 		c.Start(0)
 		began := time.Now()
 		_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil, core.WaitForConnection(), core.WithTimeout(time.Second))
-		wantFailure(t, "waiting with WithTimeout", err, context.DeadlineExceeded, core.OutcomeNotSent)
+		lab.WantFailure(t, "waiting with WithTimeout", err, context.DeadlineExceeded, core.OutcomeNotSent)
 		if !errors.Is(err, core.ErrDisconnected) || time.Since(began) != time.Second {
 			t.Errorf("after %v the wait returned %v, want ErrDisconnected beside the end of the time, after 1s", time.Since(began), err)
 		}
@@ -280,30 +281,30 @@ func TestWaitForConnection(t *testing.T) {
 		defer cancel()
 		began = time.Now()
 		_, err = c.Conn(0, 1).Request(ctx, "echo", nil, core.WaitForConnection())
-		wantFailure(t, "waiting with a context", err, context.DeadlineExceeded, core.OutcomeNotSent)
+		lab.WantFailure(t, "waiting with a context", err, context.DeadlineExceeded, core.OutcomeNotSent)
 		if time.Since(began) != time.Minute {
 			t.Errorf("the wait ended after %v, want 1m", time.Since(began))
 		}
-		wantText(t, "waiting with a context", err, "1m1s")
+		lab.WantText(t, "waiting with a context", err, "1m1s")
 
-		called := startCall(t.Context(), c.Conn(0, 1), "echo", []byte("patient"), core.WaitForConnection())
-		onRoute := start(func() error {
+		called := lab.GoCall(t.Context(), c.Conn(0, 1), "echo", []byte("patient"), core.WaitForConnection())
+		onRoute := lab.Go(func() error {
 			_, err := c.Conn(0, 1).Route("x").Request(t.Context(), "nobody", nil, core.WaitForConnection())
 			return err
 		})
 		time.Sleep(time.Hour)
 		c.Start(1)
-		if r := wait(t, called, "a patient call returns"); r.err != nil || string(r.resp) != "patient" {
-			t.Errorf("a patient call returned %q, %v", r.resp, r.err)
+		if r := lab.Wait(t, called, "a patient call returns"); r.Err != nil || string(r.Resp) != "patient" {
+			t.Errorf("a patient call returned %q, %v", r.Resp, r.Err)
 		}
-		wantFailure(t, "a patient call on a route", wait(t, onRoute, "it returns"), core.ErrUnknownHandler, core.OutcomeRefused)
+		lab.WantFailure(t, "a patient call on a route", lab.Wait(t, onRoute, "it returns"), core.ErrUnknownHandler, core.OutcomeRefused)
 
 		c.Stop(1)
 		synctest.Wait()
-		called = startCall(t.Context(), c.Conn(0, 1), "echo", nil, core.WaitForConnection())
+		called = lab.GoCall(t.Context(), c.Conn(0, 1), "echo", nil, core.WaitForConnection())
 		time.Sleep(time.Hour)
 		c.Stop(0)
-		r := wait(t, called, "Close ends the wait")
-		wantFailure(t, "a patient call on a node that is closed", r.err, core.ErrClosed, core.OutcomeNotSent)
+		r := lab.Wait(t, called, "Close ends the wait")
+		lab.WantFailure(t, "a patient call on a node that is closed", r.Err, core.ErrClosed, core.OutcomeNotSent)
 	})
 }

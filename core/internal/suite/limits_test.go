@@ -12,23 +12,24 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // TestLimitsOfOneServeOneCallerAfterAnother holds that a place is free again by
 // the time that the caller has its answer: it used to be given back after the
 // answer was on its way, so that the next call could find it taken.
 func TestLimitsOfOneServeOneCallerAfterAnother(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		const large = 3 * part
-		c := l.cluster(t, 2,
-			handle("one", echo, core.WithConcurrency(1)),
-			handle("produce", produce),
-			handle("fails", func(context.Context, []byte) ([]byte, error) { return nil, errNoDisk }),
-			configure(func(cfg *core.Config) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		const large = 3 * lab.PartSize
+		c := l.Cluster(t, 2,
+			lab.Handle("one", lab.Echo, core.WithConcurrency(1)),
+			lab.Handle("produce", produce),
+			lab.Handle("fails", func(context.Context, []byte) ([]byte, error) { return nil, errNoDisk }),
+			lab.Configure(func(cfg *core.Config) {
 				cfg.MaxHandlers, cfg.MaxHandlersTotal, cfg.MaxMessage, cfg.MaxReassembly = 1, 1, large, large
 			}),
 		)
-		for i := range scale(2000, 300, 20_000) {
+		for i := range lab.Scale(2000, 300, 20_000) {
 			for h, req := range map[core.HandlerID][]byte{"one": nil, "fails": nil, "produce": sizeRequest(large), "echo.append": make([]byte, large)} {
 				if i%10 > 0 && len(req) > 0 {
 					continue
@@ -58,32 +59,32 @@ func TestHandlerLimits(t *testing.T) {
 		{"WithConcurrency", func(*core.Config) {}, core.WithConcurrency(5), 2, 5, "of this handler"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			overLinks(t, func(t *testing.T, l *link) {
-				g := newGate(t, 100)
-				c := l.cluster(t, 3, handle("block", g.handle, test.option), coretest.WithConfig(func(i int, cfg *core.Config) {
+			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+				g := lab.NewGate(t, 100)
+				c := l.Cluster(t, 3, lab.Handle("block", g.Handle, test.option), coretest.WithConfig(func(i int, cfg *core.Config) {
 					if i == 2 {
 						test.config(cfg)
 					}
 				}))
 				for range 3 {
-					var calls []<-chan reply
+					var calls []<-chan lab.Reply
 					for i := range test.limit {
-						calls = append(calls, startCall(t.Context(), c.Conn(i%test.callers, 2), "block", nil))
-						wait(t, g.began, "a call within the limit begins")
+						calls = append(calls, lab.GoCall(t.Context(), c.Conn(i%test.callers, 2), "block", nil))
+						lab.Wait(t, g.Began, "a call within the limit begins")
 					}
 					for i := range test.callers {
 						_, err := c.Conn(i, 2).Request(t.Context(), "block", nil)
-						wantFailure(t, "a call over the limit", err, core.ErrOverloaded, core.OutcomeRefused)
-						wantText(t, "a call over the limit", err, test.text)
-						_, err = c.Conn(i, 2).Request(t.Context(), "block", make([]byte, 2*part))
-						wantFailure(t, "a large call over the limit", err, core.ErrOverloaded, core.OutcomeRefused)
+						lab.WantFailure(t, "a call over the limit", err, core.ErrOverloaded, core.OutcomeRefused)
+						lab.WantText(t, "a call over the limit", err, test.text)
+						_, err = c.Conn(i, 2).Request(t.Context(), "block", make([]byte, 2*lab.PartSize))
+						lab.WantFailure(t, "a large call over the limit", err, core.ErrOverloaded, core.OutcomeRefused)
 					}
 					for range calls {
-						g.open <- struct{}{}
+						g.Open <- struct{}{}
 					}
 					for _, called := range calls {
-						if r := wait(t, called, "a call within the limit ends"); r.err != nil {
-							t.Errorf("a call within the limit failed: %v", r.err)
+						if r := lab.Wait(t, called, "a call within the limit ends"); r.Err != nil {
+							t.Errorf("a call within the limit failed: %v", r.Err)
 						}
 					}
 				}
@@ -95,28 +96,28 @@ func TestHandlerLimits(t *testing.T) {
 // TestMaxCalls fills the calls that one side may have in progress, by its own
 // limit and by its peer's (T10).
 func TestMaxCalls(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		for _, limits := range [][2]int{{5, 100}, {100, 5}} {
-			g := newGate(t, 100)
-			c := l.cluster(t, 2, handle("block", g.handle), coretest.WithConfig(func(i int, cfg *core.Config) { cfg.MaxCalls = limits[i] }))
+			g := lab.NewGate(t, 100)
+			c := l.Cluster(t, 2, lab.Handle("block", g.Handle), coretest.WithConfig(func(i int, cfg *core.Config) { cfg.MaxCalls = limits[i] }))
 			for range 3 {
-				var calls []<-chan reply
+				var calls []<-chan lab.Reply
 				for range 5 {
-					calls = append(calls, startCall(t.Context(), c.Conn(0, 1), "block", nil))
-					wait(t, g.began, "a call within the limit begins")
+					calls = append(calls, lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil))
+					lab.Wait(t, g.Began, "a call within the limit begins")
 				}
 				_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
-				wantFailure(t, "a call over MaxCalls", err, core.ErrOverloaded, core.OutcomeNotSent)
-				wantText(t, "a call over MaxCalls", err, "5 calls")
+				lab.WantFailure(t, "a call over MaxCalls", err, core.ErrOverloaded, core.OutcomeNotSent)
+				lab.WantText(t, "a call over MaxCalls", err, "5 calls")
 				if _, err := c.Conn(1, 0).Request(t.Context(), "echo", nil); err != nil {
 					t.Errorf("a call in the other direction failed: %v", err)
 				}
 				for range calls {
-					g.open <- struct{}{}
+					g.Open <- struct{}{}
 				}
 				for _, called := range calls {
-					if r := wait(t, called, "a call within the limit ends"); r.err != nil {
-						t.Errorf("a call within the limit failed: %v", r.err)
+					if r := lab.Wait(t, called, "a call within the limit ends"); r.Err != nil {
+						t.Errorf("a call within the limit failed: %v", r.Err)
 					}
 				}
 			}
@@ -128,14 +129,14 @@ func TestMaxCalls(t *testing.T) {
 // ignore their contexts. Those that run are counted until they return, so there
 // are never more than the limit, whatever the caller does (T6, F15).
 func TestOpenAndCancel(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		const limit = 50
 		var running, most atomic.Int32
 		release := make(chan struct{})
 		var block core.HandlerFunc
-		c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }),
-			handle("block", func(ctx context.Context, req []byte) ([]byte, error) { return block(ctx, req) }),
-			handle("stubborn", func(context.Context, []byte) ([]byte, error) {
+		c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }),
+			lab.Handle("block", func(ctx context.Context, req []byte) ([]byte, error) { return block(ctx, req) }),
+			lab.Handle("stubborn", func(context.Context, []byte) ([]byte, error) {
 				n := running.Add(1)
 				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 				}
@@ -149,9 +150,9 @@ func TestOpenAndCancel(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				for i := range scale(1000, 200, 10_000) {
+				for i := range lab.Scale(1000, 200, 10_000) {
 					ctx, cancel := context.WithCancel(t.Context())
-					called := startCall(ctx, conn, "stubborn", make([]byte, i%3*part))
+					called := lab.GoCall(ctx, conn, "stubborn", make([]byte, i%3*lab.PartSize))
 					if i%2 == 0 {
 						// Refused, or with a handler that runs by now.
 						conn.Request(ctx, "echo", nil)
@@ -159,7 +160,7 @@ func TestOpenAndCancel(t *testing.T) {
 						conn.Request(ctx, "echo", nil)
 					}
 					cancel()
-					if r := <-called; r.err == nil {
+					if r := <-called; r.Err == nil {
 						t.Error("a call succeeded whose handler has not returned")
 					}
 				}
@@ -171,16 +172,16 @@ func TestOpenAndCancel(t *testing.T) {
 		}
 		// All places come back, one after the other.
 		let()
-		g := newGate(t, limit)
-		block = g.handle
+		g := lab.NewGate(t, limit)
+		block = g.Handle
 		for range limit {
-			until(t, "a call within the limit begins", func() bool {
-				called := startCall(t.Context(), conn, "block", nil)
+			lab.Until(t, "a call within the limit begins", func() bool {
+				called := lab.GoCall(t.Context(), conn, "block", nil)
 				select {
-				case <-g.began:
+				case <-g.Began:
 					return true
 				case r := <-called:
-					wantFailure(t, "a call while handlers end", r.err, core.ErrOverloaded, core.OutcomeRefused)
+					lab.WantFailure(t, "a call while handlers end", r.Err, core.ErrOverloaded, core.OutcomeRefused)
 					return false
 				}
 			})
@@ -191,52 +192,52 @@ func TestOpenAndCancel(t *testing.T) {
 // TestHandlersOfALostConnectionCount holds that a peer that reconnects does not
 // get the places anew that its handlers still take (T6).
 func TestHandlersOfALostConnectionCount(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		const limit = 5
-		g := newGate(t, 100)
-		c := l.cluster(t, 2, configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }), impatient(), handle("stubborn", g.handle))
+		g := lab.NewGate(t, 100)
+		c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxHandlers = limit }), lab.Impatient(), lab.Handle("stubborn", g.Handle))
 		conn := c.Conn(0, 1)
 		for range limit {
-			called := startCall(t.Context(), conn, "stubborn", nil)
-			wait(t, g.began, "the handler begins")
-			c.cut(0, 1)
-			wantFailure(t, "a call whose connection broke", wait(t, called, "it ends").err, core.ErrDisconnected, core.OutcomeMaybeRun)
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			called := lab.GoCall(t.Context(), conn, "stubborn", nil)
+			lab.Wait(t, g.Began, "the handler begins")
+			c.Cut(0, 1)
+			lab.WantFailure(t, "a call whose connection broke", lab.Wait(t, called, "it ends").Err, core.ErrDisconnected, core.OutcomeMaybeRun)
+			ctx, cancel := context.WithTimeout(t.Context(), lab.Patience)
 			if err := conn.WaitConnected(ctx); err != nil {
 				t.Fatalf("there is no connection again: %v", err)
 			}
 			cancel()
 		}
-		_, err := conn.Request(t.Context(), "stubborn", nil, core.WaitForConnection(), core.WithTimeout(patience))
-		wantFailure(t, "a call while handlers of earlier connections take all places", err, core.ErrOverloaded, core.OutcomeRefused)
-		g.release()
+		_, err := conn.Request(t.Context(), "stubborn", nil, core.WaitForConnection(), core.WithTimeout(lab.Patience))
+		lab.WantFailure(t, "a call while handlers of earlier connections take all places", err, core.ErrOverloaded, core.OutcomeRefused)
+		g.Release()
 	})
 }
 
 // TestHandlersThatWaitForEachOther starts as many handlers as the limit allows,
 // all of which wait for the last one, each by a call of its own.
 func TestHandlersThatWaitForEachOther(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		n := scale(1000, 300, 1000)
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		n := lab.Scale(1000, 300, 1000)
 		var waiting sync.WaitGroup
 		waiting.Add(n)
-		var c *cluster
-		c = l.cluster(t, 2,
-			handle("outer", func(ctx context.Context, req []byte) ([]byte, error) {
+		var c *lab.Cluster
+		c = l.Cluster(t, 2,
+			lab.Handle("outer", func(ctx context.Context, req []byte) ([]byte, error) {
 				return c.Conn(1, 0).Request(ctx, "inner", req)
 			}),
-			handle("inner", func(_ context.Context, req []byte) ([]byte, error) {
+			lab.Handle("inner", func(_ context.Context, req []byte) ([]byte, error) {
 				waiting.Done()
 				waiting.Wait()
 				return req, nil
 			}))
-		var calls []<-chan reply
+		var calls []<-chan lab.Reply
 		for i := range n {
-			calls = append(calls, startCall(t.Context(), c.Conn(0, 1), "outer", fmt.Append(nil, i)))
+			calls = append(calls, lab.GoCall(t.Context(), c.Conn(0, 1), "outer", fmt.Append(nil, i)))
 		}
 		for i, called := range calls {
-			if r := wait(t, called, "handlers that wait for each other end"); r.err != nil || string(r.resp) != fmt.Sprint(i) {
-				t.Fatalf("call %d of handlers that wait for each other returned %q, %v", i, r.resp, r.err)
+			if r := lab.Wait(t, called, "handlers that wait for each other end"); r.Err != nil || string(r.Resp) != fmt.Sprint(i) {
+				t.Fatalf("call %d of handlers that wait for each other returned %q, %v", i, r.Resp, r.Err)
 			}
 		}
 	})
@@ -245,18 +246,18 @@ func TestHandlersThatWaitForEachOther(t *testing.T) {
 // TestCancelledCallsLeaveNothing cancels 10 000 calls at every stage of their
 // lives and finds everything as before (T6, F15).
 func TestCancelledCallsLeaveNothing(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		const limit = 20
-		c := l.cluster(t, 2, configure(func(cfg *core.Config) {
+		c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) {
 			cfg.MaxHandlers, cfg.MaxCalls = limit, 100
-			cfg.MaxMessage, cfg.MaxReassembly = 4*part, 41*part
+			cfg.MaxMessage, cfg.MaxReassembly = 4*lab.PartSize, 41*lab.PartSize
 		}))
 		var wg sync.WaitGroup
 		for w := range 10 {
 			wg.Go(func() {
-				for i := range scale(1000, 100, 5000) {
+				for i := range lab.Scale(1000, 100, 5000) {
 					ctx, cancel := context.WithCancel(t.Context())
-					job := coretest.Job{Mode: coretest.Block, Request: 100 + i%4*part/3, Response: i % 3 * part}
+					job := coretest.Job{Mode: coretest.Block, Request: 100 + i%4*lab.PartSize/3, Response: i % 3 * lab.PartSize}
 					switch i % 5 {
 					case 0:
 						cancel() // before the call
@@ -268,33 +269,33 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 					default:
 						time.AfterFunc(time.Duration(i%7)*time.Millisecond/5, cancel)
 					}
-					c.ledger.Call(ctx, c.Conn(0, 1), fmt.Sprint("caller ", w), coretest.LedgerAppend, job)
+					c.Ledger.Call(ctx, c.Conn(0, 1), fmt.Sprint("caller ", w), coretest.LedgerAppend, job)
 					cancel()
 				}
 			})
 		}
 		wg.Wait()
-		if l.bubble {
+		if l.Bubble {
 			synctest.Wait()
 		}
-		if err := c.ledger.WaitIdle(t.Context()); err != nil {
+		if err := c.Ledger.WaitIdle(t.Context()); err != nil {
 			t.Error(err)
 		}
 		// All places, slots and the room for large messages are back, when the
 		// last cancellation has arrived, which the order of calls assures.
-		mustCall(t, c.Conn(0, 1), "echo", nil)
+		lab.MustCall(t, c.Conn(0, 1), "echo", nil)
 		var calls []<-chan error
 		for i := range limit {
-			calls = append(calls, start(func() error {
-				job := coretest.Job{Mode: coretest.Slow, For: time.Millisecond, Request: part + 100, Response: 2 * part}
-				return c.ledger.Call(t.Context(), c.Conn(0, 1), fmt.Sprint("after ", i), coretest.LedgerAppend, job)
+			calls = append(calls, lab.Go(func() error {
+				job := coretest.Job{Mode: coretest.Slow, For: time.Millisecond, Request: lab.PartSize + 100, Response: 2 * lab.PartSize}
+				return c.Ledger.Call(t.Context(), c.Conn(0, 1), fmt.Sprint("after ", i), coretest.LedgerAppend, job)
 			}))
 		}
 		for _, called := range calls {
-			if err := wait(t, called, "a call after all others were cancelled returns"); err != nil {
+			if err := lab.Wait(t, called, "a call after all others were cancelled returns"); err != nil {
 				t.Errorf("a call after all others were cancelled failed: %v", err)
 			}
 		}
-		c.checkLedger()
+		c.CheckLedger()
 	})
 }

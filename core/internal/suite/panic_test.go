@@ -1,49 +1,17 @@
 package suite_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
-
-// logBook is a logger that remembers.
-type logBook struct {
-	refused chan struct{} // told of every line about a refused connection, if not nil
-
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.refused != nil && bytes.Contains(p, []byte("inbound connection refused")) {
-		select {
-		case b.refused <- struct{}{}:
-		default:
-		}
-	}
-	return b.buf.Write(p)
-}
-
-func (b *logBook) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-func (b *logBook) lines() int { return strings.Count(b.String(), "\n") }
-
-func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
 
 // badError panics when somebody asks what it says.
 type badError struct{ how string }
@@ -77,11 +45,11 @@ var waysToPanic = map[string]core.HandlerFunc{
 // TestPanics holds that a handler that panics, or leaves its goroutine, ends
 // its own call and nothing else (T22, F18).
 func TestPanics(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		book := new(logBook)
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("block", g.handle), configure(func(cfg *core.Config) {
-			cfg.Logger = book.logger()
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		book := new(lab.LogBook)
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Handle("block", g.Handle), lab.Configure(func(cfg *core.Config) {
+			cfg.Logger = book.Logger()
 			cfg.MaxHandlers = 3 // so that places that are not given back are missed
 		}), coretest.WithHandlers(func(_ int, m *core.Manager) error {
 			var errs []error
@@ -97,16 +65,16 @@ func TestPanics(t *testing.T) {
 		}))
 		for _, to := range []int{1, 0} {
 			conn := c.Conn(0, to)
-			other := startCall(t.Context(), conn, "block", []byte("unaffected"))
-			wait(t, g.began, "another call is in progress")
+			other := lab.GoCall(t.Context(), conn, "block", []byte("unaffected"))
+			lab.Wait(t, g.Began, "another call is in progress")
 			for name := range waysToPanic {
 				for _, form := range []string{"pool: ", "pool, append: ", "inline: ", "inline, append: "} {
 					checkPanic(t, conn, core.HandlerID(form+name))
 				}
 			}
-			g.open <- struct{}{}
-			if r := wait(t, other, "the other call ends"); r.err != nil || string(r.resp) != "unaffected" {
-				t.Errorf("a call beside those that panicked returned %q, %v", r.resp, r.err)
+			g.Open <- struct{}{}
+			if r := lab.Wait(t, other, "the other call ends"); r.Err != nil || string(r.Resp) != "unaffected" {
+				t.Errorf("a call beside those that panicked returned %q, %v", r.Resp, r.Err)
 			}
 		}
 		for _, text := range []string{"panic_test.go", "secret", "runtime.Goexit", "node-0"} {
@@ -121,7 +89,7 @@ func checkPanic(t *testing.T, conn *core.Connection, h core.HandlerID) {
 	t.Helper()
 	for range 5 {
 		_, err := conn.Request(t.Context(), h, []byte("x"))
-		remote := wantRemote(t, string(h), err)
+		remote := lab.WantRemote(t, string(h), err)
 		if remote.Code != core.CodePanic || core.OutcomeOf(err) != core.OutcomeRemote {
 			t.Errorf("%s: got code %d and outcome %q, want those of a panic", h, remote.Code, core.OutcomeOf(err))
 		}

@@ -9,17 +9,18 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 func TestRequestsBothWays(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 3)
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 3)
 		for from := range c.Len() {
 			for to := range c.Len() { // itself included
 				conn := c.Conn(from, to)
 				for _, h := range []core.HandlerID{"echo", "echo.append", "echo.inline"} {
 					req := fmt.Appendf(nil, "%d to %d by %s", from, to, h)
-					if resp := mustCall(t, conn, h, req); !bytes.Equal(resp, req) {
+					if resp := lab.MustCall(t, conn, h, req); !bytes.Equal(resp, req) {
 						t.Errorf("a call from node %d to node %d returned %q, want %q", from, to, resp, req)
 					}
 					got, err := conn.AppendRequest(t.Context(), h, req, []byte("before "))
@@ -34,8 +35,8 @@ func TestRequestsBothWays(t *testing.T) {
 
 // TestNestedCalls has a handler call the node that called it, and so on.
 func TestNestedCalls(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		var c *cluster
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		var c *lab.Cluster
 		down := func(i int) core.HandlerFunc {
 			return func(ctx context.Context, req []byte) ([]byte, error) {
 				depth, err := strconv.Atoi(string(req))
@@ -46,9 +47,9 @@ func TestNestedCalls(t *testing.T) {
 				return c.Conn(i, 1-i).Request(ctx, "down", strconv.AppendInt(nil, int64(depth-1), 10))
 			}
 		}
-		c = l.cluster(t, 2, coretest.WithHandlers(func(i int, m *core.Manager) error { return m.Handle("down", down(i)) }))
+		c = l.Cluster(t, 2, coretest.WithHandlers(func(i int, m *core.Manager) error { return m.Handle("down", down(i)) }))
 		for _, depth := range []string{"1", "2", "50"} {
-			if resp := mustCall(t, c.Conn(0, 1), "down", []byte(depth)); string(resp) != "bottom" {
+			if resp := lab.MustCall(t, c.Conn(0, 1), "down", []byte(depth)); string(resp) != "bottom" {
 				t.Errorf("a call that is nested %s times returned %q, want %q", depth, resp, "bottom")
 			}
 		}
@@ -57,9 +58,9 @@ func TestNestedCalls(t *testing.T) {
 
 // TestLoopback holds that the local node is called like any other.
 func TestLoopback(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
-		g := newGate(t, 1)
-		c := l.cluster(t, 2, handle("block", g.handleCtx), handle("who", func(ctx context.Context, _ []byte) ([]byte, error) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext), lab.Handle("who", func(ctx context.Context, _ []byte) ([]byte, error) {
 			return []byte(core.PeerFromContext(ctx)), nil
 		}))
 		self := c.Conn(0, 0)
@@ -69,28 +70,28 @@ func TestLoopback(t *testing.T) {
 		if err := self.WaitConnected(t.Context()); err != nil {
 			t.Errorf("waiting for the local node failed: %v", err)
 		}
-		if who := mustCall(t, self, "who", nil); string(who) != "node-0" {
+		if who := lab.MustCall(t, self, "who", nil); string(who) != "node-0" {
 			t.Errorf("a handler that the node calls itself sees the caller %q, want node-0", who)
 		}
-		big := pattern(1, 1<<20)
-		if resp := mustCall(t, self, "echo", big); !bytes.Equal(resp, big) {
+		big := lab.Pattern(1, 1<<20)
+		if resp := lab.MustCall(t, self, "echo", big); !bytes.Equal(resp, big) {
 			t.Errorf("a message of 1 MiB to the local node came back with %d bytes, or changed", len(resp))
 		}
 		req := []byte("mine")
-		resp := mustCall(t, self, "echo", req)
+		resp := lab.MustCall(t, self, "echo", req)
 		if req[0] = 'x'; string(resp) != "mine" {
 			t.Errorf("the response %q of the local node shares memory with the request", resp)
 		}
 		_, err := self.Request(t.Context(), "nobody", nil)
-		wantFailure(t, "a call to a handler that the local node does not have", err, core.ErrUnknownHandler, core.OutcomeRefused)
+		lab.WantFailure(t, "a call to a handler that the local node does not have", err, core.ErrUnknownHandler, core.OutcomeRefused)
 
 		ctx, cancel := context.WithCancel(t.Context())
-		called := startCall(ctx, self, "block", nil)
-		inside := wait(t, g.began, "the handler begins")
+		called := lab.GoCall(ctx, self, "block", nil)
+		inside := lab.Wait(t, g.Began, "the handler begins")
 		cancel()
-		r := wait(t, called, "a call to the local node ends with its context")
-		wantFailure(t, "a cancelled call to the local node", r.err, context.Canceled, core.OutcomeMaybeRun)
-		wait(t, inside.Done(), "the cancellation reaches the handler of the local node")
+		r := lab.Wait(t, called, "a call to the local node ends with its context")
+		lab.WantFailure(t, "a cancelled call to the local node", r.Err, context.Canceled, core.OutcomeMaybeRun)
+		lab.Wait(t, inside.Done(), "the cancellation reaches the handler of the local node")
 	})
 }
 
@@ -100,12 +101,12 @@ func TestRoutes(t *testing.T) {
 	route := func(ctx context.Context, req []byte) ([]byte, error) {
 		return append([]byte(core.RouteFromContext(ctx)+":"), req...), nil
 	}
-	overLinks(t, func(t *testing.T, l *link) {
-		c := l.cluster(t, 2,
-			handle("route", route),
-			handle("route", route, core.WithRoute("disk1")),
-			handle("route", route, core.WithRoute("disk1/part2")),
-			handle("route", route, core.WithRoute("/")),
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2,
+			lab.Handle("route", route),
+			lab.Handle("route", route, core.WithRoute("disk1")),
+			lab.Handle("route", route, core.WithRoute("disk1/part2")),
+			lab.Handle("route", route, core.WithRoute("/")),
 		)
 		conn := c.Conn(0, 1)
 		for _, test := range []struct {
@@ -135,10 +136,10 @@ func TestRoutes(t *testing.T) {
 		// Routes are compared byte by byte.
 		for _, odd := range []string{"disk2", "disk1/", "/disk1", "DISK1", "disk1\x00", "disk1/../disk1", "disk1//part2"} {
 			_, err := conn.Route(odd).Request(t.Context(), "route", nil)
-			wantFailure(t, fmt.Sprintf("a call on the route %q", odd), err, core.ErrUnknownHandler, core.OutcomeRefused)
+			lab.WantFailure(t, fmt.Sprintf("a call on the route %q", odd), err, core.ErrUnknownHandler, core.OutcomeRefused)
 		}
 		_, err := conn.Route("disk1").Request(t.Context(), "echo", nil)
-		wantFailure(t, "a call on a route that the handler does not have", err, core.ErrUnknownHandler, core.OutcomeRefused)
+		lab.WantFailure(t, "a call on a route that the handler does not have", err, core.ErrUnknownHandler, core.OutcomeRefused)
 	})
 }
 
@@ -183,15 +184,15 @@ func TestNilAndEmpty(t *testing.T) {
 			return nil
 		})
 	}
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		saw = make(chan string, 1)
-		c := l.cluster(t, 2, give("nil"), give("empty"), give("full"))
+		c := l.Cluster(t, 2, give("nil"), give("empty"), give("full"))
 		for _, to := range []int{1, 0} {
 			for _, form := range []string{"handle.", "handle.inline.", "append.", "append.inline."} {
 				for sent := range value {
 					for returned := range value {
 						checkNil(t, c.Conn(0, to), core.HandlerID(form+returned), value[sent], value[returned], func() {
-							if got := wait(t, saw, "the handler is called"); got != sent {
+							if got := lab.Wait(t, saw, "the handler is called"); got != sent {
 								t.Errorf("%s%s: the handler got a request that is %s, sent was one that is %s", form, returned, got, sent)
 							}
 						})
@@ -224,18 +225,18 @@ func checkNil(t *testing.T, conn *core.Connection, h core.HandlerID, req, want [
 // TestMessagesAreCopied holds that nothing that a caller or a handler passes in
 // is looked at after the call has returned.
 func TestMessagesAreCopied(t *testing.T) {
-	overLinks(t, func(t *testing.T, l *link) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		shared := make([]byte, 64)
-		c := l.cluster(t, 2, handle("shared", func(_ context.Context, req []byte) ([]byte, error) {
+		c := l.Cluster(t, 2, lab.Handle("shared", func(_ context.Context, req []byte) ([]byte, error) {
 			copy(shared, req)
 			return shared[:len(req)], nil
 		}))
 		req := make([]byte, 64)
 		for i := range 200 {
-			copy(req, pattern(i, len(req)))
-			resp := mustCall(t, c.Conn(0, 1), "shared", req)
+			copy(req, lab.Pattern(i, len(req)))
+			resp := lab.MustCall(t, c.Conn(0, 1), "shared", req)
 			clear(req)
-			if !bytes.Equal(resp, pattern(i, len(req))) {
+			if !bytes.Equal(resp, lab.Pattern(i, len(req))) {
 				t.Fatalf("call %d returned the bytes of another call", i)
 			}
 		}

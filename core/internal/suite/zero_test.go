@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -224,7 +225,7 @@ func callWithNothing(t *testing.T, what string, f reflect.Value, contexts []cont
 // set and the last result is an error there has to be one.
 func callSafely(t *testing.T, what string, mustFail bool, f func() []reflect.Value) {
 	t.Helper()
-	done := start(func() error {
+	done := lab.Go(func() error {
 		var failure error
 		func() {
 			defer func() {

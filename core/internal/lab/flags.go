@@ -1,0 +1,23 @@
+package lab
+
+import "flag"
+
+// heavy asks for the long form of tests that have one.
+var heavy = flag.Bool("heavy", false, "run the long form of the tests that have one")
+
+// Heavy reports whether the long form is asked for. It is for tests that
+// differ in more than a number of repetitions.
+func Heavy() bool { return *heavy }
+
+// Scale returns the number of repetitions of a test: many with -heavy, fewer
+// under the race detector, which makes everything about ten times slower.
+func Scale(normal, underRace, withHeavy int) int {
+	switch {
+	case Heavy():
+		return withHeavy
+	case RaceEnabled:
+		return underRace
+	default:
+		return normal
+	}
+}
