@@ -20,6 +20,8 @@ type inbound struct {
 	slab *contextSlab
 	now  int64 // the clock at the first of them; 0: not read yet
 
+	last *RawStream // that a frame was for
+
 	paced, acked uint64 // bytes of bulk that were read, and that the peer knows of
 }
 

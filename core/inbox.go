@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -98,59 +99,58 @@ func (q *inbox) append(mark uint32, msg []byte) {
 	c.b = append(binary.LittleEndian.AppendUint32(c.b, mark), msg...)
 }
 
-// arrive takes the credit for a message. It reports false if there is not as
-// much. RawStream.mu is held.
-func (q *inbox) arrive(cost int) (ok bool) {
-	if q.messages < 1 || q.bytes < cost {
-		return false
+// arrive takes the credit for a message that begins. skip is set if nobody takes
+// it any more. RawStream.mu is held.
+func (st *RawStream) arrive(cost int) (skip bool, err error) {
+	q := &st.in
+	switch {
+	case st.over:
+		return true, nil
+	case q.ended || q.partial != nil:
+		return true, fmt.Errorf("%w: DATA on stream %v after its end, or in the middle of a message", wire.ErrMalformed, st.id)
+	case q.messages < 1 || q.bytes < cost:
+		return true, errNoCredit
 	}
 	q.messages--
 	q.bytes -= cost
-	return true
+	return false, nil
 }
 
-// deliver takes a whole message from the reader. It reports false if the peer
-// had no credit for it.
-func (st *RawStream) deliver(msg []byte) (ok bool) {
+// errNoCredit ends a stream, not the session (W84).
+var errNoCredit = errors.New("sent a message beyond its credit")
+
+// deliver takes a whole message from the reader.
+func (st *RawStream) deliver(msg []byte) error {
 	q := &st.in
 	st.mu.Lock()
-	if st.over {
+	if skip, err := st.arrive(len(msg)); skip {
 		st.mu.Unlock()
-		return true
+		return err
 	}
-	ok = q.arrive(len(msg))
-	switch {
-	case !ok:
-	case q.dropping:
+	if q.dropping {
 		st.mu.Unlock()
 		st.grant(1, len(msg))
-		return true
-	default:
-		q.append(uint32(len(msg)), msg)
-		q.wakeUp()
+		return nil
 	}
+	q.append(uint32(len(msg)), msg)
+	q.wakeUp()
 	st.mu.Unlock()
-	return ok
+	return nil
 }
 
 // deliverFirst takes the first part of a message from the reader.
-func (st *RawStream) deliverFirst(size uint64, part []byte) (ok bool, err error) {
+func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 	q := &st.in
+	m := &largeMessage{cost: int(min(size, uint64(q.first)))}
 	st.mu.Lock()
-	if st.over {
-		st.mu.Unlock()
-		return true, nil
-	}
-	cost := int(min(size, uint64(q.first)))
-	ok = q.arrive(cost)
+	skip, err := st.arrive(m.cost)
 	st.mu.Unlock()
-	if !ok {
-		return false, nil
+	if skip {
+		return err
 	}
-	m := &largeMessage{cost: cost}
 	if size > uint64(q.first) {
 		if m.assembly, err = st.s.begin(kindMessage, st.id, size); err != nil {
-			return true, err
+			return err
 		}
 	} else {
 		m.assembly = &assembly{s: st.s, id: st.id, size: int(size), buf: make([]byte, 0, size)}
@@ -165,9 +165,9 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (ok bool, err error)
 	st.mu.Unlock()
 	if over {
 		m.drop()
-		return true, nil
+		return nil
 	}
-	return true, st.deliverPart(part)
+	return st.deliverPart(part)
 }
 
 // deliverPart takes a further part of a message from the reader.
@@ -219,13 +219,6 @@ func (st *RawStream) endInput() bool {
 	st.in.ended = true
 	st.in.wakeUp()
 	return true
-}
-
-// expectsData reports whether a message may begin.
-func (st *RawStream) expectsData() bool {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.over || !st.in.ended && st.in.partial == nil
 }
 
 // isIncomplete reports whether parts of a message are missing.

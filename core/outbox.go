@@ -127,7 +127,7 @@ func (st *RawStream) sendLarge(b *bulkSend) error {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	for o.large == b {
+	for o.large == b || o.cut && !st.over {
 		st.waitOut()
 	}
 	if b.sent() {

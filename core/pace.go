@@ -26,7 +26,7 @@ const (
 	maxPace   = 4 << 20
 	// ackEvery is how many bytes of bulk a receiver acknowledges together, at
 	// most.
-	ackEvery = 16 << 10
+	ackEvery = maxSmall
 	// flatWithin is how much longer than the fastest a round trip may always be.
 	// Below it lies the noise of scheduling.
 	flatWithin = 200_000

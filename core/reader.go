@@ -45,6 +45,7 @@ func (s *session) readFrames() {
 			return
 		}
 		b = nil
+		s.ackBulk()
 		if pending += n; s.ahead != nil && s.ahead.FrameBuffered() {
 			continue
 		}
@@ -103,7 +104,6 @@ func readFailure(err error) wire.Code {
 // there were.
 func (s *session) readBatch(b []byte) (n int, err error) {
 	defer func() {
-		s.ackBulk()
 		if s.in.rest = b; len(b) == 0 {
 			s.in.rest = nil // the transport's memory is not kept
 		}

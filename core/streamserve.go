@@ -109,6 +109,8 @@ func (st *RawStream) violated(what string) {
 		st.giveUp(err, wire.CodeFlowControl)
 		return
 	}
+	st.ctx.end(context.Canceled, err)
+	st.fail(err)
 	o := &st.out
 	st.mu.Lock()
 	tell := false
@@ -129,13 +131,20 @@ func (st *RawStream) violated(what string) {
 	if tell {
 		st.s.w.schedule(st)
 	}
-	st.ctx.end(context.Canceled, err)
-	st.fail(err)
 }
 
-// streamFor finds the stream that a frame of the peer is for. It is nil where the
-// call is over.
+// streamFor finds the stream that a frame of the peer is for. It is nil, or over,
+// where the call is over.
 func (s *session) streamFor(f *wire.Frame) (*RawStream, error) {
+	if st := s.in.last; st != nil && st.id == f.ID {
+		return st, nil
+	}
+	st, err := s.findStream(f)
+	s.in.last = st
+	return st, err
+}
+
+func (s *session) findStream(f *wire.Frame) (*RawStream, error) {
 	if f.ID.Side() == s.side {
 		c, pending := s.calls.peek(f.ID)
 		switch {
@@ -185,20 +194,17 @@ func (s *session) onData(f *wire.Frame) error {
 	switch {
 	case f.Codec != 0 || f.Dict != 0:
 		return fmt.Errorf("%w: DATA with codec %d, which was not agreed on", wire.ErrMalformed, f.Codec)
-	case !st.expectsData():
-		return fmt.Errorf("%w: DATA on stream %v after its end, or in the middle of a message", wire.ErrMalformed, f.ID)
 	case d.Size > uint64(s.m.cfg.MaxMessage):
 		st.violated(fmt.Sprintf("sent a message of %d bytes, limit %d", d.Size, s.m.cfg.MaxMessage))
 		return nil
+	case f.Flags&wire.FlagFragmented != 0:
+		err = st.deliverFirst(d.Size, d.Payload)
+	default:
+		err = st.deliver(d.Payload)
 	}
-	ok := true
-	if f.Flags&wire.FlagFragmented == 0 {
-		ok = st.deliver(d.Payload)
-	} else {
-		ok, err = st.deliverFirst(d.Size, d.Payload)
-	}
-	if !ok {
-		st.violated("sent a message beyond its credit")
+	if err == errNoCredit { //nolint:errorlint // It is returned as it is.
+		st.violated(err.Error())
+		return nil
 	}
 	return err
 }
