@@ -284,13 +284,6 @@ func (a *assembly) drop() (before bool) {
 	return false
 }
 
-// idle reports whether nothing is reserved.
-func (b *budget) idle() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.held == 0 && len(b.waiting) == 0
-}
-
 // windows is the memory for the windows of the streams with one peer. A window
 // is reserved whole when its stream is opened, so no stream that nobody reads
 // takes anything from another.

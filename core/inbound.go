@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -109,13 +110,17 @@ func (st *RawStream) lose(err error) {
 	st.fail(err)
 }
 
+// used returns the cells for who is not the reader.
+func (in *inbound) used() []*cellChunk {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.Clone(in.chunks)
+}
+
 // cancel ends the contexts of all calls in progress, after the session has ended
 // with err.
 func (in *inbound) cancel(err error) {
-	in.mu.Lock()
-	chunks := in.chunks
-	in.mu.Unlock()
-	for _, chunk := range chunks {
+	for _, chunk := range in.used() {
 		for i := range chunk.cells() {
 			if ctx := chunk[i].ctx.Load(); ctx != nil {
 				ctx.end(context.Canceled, err)

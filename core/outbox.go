@@ -39,8 +39,11 @@ type outbox struct {
 }
 
 // maxQueued is how many bytes of one stream wait to be written before Send
-// waits.
+// waits: as many as the largest buffer that is recycled holds.
 const maxQueued = 64 << 10
+
+// fits reports whether a frame with n bytes can be queued. RawStream.mu is held.
+func (o *outbox) fits(n int) bool { return o.buf == nil || len(o.buf.b)+wire.HeaderSize+n <= maxQueued }
 
 func (o *outbox) init(st *RawStream, capacity, window int) {
 	o.cond.L = &st.mu
@@ -87,20 +90,21 @@ func (st *RawStream) send(p []byte) error {
 	}
 	o := &st.out
 	cost := min(len(p), o.window)
+	large := len(p) > maxSmall || len(p) > o.window
 	st.mu.Lock()
 	for {
 		if err := st.sendError(); err != nil {
 			st.mu.Unlock()
 			return err
 		}
-		if o.messages > 0 && o.bytes >= cost && o.large == nil && (o.buf == nil || len(o.buf.b) < maxQueued) {
+		if o.messages > 0 && o.bytes >= cost && o.large == nil && (large || o.fits(len(p))) {
 			break
 		}
 		st.waitOut()
 	}
 	o.messages--
 	o.bytes -= cost
-	if len(p) > maxSmall || len(p) > o.window {
+	if large {
 		return st.sendLarge(&bulkSend{
 			id: st.id, kind: kindMessage, prio: st.prio, stream: st, data: p, size: len(p), granted: len(p) <= o.window,
 		})

@@ -53,7 +53,7 @@ func (m *Manager) newUsage() *usage {
 // idle reports whether nothing is in use.
 func (u *usage) idle() bool {
 	for k := range u.memory {
-		if !u.memory[k].idle() {
+		if held, waiting := u.memory[k].inUse(); held != 0 || waiting != 0 {
 			return false
 		}
 	}

@@ -150,10 +150,21 @@ func (s *session) end(err error, code wire.Code) {
 // arrived (W43).
 func (s *session) sayGoaway(st wire.Status) {
 	s.link.drain()
-	s.fence.CompareAndSwap(0, s.w.goaway(st))
+	first := s.fence.CompareAndSwap(0, s.w.goaway(st))
 	if s.fenced() {
 		s.signalRest() // the answer was faster
+		return
 	}
+	if !first {
+		return
+	}
+	// A peer that sends other things but no answer does not hold up a drain.
+	cfg := &s.m.cfg
+	time.AfterFunc(2*cfg.KeepAlive+cfg.KeepAliveTimeout, func() {
+		if !s.fenced() {
+			s.end(errUnanswered, wire.CodeTimeout)
+		}
+	})
 }
 
 // leave says GOAWAY. The session ends by itself when its calls have.
