@@ -47,7 +47,7 @@ func compare(ctx context.Context, o options, stdout, stderr io.Writer) int {
 			}
 			var r h.OpenLoopResult
 			if err == nil {
-				err = json.Unmarshal(line, &r)
+				err = json.Unmarshal(line, &r) //nolint:musttag // the names are those of the fields
 			}
 			if err == nil {
 				_, err = out.Write(line)

@@ -64,12 +64,18 @@ func openLoop(f *Factory, load OpenLoad, res *OpenLoopResult) error {
 	}
 	defer p.Close()
 	callers := make([]caller, load.Callers)
+	alarms := make([]*alarm, 0, load.Callers)
+	defer func() {
+		for _, a := range alarms {
+			a.close()
+		}
+	}()
 	for i := range callers {
 		a, err := newAlarm()
 		if err != nil {
 			return err
 		}
-		defer a.close() //nolint:revive // all of them live until the end
+		alarms = append(alarms, a)
 		echo, err := p.NewWorker()
 		if err != nil {
 			return err

@@ -22,6 +22,7 @@ func (rawCodec) Name() string { return "raw" }
 func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.SliceBuffer(*v.(*[]byte))}, nil
 }
+
 func (rawCodec) Unmarshal(d mem.BufferSlice, v any) error {
 	b := v.(*[]byte)
 	*b = grow(*b, d.Len())

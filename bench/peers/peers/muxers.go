@@ -155,21 +155,28 @@ func idleOf(mk func() error) func(int) (func(), error) {
 	}
 }
 
-var keep []any
-var keepMu sync.Mutex
+var (
+	keep   []any
+	keepMu sync.Mutex
+)
 
 func keepAll(v ...any) { keepMu.Lock(); keep = append(keep, v...); keepMu.Unlock() }
 
 func init() {
-	h.Register(&h.Factory{Name: "yamux", Note: "persistent stream per worker", Open: func(int) (*h.Peer, error) { return openYamux(false, false) },
-		Idle: idleOf(func() error { a, b, err := yamuxPair(false); keepAll(a, b); return err })})
+	h.Register(&h.Factory{
+		Name: "yamux", Note: "persistent stream per worker", Open: func(int) (*h.Peer, error) { return openYamux(false, false) },
+		Idle: idleOf(func() error { a, b, err := yamuxPair(false); keepAll(a, b); return err }),
+	})
 	h.Register(&h.Factory{Name: "yamux-call", Note: "stream per call", Open: func(int) (*h.Peer, error) { return openYamux(true, false) }})
 	h.Register(&h.Factory{Name: "yamux-buf", Note: "stream messages through a 32 KiB bufio.Writer", Open: func(int) (*h.Peer, error) { return openYamux(false, true) }})
-	h.Register(&h.Factory{Name: "smux", Note: "v2, persistent stream per worker", Open: func(int) (*h.Peer, error) { return openSmux(false, false) },
-		Idle: idleOf(func() error { a, b, err := smuxPair(false); keepAll(a, b); return err })})
+	h.Register(&h.Factory{
+		Name: "smux", Note: "v2, persistent stream per worker", Open: func(int) (*h.Peer, error) { return openSmux(false, false) },
+		Idle: idleOf(func() error { a, b, err := smuxPair(false); keepAll(a, b); return err }),
+	})
 	h.Register(&h.Factory{Name: "smux-call", Note: "v2, stream per call", Open: func(int) (*h.Peer, error) { return openSmux(true, false) }})
 	h.Register(&h.Factory{Name: "smux-buf", Note: "v2, bufio", Open: func(int) (*h.Peer, error) { return openSmux(false, true) }})
-	h.Register(&h.Factory{Name: "floor-tcp", Note: "raw TCP ping-pong, a CONNECTION per worker", Open: func(c int) (*h.Peer, error) { return openTCP(c, false) },
+	h.Register(&h.Factory{
+		Name: "floor-tcp", Note: "raw TCP ping-pong, a CONNECTION per worker", Open: func(c int) (*h.Peer, error) { return openTCP(c, false) },
 		Idle: idleOf(func() error {
 			a, b, err := pair()
 			if err == nil {
@@ -178,6 +185,7 @@ func init() {
 			}
 			keepAll(a, b)
 			return err
-		})})
+		}),
+	})
 	h.Register(&h.Factory{Name: "floor-tcp-buf", Note: "raw TCP, bufio stream", Open: func(c int) (*h.Peer, error) { return openTCP(c, true) }})
 }

@@ -30,6 +30,7 @@ type rawRPC struct {
 func newRaw(c io.ReadWriteCloser) *rawRPC {
 	return &rawRPC{c: c, br: bufio.NewReaderSize(c, 32<<10), bw: bufio.NewWriterSize(c, 32<<10)}
 }
+
 func (r *rawRPC) put(seq uint64, method string, body any) error {
 	var b []byte
 	if p, ok := body.(*[]byte); ok {
@@ -43,6 +44,7 @@ func (r *rawRPC) put(seq uint64, method string, body any) error {
 	r.bw.Write(b)
 	return r.bw.Flush()
 }
+
 func (r *rawRPC) get() (seq uint64, err error) {
 	if _, err = io.ReadFull(r.br, r.hdr[:]); err != nil {
 		return
@@ -54,6 +56,7 @@ func (r *rawRPC) get() (seq uint64, err error) {
 	r.n = int(binary.LittleEndian.Uint32(r.hdr[10:]))
 	return binary.LittleEndian.Uint64(r.hdr[:]), nil
 }
+
 func (r *rawRPC) body(v any) error {
 	p, ok := v.(*[]byte)
 	if !ok {

@@ -72,7 +72,7 @@ func openSelf(cfg idealCfg) (*h.Peer, error) {
 	go idealServe(s, cfg)
 	var cl net.Conn = c
 	m := &selfClient{br: bufio.NewReaderSize(cl, 64<<10)}
-	var busy = &idealClient{}
+	busy := &idealClient{}
 	m.w = newCW(c, true, &busy.busy)
 	return &h.Peer{
 		NewWorker: func() (h.EchoFn, error) {
