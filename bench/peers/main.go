@@ -39,8 +39,7 @@ const (
 	exitHung   = 3 // the watchdog ended it
 )
 
-// options are the flags. Those of the baseline's harness have its names and
-// defaults.
+// options are the flags.
 type options struct {
 	mode, peer, prof  string
 	size, conc, count int
@@ -77,7 +76,7 @@ func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 	fs.IntVar(&o.size, "size", 512, "bytes of a message, of a small call in hol and hol-open")
 	fs.IntVar(&o.conc, "conc", 1, "workers (unary), streams (stream), connections (idle), nodes (mesh)")
 	fs.IntVar(&o.count, "count", 100000, "messages in all (stream)")
-	fs.IntVar(&o.bulk, "bulk", 4<<20, "bytes of a bulk call (hol, hol-open); ttrpc and grpc's defaults end below 4 MiB")
+	fs.IntVar(&o.bulk, "bulk", 4<<20, "bytes of a bulk call (hol, hol-open); for ttrpc, which carries less, 4128768")
 	fs.IntVar(&o.rate, "rate", 1000, "small calls per second (hol-open)")
 	fs.IntVar(&o.callers, "callers", 64, "how many small calls can be in progress at once (hol-open)")
 	fs.DurationVar(&o.warm, "warm", 300*time.Millisecond, "time that is not counted at the beginning of a window")
