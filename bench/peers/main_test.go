@@ -48,7 +48,7 @@ func TestEveryMode(t *testing.T) {
 		args  []string
 	}{
 		{"unary", "ideal-go,smux,ours,ours-inline,ours-inmem", []string{"-conc=4"}},
-		{"stream", "ideal-go,smux-buf", []string{"-conc=2", "-count=2000"}},
+		{"stream", "ideal-go,smux-buf,ours,ours-up,ours-chan,ours-chan-up,ours-inmem,ours-inmem-up", []string{"-conc=2", "-count=2000"}},
 		{"hol", "ideal-go,smux,ours", nil},
 		{"hol-open", "ideal-go,smux,ours", nil},
 		{"idle", "smux,ours,ours-inmem", []string{"-conc=3"}},

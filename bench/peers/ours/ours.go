@@ -116,11 +116,12 @@ func serve(m *core.Manager) error {
 	return errors.Join(
 		m.HandleAppend(echoID, echo),
 		m.HandleAppend(inlineID, echo, core.WithInline()),
+		serveStreams(m),
 	)
 }
 
 // openPair joins two nodes and lets the first call a handler of the other.
-func openPair(id core.HandlerID, on network) (*h.Peer, error) {
+func openPair(id core.HandlerID, move mover, on network) (*h.Peer, error) {
 	c, err := open(2, on)
 	if err != nil {
 		return nil, err
@@ -129,6 +130,7 @@ func openPair(id core.HandlerID, on network) (*h.Peer, error) {
 	closing, cancel := context.WithCancel(context.Background())
 	return &h.Peer{
 		NewWorker: func() (h.EchoFn, error) { return echo(closing, to, id), nil },
+		Stream:    func(count, size int) (int, error) { return move(closing, to, count, size) },
 		Close: func() {
 			cancel()
 			c.close()
@@ -186,18 +188,22 @@ func mesh(on func() network) func(n int) (func(), error) {
 	}
 }
 
-func register(name, note string, id core.HandlerID, on func() network) {
+func register(name, note string, id core.HandlerID, move mover, on func() network) {
 	h.Register(&h.Factory{
 		Name: name,
 		Note: note,
-		Open: func(int) (*h.Peer, error) { return openPair(id, on()) },
+		Open: func(int) (*h.Peer, error) { return openPair(id, move, on()) },
 		Idle: idle(on),
 		Mesh: mesh(on),
 	})
 }
 
 func init() { //nolint:gochecknoinits // how the harness learns of its contenders
-	register("ours", "gridmux over websocket, any handler", echoID, overWebsocket)
-	register("ours-inline", "gridmux over websocket, handler marked non-blocking", inlineID, overWebsocket)
-	register("ours-inmem", "gridmux over inmem, any handler", echoID, inMemory)
+	register("ours", "gridmux over websocket, any handler; streams with Send and Recv", echoID, fromSource, overWebsocket)
+	register("ours-up", "the same, streams from client to server", echoID, toSink, overWebsocket)
+	register("ours-chan", "the same, streams with channels", echoID, fromChanSource, overWebsocket)
+	register("ours-chan-up", "the same, streams with channels from client to server", echoID, toChanSink, overWebsocket)
+	register("ours-inline", "gridmux over websocket, handler marked non-blocking", inlineID, fromSource, overWebsocket)
+	register("ours-inmem", "gridmux over inmem, any handler", echoID, fromSource, inMemory)
+	register("ours-inmem-up", "the same, streams from client to server", echoID, toSink, inMemory)
 }
