@@ -80,8 +80,10 @@ func TestEveryMode(t *testing.T) {
 				if r.Mode != test.mode || r.Rep != 1 || r.Err != "" {
 					t.Errorf("got %s", line)
 				}
-				if main := modes[test.mode].figures[0].value(&r); main <= 0 {
-					t.Errorf("%s: its first figure is %v", r.Peer, main)
+				// On a busy machine a window of these may be over before a call is.
+				closedLoop := test.mode == "unary" || test.mode == "hol"
+				if first := modes[test.mode].figures[0].value(&r); first <= 0 && !closedLoop {
+					t.Errorf("%s: its first figure is %v", r.Peer, first)
 				}
 			}
 			if !slices.Equal(measured, names) {

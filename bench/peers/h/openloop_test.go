@@ -236,12 +236,12 @@ func TestOpenLoop(t *testing.T) {
 			Close:     func() { closed = true },
 		}, nil
 	}}
-	load := OpenLoad{Size: 8, Rate: 2000, Callers: 3, Bulk: 1000, Warm: 5 * ms, Dur: 20 * ms}
+	load := OpenLoad{Size: 8, Rate: 2000, Callers: 3, Bulk: 1000, Warm: 5 * ms, Dur: 200 * ms}
 	r := OpenLoop(f, load)
 	if r.Err != "" || !closed {
 		t.Errorf("closed: %v, error: %q", closed, r.Err)
 	}
-	if r.Mode != "hol-open" || r.Peer != "local" || r.Size != 8 || r.Conc != 3 || r.Rate != 2000 || r.BulkB != 1000 || r.Ops != 80 {
+	if r.Mode != "hol-open" || r.Peer != "local" || r.Size != 8 || r.Conc != 3 || r.Rate != 2000 || r.BulkB != 1000 || r.Ops != 800 {
 		t.Errorf("got %+v", r)
 	}
 	if r.IdleP50 <= 0 || r.P50 <= 0 || r.IdleP50 > r.IdleMax || r.P50 > r.Max || r.BulkMBs <= 0 || r.BulkAloneMBs <= 0 {
