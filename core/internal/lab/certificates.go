@@ -25,11 +25,20 @@ type Authority struct {
 	issued map[string]tls.Certificate
 }
 
-// Certificates is the authority of all tests.
-var Certificates = sync.OnceValue(func() *Authority {
+// Certificates returns the authority of all tests.
+func Certificates(t testing.TB) *Authority {
+	t.Helper()
+	a, err := theAuthority()
+	if err != nil {
+		t.Fatalf("making an authority failed: %v", err)
+	}
+	return a
+}
+
+var theAuthority = sync.OnceValues(func() (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		panic(err)
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gridmux tests"},
@@ -38,15 +47,15 @@ var Certificates = sync.OnceValue(func() *Authority {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		panic(err)
+		return nil, fmt.Errorf("sign: %w", err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		panic(err)
+		return nil, fmt.Errorf("parse: %w", err)
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	return &Authority{Key: key, Cert: cert, Pool: pool, issued: map[string]tls.Certificate{}}
+	return &Authority{Key: key, Cert: cert, Pool: pool, issued: map[string]tls.Certificate{}}, nil
 })
 
 // Config returns the configuration for mutual TLS of the node with that name.

@@ -31,7 +31,9 @@ var Links = []*Link{
 // InmemLink is the simulated network of package inmem, for tests that need
 // nothing else or want it to be different.
 func InmemLink(opts ...inmem.Option) *Link {
-	return &Link{Name: "inmem", Bubble: true, Secure: true, make: func(testing.TB) network { return memoryNetwork{inmem.NewNetwork(opts...)} }}
+	return &Link{Name: "inmem", Bubble: true, Secure: true, make: func(testing.TB) network {
+		return memoryNetwork{inmem.NewNetwork(opts...)}
+	}}
 }
 
 // MemnetLink is websocket over simulated sockets, on nodes that have to allow

@@ -42,9 +42,9 @@ type socketNetwork struct {
 	tls    bool
 
 	mu       sync.Mutex
-	addrs    map[string]string       // by name of the node
-	conns    []*socketConnection     // all ever made
-	accepted map[string]*memnet.Conn // by where they come from; memnet only
+	addrs    map[string]string   // by name of the node
+	conns    []*socketConnection // all ever made
+	accepted map[string]net.Conn // by where they come from; memnet only
 }
 
 // socketConnection is one connection as the network sees it.
@@ -73,7 +73,7 @@ func (s *socketNetwork) node(_ int, name string) (transport.Transport, string) {
 		if addr == "" {
 			addr = "127.0.0.1:0"
 		}
-		ln, err := net.Listen("tcp", addr)
+		ln, err := new(net.ListenConfig).Listen(s.t.Context(), "tcp", addr)
 		if err != nil {
 			s.t.Fatalf("listening for %s failed: %v", name, err)
 		}
@@ -82,7 +82,7 @@ func (s *socketNetwork) node(_ int, name string) (transport.Transport, string) {
 		s.t.Cleanup(func() { ln.Close() })
 	}
 	if s.tls {
-		opts.TLS = Certificates().Config(s.t, name)
+		opts.TLS = Certificates(s.t).Config(s.t, name)
 	}
 	if s.addrs == nil {
 		s.addrs = map[string]string{}
@@ -129,9 +129,9 @@ func (w *watchedListener) Accept() (net.Conn, error) {
 	defer w.net.mu.Unlock()
 	// The dialler may not have told of it yet.
 	if w.net.accepted == nil {
-		w.net.accepted = map[string]*memnet.Conn{}
+		w.net.accepted = map[string]net.Conn{}
 	}
-	w.net.accepted[w.Addr().String()+" "+nc.RemoteAddr().String()] = nc.(*memnet.Conn)
+	w.net.accepted[w.Addr().String()+" "+nc.RemoteAddr().String()] = nc
 	return nc, nil
 }
 
@@ -150,7 +150,7 @@ func (s *socketNetwork) cut(a, b string) {
 	defer s.mu.Unlock()
 	for _, c := range s.between(a, b) {
 		if tcp, ok := c.near.(*net.TCPConn); ok {
-			tcp.SetLinger(0)
+			_ = tcp.SetLinger(0)
 		}
 		c.near.Close()
 	}
@@ -160,12 +160,12 @@ func (s *socketNetwork) stall(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.between(from, to) {
-		far := s.accepted[c.listener+" "+c.dialledFrom]
-		switch {
-		case c.from == from && far != nil:
-			far.StallReads(true)
-		case c.to == from && s.memory != nil:
-			c.near.(*memnet.Conn).StallReads(true)
+		reads := c.near
+		if c.from == from {
+			reads = s.accepted[c.listener+" "+c.dialledFrom]
+		}
+		if conn, ok := reads.(*memnet.Conn); ok {
+			conn.StallReads(true)
 		}
 	}
 }

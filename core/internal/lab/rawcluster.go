@@ -67,7 +67,11 @@ func rawNameLike(prefix string, subjectDials bool) string {
 // has not connected yet.
 func NewRawCluster(t testing.TB, setup RawSetup) *RawCluster {
 	t.Helper()
-	r := &RawCluster{T: t, Network: inmem.NewNetwork(inmem.WithBuffer(setup.Buffer)), Name: rawNameLike(cmp.Or(setup.Name, "raw"), setup.Dials)}
+	r := &RawCluster{
+		T:       t,
+		Network: inmem.NewNetwork(inmem.WithBuffer(setup.Buffer)),
+		Name:    rawNameLike(cmp.Or(setup.Name, "raw"), setup.Dials),
+	}
 	if setup.Dials {
 		ln, err := r.Network.Node(r.Name).Listen(t.Context(), r.Name)
 		if err != nil {
@@ -121,7 +125,8 @@ func (r *RawCluster) Alive(when string) {
 	for _, c := range []*core.Connection{r.Subject.Connection(HonestName), r.Honest.Connection(SubjectName)} {
 		got, err := c.Request(ctx, "echo", []byte("still here"), core.WaitForConnection())
 		if string(got) != "still here" {
-			r.T.Fatalf("%s: a call of the honest pair to %s returned %q, %v: one peer's doings must not touch another", when, c.Peer(), got, err)
+			r.T.Fatalf("%s: a call of the honest pair to %s returned %q, %v: one peer's doings must not touch another",
+				when, c.Peer(), got, err)
 		}
 	}
 }

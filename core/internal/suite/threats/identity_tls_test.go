@@ -95,7 +95,7 @@ func (p *tlsProxy) pass(in net.Conn, target string, accept, dial *tls.Config) {
 // T17).
 func TestProofsAreBoundToTLS(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := lab.Certificates()
+	ca := lab.Certificates(t)
 	server := func(name string) *tls.Config {
 		c := ca.Config(t, name)
 		c.ClientAuth = tls.NoClientCert
@@ -183,7 +183,7 @@ func TestAuthOverTLS(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, kind := range identityKinds {
 			conf := func(name string) *tls.Config {
-				c := lab.Certificates().Config(t, name)
+				c := lab.Certificates(t).Config(t, name)
 				c.ClientAuth, c.MinVersion, c.MaxVersion = tls.NoClientCert, version, version
 				return c
 			}
@@ -211,13 +211,13 @@ func TestProtocolBinding(t *testing.T) {
 	_, acceptor := dialOrder(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for name, good := range map[string]bool{"EXPORTER-gridmux-1": true, "EXPORTER-gridmux-2": false, "": false} {
-			conf := lab.Certificates().Config(t, acceptor)
+			conf := lab.Certificates(t).Config(t, acceptor)
 			conf.ClientAuth, conf.MaxVersion = tls.NoClientCert, version
 			a := newMember(t, acceptor, conf)
 			if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, Auth: core.SharedKey(testKey)}, core.Node{Name: "raw", Addr: closedPort(t)}); err != nil {
 				t.Fatal(err)
 			}
-			tr := websocket.New(websocket.Options{TLS: &tls.Config{RootCAs: lab.Certificates().Pool}})
+			tr := websocket.New(websocket.Options{TLS: &tls.Config{RootCAs: lab.Certificates(t).Pool}})
 			tc, err := tr.Dial(t.Context(), transport.Peer{Name: acceptor, Addr: a.addr})
 			if err != nil {
 				t.Fatalf("dialling failed: %v", err)

@@ -147,7 +147,7 @@ func learns(t *testing.T, n *member, texts ...string) {
 // TestAllowInsecureAtStart holds that a node which would believe anybody does
 // not start unless told to (T17).
 func TestAllowInsecureAtStart(t *testing.T) {
-	mutual := lab.Certificates().Config(t, "a")
+	mutual := lab.Certificates(t).Config(t, "a")
 	serverOnly := mutual.Clone()
 	serverOnly.ClientAuth = tls.NoClientCert
 	optional := mutual.Clone()
@@ -203,7 +203,7 @@ func TestAllowInsecureAtStart(t *testing.T) {
 // be who they should be.
 func TestDiallerRefuses(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := lab.Certificates()
+	ca := lab.Certificates(t)
 	blind := ca.Config(t, dialler)
 	blind.InsecureSkipVerify = true // nothing is proved, as the dialler has to notice
 	forOther := certificate(ca, t, func(c *x509.Certificate) { c.DNSNames = []string{"other"} })
@@ -249,7 +249,7 @@ func (p plainDialler) Dial(ctx context.Context, to transport.Peer) (transport.Co
 // that it dials itself.
 func TestDiallerRefusesPlaintext(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	d, a := newMember(t, dialler, lab.Certificates().Config(t, dialler)), newMember(t, acceptor, nil)
+	d, a := newMember(t, dialler, lab.Certificates(t).Config(t, dialler)), newMember(t, acceptor, nil)
 	if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, AllowInsecure: true}, core.Node{Name: dialler, Addr: d.addr}); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestDiallerRefusesPlaintext(t *testing.T) {
 // is valid for, and leaves the real one alone (T14).
 func TestMutualTLSBindsNames(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := lab.Certificates()
+	ca := lab.Certificates(t)
 	named := func(names ...string) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.DNSNames = names }
 	}

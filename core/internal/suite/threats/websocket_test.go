@@ -36,7 +36,7 @@ func TestMountedMutualTLS(t *testing.T) {
 	}
 	var managers []*core.Manager
 	for i, node := range nodes {
-		conf := lab.Certificates().Config(t, node.Name)
+		conf := lab.Certificates(t).Config(t, node.Name)
 		tr := websocket.New(websocket.Options{Mounted: true, RequireClientCert: true, TLS: conf})
 		m, err := core.NewManager(core.Config{Local: node, Peers: nodes, Transport: tr, MaxBackoff: 10 * time.Millisecond})
 		if err != nil {
