@@ -221,6 +221,10 @@ func (w *writer) announce(b *bulkSend, tell bool) (ok bool) {
 	w.bulk.announce(b)
 	if tell {
 		w.bulk.add(b.stream)
+	} else {
+		// A turn that was under way may have ended before the message could
+		// begin.
+		w.bulk.resume(b)
 	}
 	w.kick(true)
 	return true
