@@ -58,7 +58,8 @@ type assembly struct {
 	id     wire.CallID
 	budget *budget // nil: its memory was reserved before
 	size   int
-	buf    []byte // of the reader
+	mem    *buffer // of the reader, until the message is whole
+	keep   bool    // mem is not a recycled buffer: it becomes the user's
 
 	// Guarded by budget.mu.
 	granted bool
@@ -70,12 +71,36 @@ type assembly struct {
 // as its parts do: a peer that announces much and sends little costs little.
 const firstRoom = 1 << 20
 
+// newAssembly begins a message for which memory is reserved otherwise. With keep
+// its memory is made for it.
+func newAssembly(s *session, id wire.CallID, size int, keep bool) *assembly {
+	a := &assembly{s: s, id: id, size: size, keep: keep}
+	a.mem = a.memory(min(size, firstRoom))
+	return a
+}
+
+func (a *assembly) memory(n int) *buffer {
+	if a.keep {
+		return &buffer{make([]byte, 0, n)}
+	}
+	return getBuffer(n)
+}
+
+// free recycles the memory of a message that was used.
+func (a *assembly) free() {
+	if !a.keep {
+		a.mem.put()
+	}
+	a.mem = nil
+}
+
 // begin makes room for a message whose size was checked. It is for the reader.
 // The peer is told when the memory is reserved; until then it sends no more than
 // headSize.
-func (s *session) begin(k kind, id wire.CallID, size uint64) (*assembly, error) {
+func (s *session) begin(k kind, id wire.CallID, size uint64, keep bool) (*assembly, error) {
 	b := &s.peer.memory[k]
-	a := &assembly{s: s, id: id, budget: b, size: int(size), buf: make([]byte, 0, min(size, firstRoom))}
+	a := newAssembly(s, id, int(size), keep)
+	a.budget = b
 	b.mu.Lock()
 	if len(b.waiting) == 0 && b.held+int64(size) <= b.limit {
 		b.held += int64(size)
@@ -198,23 +223,24 @@ func (b *budget) refuse() {
 
 // add appends a part. It is for the reader.
 func (a *assembly) add(part []byte) error {
-	if len(part) > a.size-len(a.buf) {
+	if len(part) > a.size-len(a.mem.b) {
 		return fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, a.size, a.id)
 	}
-	need := len(a.buf) + len(part)
+	need := len(a.mem.b) + len(part)
 	if need > headSize && !a.isGranted() {
 		return fmt.Errorf("%w: over %d bytes of a message on call %v before it was granted", wire.ErrMalformed, headSize, a.id)
 	}
-	if need > cap(a.buf) {
-		grown := make([]byte, len(a.buf), min(max(2*cap(a.buf), need), a.size))
-		copy(grown, a.buf)
-		a.buf = grown
+	if need > cap(a.mem.b) {
+		grown := a.memory(min(max(2*cap(a.mem.b), need), a.size))
+		grown.b = append(grown.b, a.mem.b...)
+		a.free()
+		a.mem = grown
 	}
-	a.buf = append(a.buf, part...)
+	a.mem.b = append(a.mem.b, part...)
 	return nil
 }
 
-func (a *assembly) whole() bool { return len(a.buf) == a.size }
+func (a *assembly) whole() bool { return len(a.mem.b) == a.size }
 
 func (a *assembly) isGranted() bool {
 	if a.budget == nil {

@@ -6,10 +6,13 @@ import "sync"
 // may cross synctest bubbles.
 type buffer struct{ b []byte }
 
-// bufferClasses are the capacities that are recycled. The largest holds a batch;
-// what is larger is made for its message and
-// left to the collector, so that one huge message keeps no memory.
-var bufferClasses = [...]int{512, 2 << 10, 8 << 10, maxSmall, 64 << 10}
+// bufferClasses are the capacities that are recycled. Up to 64 KiB they hold
+// frames and batches; those above hold large messages, whose memory would else be
+// fetched anew, page by page, for every one. A pool forgets what two collections
+// have not seen used, so that one huge message keeps no memory.
+var bufferClasses = [...]int{
+	512, 2 << 10, 8 << 10, maxSmall, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20,
+}
 
 var bufferPools [len(bufferClasses)]sync.Pool
 

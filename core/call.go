@@ -186,8 +186,8 @@ func secondAnswer(id wire.CallID) error {
 	return fmt.Errorf("%w: a second answer to call %v", wire.ErrMalformed, id)
 }
 
-// deliver completes a claimed call with a response, which is copied unless it
-// is owned, that is, made for this call.
+// deliver completes a claimed call with a response, which is copied unless it is
+// owned, that is, made for this call.
 func (s *session) deliver(sl *slot, payload []byte, owned bool) {
 	switch {
 	case payload == nil:
@@ -222,7 +222,7 @@ func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
 		}
 		return nil
 	}
-	a, err := s.begin(kindResponse, id, r.Size)
+	a, err := s.begin(kindResponse, id, r.Size, sl.keep)
 	if err != nil {
 		return err
 	}
@@ -263,7 +263,8 @@ func (s *session) onResponsePart(id wire.CallID, part []byte) error {
 func (s *session) completeResponse(id wire.CallID, a *assembly) {
 	if sl := s.calls.take(id); sl != nil {
 		s.freePartial(sl)
-		s.deliver(sl, a.buf, true)
+		s.deliver(sl, a.mem.b, a.keep)
+		a.free()
 	}
 }
 

@@ -50,6 +50,25 @@ type handler struct {
 	sizeHint atomic.Int32 // recent size of results, for app's buffer
 }
 
+// maxHint is the largest buffer that a HandleAppend is given.
+const maxHint = 4 << 20
+
+// hint notes the size of a result. The buffers of results up to maxSmall are as
+// large as the largest of them; those of larger ones about as most of them.
+func (h *handler) hint(n int) {
+	old := h.sizeHint.Load()
+	size := int32(min(n, maxHint))
+	switch {
+	case size <= old && old > maxSmall:
+		size = max(old-(old-size)/8, maxSmall)
+	case size > maxSmall:
+		size = old + (size-old+1)/2
+	}
+	if size > old || old > maxSmall {
+		h.sizeHint.Store(size)
+	}
+}
+
 // registry holds the handlers of a Manager: written until it is sealed by
 // Start, only read after that.
 type registry struct {

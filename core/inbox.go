@@ -149,11 +149,11 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 		return err
 	}
 	if size > uint64(q.first) {
-		if m.assembly, err = st.s.begin(kindMessage, st.id, size); err != nil {
+		if m.assembly, err = st.s.begin(kindMessage, st.id, size, false); err != nil {
 			return err
 		}
 	} else {
-		m.assembly = &assembly{s: st.s, id: st.id, size: int(size), buf: make([]byte, 0, size)}
+		m.assembly = newAssembly(st.s, st.id, int(size), false)
 	}
 	st.mu.Lock()
 	over := st.over
@@ -336,9 +336,10 @@ func (st *RawStream) receiveLarge(dst []byte) ([]byte, error) {
 	q.off += lengthSize
 	m.drop()
 	if dst == nil {
-		dst = m.buf
+		dst = m.mem.b
 	} else {
-		dst = append(dst, m.buf...)
+		dst = append(dst, m.mem.b...)
+		m.free()
 	}
 	st.took(m.cost)
 	return dst, nil

@@ -64,7 +64,7 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	}
 	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity}
 	if f.Flags&wire.FlagFragmented != 0 {
-		a, err := s.begin(kindRequest, f.ID, r.Size)
+		a, err := s.begin(kindRequest, f.ID, r.Size, false)
 		if err != nil {
 			return err
 		}
@@ -213,7 +213,7 @@ func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
 		}
 		return
 	}
-	call.req, call.held = p.buf, int64(p.size)
+	call.req, call.buf, call.held = p.mem.b, p.mem, int64(p.size)
 	whole := p.whenGranted(func(ok bool) {
 		if ok {
 			s.m.pool.submit([]*inCall{call})
@@ -375,7 +375,9 @@ func (c *inCall) run(inline bool) {
 	case failed == nil && (len(result) > maxSmall || c.prio == PriorityLow && len(result) > 0):
 		if c.h.app == nil {
 			// It may be the handler's own memory, to be used again.
-			result = slices.Clone(result)
+			c.out = getBuffer(len(result))
+			c.out.b = append(c.out.b, result...)
+			result = c.out.b
 		}
 		c.respondLarge(result)
 		return
@@ -480,9 +482,7 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *wire.Status) {
 	case c.h.app != nil:
 		c.out = getBuffer(int(c.h.sizeHint.Load()))
 		result, err = c.h.app(c.ctx, c.req, c.out.b)
-		if n := int32(min(len(result), maxSmall)); n > c.h.sizeHint.Load() {
-			c.h.sizeHint.Store(n)
-		}
+		c.h.hint(len(result))
 	default:
 		result, err = c.h.fn(c.ctx, c.req)
 	}
