@@ -164,6 +164,9 @@ func (c *Connection) dialOnce() error {
 		// From here on the attempt is not given up because the peer is removed
 		// or moves: it may have a session.
 		c.aim(nil)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		err := c.m.promise()
 		promised = err == nil
 		return err

@@ -229,11 +229,10 @@ func (c *Connection) remove() {
 	c.mu.Lock()
 	c.removed = true
 	c.setStateLocked(StateClosed, nil)
-	cancel := c.cancelDial
-	c.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	if c.cancelDial != nil {
+		c.cancelDial()
 	}
+	c.mu.Unlock()
 	// Only now: before, another could have become the current one.
 	c.leaveSession(c.current.Load(), "the node is not among the peers any more")
 	c.wakeDialer()
@@ -248,11 +247,10 @@ func (c *Connection) move(addr string) {
 	if s != nil {
 		c.former, c.formerUntil = s.instance, time.Now().Add(movedGrace)
 	}
-	cancel := c.cancelDial
-	c.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	if c.cancelDial != nil {
+		c.cancelDial()
 	}
+	c.mu.Unlock()
 	c.leaveSession(s, "the node is to be reached at another address")
 	c.wakeDialer()
 }
