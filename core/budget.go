@@ -58,8 +58,13 @@ type assembly struct {
 	id     wire.CallID
 	budget *budget // nil: its memory was reserved before
 	size   int
-	mem    *buffer // of the reader, until the message is whole
-	keep   bool    // mem is not a recycled buffer: it becomes the user's
+	keep   bool // the memory is the user's, or becomes it; else it is recycled
+	base   int  // what stands in it before the message
+
+	// mu is held for the copy of a part, so that a caller who gives up waits no
+	// longer than that for its memory.
+	mu  sync.Mutex
+	mem *buffer // nil: given up
 
 	// Guarded by budget.mu.
 	granted bool
@@ -67,47 +72,68 @@ type assembly struct {
 	ready   func(ok bool) // set once the message is whole and waits for memory
 }
 
-// firstRoom is how much memory a message gets at its first part. The rest comes
-// as its parts do: a peer that announces much and sends little costs little.
+// firstRoom is how much memory a message gets at its first part. It gets the rest
+// when that is full: a peer that announces much and sends little costs little.
 const firstRoom = 1 << 20
 
-// newAssembly begins a message for which memory is reserved otherwise. With keep
-// its memory is made for it.
-func newAssembly(s *session, id wire.CallID, size int, keep bool) *assembly {
-	a := &assembly{s: s, id: id, size: size, keep: keep}
-	a.mem = a.memory(min(size, firstRoom))
-	return a
+// newAssembly begins a message whose memory is recycled.
+func newAssembly(s *session, id wire.CallID, size int) *assembly {
+	return &assembly{s: s, id: id, size: size, mem: getBuffer(min(size, firstRoom))}
 }
 
-func (a *assembly) memory(n int) *buffer {
+// assembleInto begins a message that is appended to the user's dst.
+func assembleInto(s *session, id wire.CallID, size int, dst []byte) *assembly {
+	return &assembly{s: s, id: id, size: size, keep: true, base: len(dst), mem: &buffer{dst}}
+}
+
+// grow makes room for the whole message, or for its beginning if there is little
+// of it. a.mu is held.
+func (a *assembly) grow(need int) {
+	old := a.mem
 	if a.keep {
-		return &buffer{make([]byte, 0, n)}
+		size := a.size
+		if need <= firstRoom {
+			size = min(size, firstRoom)
+		}
+		a.mem = &buffer{append(make([]byte, 0, a.base+size), old.b...)}
+		return
 	}
-	return getBuffer(n)
+	a.mem = getBuffer(a.size)
+	a.mem.b = append(a.mem.b, old.b...)
+	old.put()
 }
 
-// free recycles the memory of a message that was used.
-func (a *assembly) free() {
-	if !a.keep {
-		a.mem.put()
-	}
+// letGo makes the reader not touch the memory any more.
+func (a *assembly) letGo() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.mem = nil
+}
+
+// appendTo appends the message to dst, and recycles its memory. It is whole.
+func (a *assembly) appendTo(dst []byte) []byte {
+	if dst == nil {
+		return slices.Clip(a.mem.b)
+	}
+	dst = append(dst, a.mem.b...)
+	a.mem.put()
+	return dst
 }
 
 // begin makes room for a message whose size was checked. It is for the reader.
 // The peer is told when the memory is reserved; until then it sends no more than
 // headSize.
-func (s *session) begin(k kind, id wire.CallID, size uint64, keep bool) (*assembly, error) {
+func (s *session) begin(k kind, a *assembly) error {
 	b := &s.peer.memory[k]
-	a := newAssembly(s, id, int(size), keep)
 	a.budget = b
+	size := a.size
 	b.mu.Lock()
 	if len(b.waiting) == 0 && b.held+int64(size) <= b.limit {
 		b.held += int64(size)
 		a.granted = true
 		b.mu.Unlock()
-		s.w.grant(id)
-		return a, nil
+		s.w.grant(a.id)
+		return nil
 	}
 	mine := 0
 	for _, other := range b.waiting {
@@ -117,12 +143,12 @@ func (s *session) begin(k kind, id wire.CallID, size uint64, keep bool) (*assemb
 	}
 	if mine >= maxWaiting {
 		b.mu.Unlock()
-		return nil, errManyUngranted
+		return errManyUngranted
 	}
 	b.waiting = append(b.waiting, a)
 	b.arm()
 	b.mu.Unlock()
-	return a, nil
+	return nil
 }
 
 var errManyUngranted = fmt.Errorf("%d large messages were begun that wait for memory", maxWaiting)
@@ -221,26 +247,28 @@ func (b *budget) refuse() {
 	}
 }
 
-// add appends a part. It is for the reader.
-func (a *assembly) add(part []byte) error {
-	if len(part) > a.size-len(a.mem.b) {
-		return fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, a.size, a.id)
+// add appends a part, and reports whether the message is whole. It is for the
+// reader.
+func (a *assembly) add(part []byte) (whole bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mem == nil {
+		return false, nil
 	}
-	need := len(a.mem.b) + len(part)
+	have := len(a.mem.b) - a.base
+	if len(part) > a.size-have {
+		return false, fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, a.size, a.id)
+	}
+	need := have + len(part)
 	if need > headSize && !a.isGranted() {
-		return fmt.Errorf("%w: over %d bytes of a message on call %v before it was granted", wire.ErrMalformed, headSize, a.id)
+		return false, fmt.Errorf("%w: over %d bytes of a message on call %v before it was granted", wire.ErrMalformed, headSize, a.id)
 	}
-	if need > cap(a.mem.b) {
-		grown := a.memory(min(max(2*cap(a.mem.b), need), a.size))
-		grown.b = append(grown.b, a.mem.b...)
-		a.free()
-		a.mem = grown
+	if a.base+need > cap(a.mem.b) {
+		a.grow(need)
 	}
 	a.mem.b = append(a.mem.b, part...)
-	return nil
+	return need == a.size, nil
 }
-
-func (a *assembly) whole() bool { return len(a.mem.b) == a.size }
 
 func (a *assembly) isGranted() bool {
 	if a.budget == nil {

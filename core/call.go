@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -177,7 +176,7 @@ func (s *session) onResponse(f *wire.Frame) error {
 	case len(r.Payload) > s.m.cfg.MaxMessage:
 		s.declineResponse(sl, uint64(len(r.Payload)), s.tooLarge())
 	default:
-		s.deliver(sl, r.Payload, false)
+		s.deliver(sl, r.Payload)
 	}
 	return nil
 }
@@ -186,17 +185,13 @@ func secondAnswer(id wire.CallID) error {
 	return fmt.Errorf("%w: a second answer to call %v", wire.ErrMalformed, id)
 }
 
-// deliver completes a claimed call with a response, which is copied unless it is
-// owned, that is, made for this call.
-func (s *session) deliver(sl *slot, payload []byte, owned bool) {
+// deliver completes a claimed call with a copy of a response in one frame.
+func (s *session) deliver(sl *slot, payload []byte) {
 	switch {
 	case payload == nil:
 		sl.resp = sl.dst
-	case sl.dst == nil && (owned || len(payload) == 0):
-		sl.resp = slices.Clip(payload)
-		if !owned {
-			sl.resp = []byte{}
-		}
+	case sl.dst == nil && len(payload) == 0:
+		sl.resp = []byte{}
 	default:
 		sl.resp = append(sl.dst, payload...) //nolint:gocritic // The answer is what the caller gets; dst stays as it was.
 	}
@@ -222,12 +217,14 @@ func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
 		}
 		return nil
 	}
-	a, err := s.begin(kindResponse, id, r.Size, sl.keep)
-	if err != nil {
-		return err
-	}
+	// While the call is pending its dst is the reader's to write to, under the
+	// lock of the message.
+	a := assembleInto(s, id, int(r.Size), sl.dst)
 	if !s.calls.setPartial(id, a) {
-		a.drop()
+		return nil
+	}
+	if err := s.begin(kindResponse, a); err != nil {
+		return err
 	}
 	return s.onResponsePart(id, r.Payload)
 }
@@ -250,7 +247,7 @@ func (s *session) onResponsePart(id wire.CallID, part []byte) error {
 	case a == nil:
 		return fmt.Errorf("%w: FRAGMENT without a message on call %v", wire.ErrMalformed, id)
 	}
-	if err := a.add(part); err != nil || !a.whole() {
+	if whole, err := a.add(part); !whole {
 		return err
 	}
 	if a.whenGranted(func(bool) { s.completeResponse(id, a) }) == fateGranted {
@@ -262,15 +259,16 @@ func (s *session) onResponsePart(id wire.CallID, part []byte) error {
 // completeResponse completes a call with a response that is whole.
 func (s *session) completeResponse(id wire.CallID, a *assembly) {
 	if sl := s.calls.take(id); sl != nil {
+		sl.resp = a.mem.b
 		s.freePartial(sl)
-		s.deliver(sl, a.mem.b, a.keep)
-		a.free()
+		s.complete(sl, OutcomeMaybeRun, nil)
 	}
 }
 
 // freePartial gives back the memory of a claimed call's response in parts.
 func (s *session) freePartial(sl *slot) {
 	if a := s.calls.takePartial(sl); a != nil {
+		a.letGo()
 		a.drop()
 	}
 }

@@ -148,12 +148,11 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 	if skip {
 		return err
 	}
+	m.assembly = newAssembly(st.s, st.id, int(size))
 	if size > uint64(q.first) {
-		if m.assembly, err = st.s.begin(kindMessage, st.id, size, false); err != nil {
+		if err = st.s.begin(kindMessage, m.assembly); err != nil {
 			return err
 		}
-	} else {
-		m.assembly = newAssembly(st.s, st.id, int(size), false)
 	}
 	st.mu.Lock()
 	over := st.over
@@ -181,7 +180,7 @@ func (st *RawStream) deliverPart(part []byte) error {
 		}
 		return fmt.Errorf("%w: FRAGMENT without a message on stream %v", wire.ErrMalformed, st.id)
 	}
-	if err := m.add(part); err != nil || !m.whole() {
+	if whole, err := m.add(part); !whole {
 		return err
 	}
 	st.mu.Lock()
@@ -335,12 +334,7 @@ func (st *RawStream) receiveLarge(dst []byte) ([]byte, error) {
 	}
 	q.off += lengthSize
 	m.drop()
-	if dst == nil {
-		dst = m.mem.b
-	} else {
-		dst = append(dst, m.mem.b...)
-		m.free()
-	}
+	dst = m.appendTo(dst)
 	st.took(m.cost)
 	return dst, nil
 }

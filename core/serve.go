@@ -64,8 +64,8 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	}
 	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity}
 	if f.Flags&wire.FlagFragmented != 0 {
-		a, err := s.begin(kindRequest, f.ID, r.Size, false)
-		if err != nil {
+		a := newAssembly(s, f.ID, int(r.Size))
+		if err := s.begin(kindRequest, a); err != nil {
 			return err
 		}
 		c.partial = &partRequest{assembly: a, start: start}
@@ -157,7 +157,7 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 		c.partial = nil // it was refused
 		return nil
 	}
-	if err := p.add(part); err != nil || !p.whole() {
+	if whole, err := p.add(part); !whole {
 		return err
 	}
 	c.partial = nil

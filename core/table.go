@@ -193,7 +193,7 @@ func (t *callTable) tooLate(id wire.CallID) {
 type inProgress struct {
 	partial *assembly
 	stream  *RawStream
-	keep    bool // a large response becomes the caller's
+	dst     []byte
 }
 
 func (t *callTable) peek(id wire.CallID) (c inProgress, pending bool) {
@@ -203,7 +203,7 @@ func (t *callTable) peek(id wire.CallID) (c inProgress, pending bool) {
 	if sl == nil {
 		return inProgress{}, false
 	}
-	return inProgress{sl.partial, sl.stream, sl.dst == nil}, true
+	return inProgress{sl.partial, sl.stream, sl.dst}, true
 }
 
 // takePartial detaches it from a claimed call.
