@@ -41,7 +41,7 @@ func (s *session) readFrames() {
 		}
 		n, err := s.readBatch(b)
 		if err != nil {
-			s.end(fmt.Errorf("protocol error: %w", err), wire.CodeProtocol)
+			s.end(fmt.Errorf("protocol error: %w", err), breachCode(err))
 			return
 		}
 		b = nil
@@ -50,13 +50,23 @@ func (s *session) readFrames() {
 			continue
 		}
 		s.submit()
-		if pending > 1 {
+		if pending > 1 || s.in.bulky {
 			// The callers and workers that were woken start at once instead of
-			// after the next read.
+			// after the next read. Beside bulk there is always a next one, and
+			// without this nothing else would run on this processor.
 			runtime.Gosched()
+			s.in.bulky = false
 		}
 		pending = 0
 	}
+}
+
+// breachCode is the code that a session ends with whose peer broke the protocol.
+func breachCode(err error) wire.Code {
+	if errors.Is(err, errManyUngranted) {
+		return wire.CodeOverflow
+	}
+	return wire.CodeProtocol
 }
 
 // nextBatch returns the frames of the next transport frame, or ends the session.
@@ -113,6 +123,7 @@ func (s *session) readBatch(b []byte) (n int, err error) {
 		if f, b, err = wire.Next(b); err == nil {
 			if f.Paced() {
 				s.in.paced += uint64(len(f.Body))
+				s.in.bulky = true
 			}
 			err = s.dispatch(&f)
 		}

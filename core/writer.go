@@ -393,7 +393,7 @@ func (w *writer) next() bool {
 // yield lets the other callers and workers that are about to run append to the
 // same write. Once is worth a factor of two in throughput.
 func (w *writer) yield() {
-	if w.s.busy.Load() > 1 {
+	if w.s.busy.Load() > 1 || len(w.turns) > 0 {
 		runtime.Gosched()
 	}
 }
