@@ -135,9 +135,9 @@ func (s *session) readBatch(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// ackBulk tells the peer how much bulk was read, every ackEvery bytes (W44).
+// ackBulk tells the peer how much bulk was read (W44).
 func (s *session) ackBulk() {
-	if s.in.paced-s.in.acked >= ackEvery {
+	if s.in.paced-s.in.acked >= ackAt {
 		s.in.acked = s.in.paced
 		s.w.ack(s.in.paced)
 	}

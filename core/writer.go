@@ -433,7 +433,7 @@ func (w *writer) take() {
 	if !w.spare.empty() {
 		n = 1 + len(w.spare.buf)/smallPerFragment
 	}
-	if w.quota = min(n*maxSmall, w.bulk.pace.room()); w.quota > 0 {
+	if w.quota = min(n*maxSmall, w.bulk.pace.room(), int(w.bulk.pace.window/2)); w.quota > 0 {
 		w.turns = w.bulk.take(w.turns, w.writes)
 	}
 }
