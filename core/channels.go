@@ -278,12 +278,17 @@ func (s *Stream) Send(msg []byte) error {
 	return s.raw.sendError()
 }
 
+var errNoFunction = errors.New("the function is nil: pass one that takes messages")
+
 // Results calls fn for every message until the stream ends, and returns its
 // error, nil after a clean end. An error of fn ends the stream, and is returned.
 // fn may keep the slice.
 func (s *Stream) Results(fn func(msg []byte) error) error {
 	if s == nil || s.raw == nil {
 		return (*RawStream)(nil).misuse()
+	}
+	if fn == nil {
+		return s.raw.callError(errNoFunction)
 	}
 	for r := range s.Responses {
 		if r.Err != nil {
