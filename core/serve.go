@@ -391,6 +391,12 @@ func (c *inCall) run(inline bool) {
 // not be used after it.
 func (c *inCall) answerStream(failed *wire.Status) {
 	ctx := c.ctx
+	if ended := ctx.Err(); failed == nil && ended != nil {
+		// What was sent since then went nowhere, and the input may have more: that
+		// is no clean end, whatever the handler makes of it.
+		st := failure(ended, ended)
+		failed = &st
+	}
 	c.stream.answer(failed, c.release)
 	ctx.finish()
 }
