@@ -447,6 +447,9 @@ var panicStatus = wire.Status{Code: wire.CodePanic, Message: "the handler panick
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.
 func failure(err, ended error) wire.Status {
+	if lost, ok := errors.AsType[*lostOutput](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {
+		return wire.Status{Code: wire.CodeResponseTooLarge, Message: trimSentinel(errors.Unwrap(lost.err), ErrMessageTooLarge)}
+	}
 	switch {
 	case ended == nil || !errors.Is(err, ended):
 		return errorStatus(err)
