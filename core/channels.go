@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // StreamHandler serves streams in the form of channels.
@@ -19,7 +22,8 @@ type StreamHandler struct {
 	// out takes messages for the caller. A slice that was sent on it belongs to
 	// the library. It is drained until Handle returns, so that a plain send never
 	// blocks for ever; what was sent is delivered before the end or the error,
-	// unless ctx has ended. Handle does not close it.
+	// unless ctx has ended or a message is over the limit: the caller then gets
+	// an error, also if Handle returns nil. Handle does not close it.
 	//
 	// ctx and the error are those of [StreamFunc].
 	Handle func(ctx context.Context, payload []byte, in <-chan []byte, out chan<- []byte) error
@@ -49,25 +53,31 @@ func (m *Manager) HandleStream(id HandlerID, h StreamHandler, opts ...HandlerOpt
 const channelRoom = 64
 
 // serve turns the handler into one of a RawStream.
-func (h StreamHandler) serve(ctx context.Context, payload []byte, s *RawStream) error {
+func (h StreamHandler) serve(ctx context.Context, payload []byte, s *RawStream) (err error) {
 	var in chan []byte
 	out := make(chan []byte, min(s.out.capacity, channelRoom))
-	returned, sent := make(chan struct{}), make(chan struct{})
+	returned, sent := make(chan struct{}), make(chan error, 1)
 	if s.in.capacity > 0 {
 		in = make(chan []byte, min(s.in.capacity, channelRoom))
 		go s.feed(in, returned)
 	}
-	go func() {
-		defer close(sent)
-		s.drain(out, returned)
-	}()
+	go func() { sent <- s.drain(out, returned) }()
 	// Also after a panic: what was sent is delivered.
 	defer func() {
 		close(returned)
-		<-sent
+		// What was lost is no clean end.
+		if lost := <-sent; err == nil && lost != nil {
+			err = &lostOutput{lost}
+		}
 	}()
 	return h.Handle(ctx, payload, in, out)
 }
+
+// lostOutput is why messages that a handler sent did not get to the caller.
+type lostOutput struct{ err error }
+
+func (e *lostOutput) Error() string { return e.err.Error() }
+func (e *lostOutput) Unwrap() error { return e.err }
 
 // feed passes messages on to the handler.
 func (st *RawStream) feed(in chan<- []byte, returned <-chan struct{}) {
@@ -88,24 +98,29 @@ func (st *RawStream) feed(in chan<- []byte, returned <-chan struct{}) {
 	}
 }
 
-// drain sends what the handler sends, until it has returned. After the end of the
-// stream that goes nowhere.
-func (st *RawStream) drain(out <-chan []byte, returned <-chan struct{}) {
+// drain sends what the handler sends, until it has returned. After the first
+// message that cannot be sent, all others go nowhere; it returns why.
+func (st *RawStream) drain(out <-chan []byte, returned <-chan struct{}) (err error) {
+	send := func(msg []byte) {
+		if err == nil {
+			err = st.Send(msg)
+		}
+	}
 	for {
 		select {
 		case msg := <-out:
-			_ = st.Send(msg)
+			send(msg)
 			continue
 		case <-returned:
 		}
 		for {
 			select {
 			case msg := <-out:
-				_ = st.Send(msg)
+				send(msg)
 				continue
 			default:
 			}
-			return
+			return err
 		}
 	}
 }
@@ -122,8 +137,9 @@ type Response struct {
 type Stream struct {
 	// Responses brings the messages of the handler in order. After the last one
 	// it is closed, if the handler returned without an error; else one Response
-	// with the error comes first. When the context ends, or Close is called, that
-	// one comes next, whether or not anybody has read what came before.
+	// with the error comes first. When the context ends or the time-out of the
+	// stream is over, or Close is called, that one comes next, whether or not
+	// anybody has read what came before.
 	Responses <-chan Response
 	// Requests takes messages for the handler; a slice that was sent on it
 	// belongs to the library. It is nil if the handler takes none. Close it to end
@@ -152,13 +168,28 @@ func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []by
 	}
 	responses := make(chan Response, min(raw.in.capacity, channelRoom))
 	s := &Stream{Responses: responses, raw: raw}
-	go raw.respond(responses, raw.keepWatching())
+	gone := raw.keepWatching()
+	expire := raw.atDeadline(func() {
+		raw.giveUp(errTimeout, wire.CodeDeadline)
+		raw.discard(errTimeout)
+	})
+	go raw.respond(responses, gone, expire)
 	if raw.out.capacity > 0 {
 		requests := make(chan []byte, min(raw.out.capacity, channelRoom))
 		s.Requests = requests
 		go raw.request(requests)
 	}
 	return s, nil
+}
+
+// atDeadline calls f when the time of the stream is over, be it that of its
+// context or its own, also where the stream has ended. It returns nil if there is
+// no end to it.
+func (st *RawStream) atDeadline(f func()) *time.Timer {
+	if st.out.deadline == 0 {
+		return nil
+	}
+	return time.AfterFunc(time.Duration(st.out.deadline-st.s.m.now()), f)
 }
 
 // keepWatching makes the stream watch its context also after its end, until
@@ -186,8 +217,11 @@ func (st *RawStream) stopWatching() {
 }
 
 // respond passes messages on to who reads Responses.
-func (st *RawStream) respond(responses chan Response, gone <-chan struct{}) {
+func (st *RawStream) respond(responses chan Response, gone <-chan struct{}, expire *time.Timer) {
 	defer st.stopWatching()
+	if expire != nil {
+		defer expire.Stop()
+	}
 	defer close(responses)
 	for {
 		msg, err := st.Recv(nil)
@@ -245,7 +279,10 @@ func (st *RawStream) request(requests <-chan []byte) {
 				st.closeSend()
 				return
 			}
-			if st.Send(msg) != nil {
+			if err := st.Send(msg); err != nil {
+				// Unless it has ended, the message is too large: what comes
+				// behind it must not arrive without it.
+				st.giveUp(errors.Unwrap(err), wire.CodeCanceled)
 				return
 			}
 		case <-over:
@@ -254,14 +291,18 @@ func (st *RawStream) request(requests <-chan []byte) {
 	}
 }
 
-// Send sends a message on Requests, or returns why the stream has ended. The
-// slice belongs to the library. It must not be called after Requests was closed.
+// Send sends a message on Requests, or returns why the stream has ended. A
+// message over the limit fails alone; on Requests it ends the stream. The slice
+// belongs to the library. It must not be called after Requests was closed.
 func (s *Stream) Send(msg []byte) error {
 	switch {
 	case s == nil || s.raw == nil:
 		return (*RawStream)(nil).misuse()
 	case s.Requests == nil:
 		return s.raw.callError(errNoInput)
+	}
+	if err := s.raw.checkSize(msg); err != nil {
+		return err
 	}
 	over := s.raw.Done()
 	select {
@@ -278,12 +319,17 @@ func (s *Stream) Send(msg []byte) error {
 	return s.raw.sendError()
 }
 
+var errNoFunction = errors.New("the function is nil: pass one that takes messages")
+
 // Results calls fn for every message until the stream ends, and returns its
 // error, nil after a clean end. An error of fn ends the stream, and is returned.
 // fn may keep the slice.
 func (s *Stream) Results(fn func(msg []byte) error) error {
 	if s == nil || s.raw == nil {
 		return (*RawStream)(nil).misuse()
+	}
+	if fn == nil {
+		return s.raw.callError(errNoFunction)
 	}
 	for r := range s.Responses {
 		if r.Err != nil {

@@ -147,7 +147,7 @@ func TestLimitsAndDefaults(t *testing.T) {
 		}
 		for _, v := range []int64{1, d.most} {
 			cfg := sound()
-			cfg.MaxMessage = 1 // so that any reassembly will do
+			cfg.MaxMessage, cfg.StreamWindow = 1, 1 // so that any memory will do
 			reflect.ValueOf(&cfg).Elem().FieldByName(d.field).SetInt(v)
 			if _, err := NewManager(cfg); err != nil {
 				t.Errorf("%s = %d, which is in its range, was refused: %v", d.field, v, err)
@@ -159,6 +159,15 @@ func TestLimitsAndDefaults(t *testing.T) {
 	if err := big.normalize(); err != nil || big.MaxReassembly != 100<<20 {
 		t.Errorf("with MaxMessage 100 MiB the default of MaxReassembly is %d (error %v), want as much", big.MaxReassembly, err)
 	}
+	wide := sound()
+	wide.StreamWindow = 100 << 20
+	if err := wide.normalize(); err != nil || wide.MaxStreamBuffers != 100<<20 {
+		t.Errorf("with StreamWindow 100 MiB the default of MaxStreamBuffers is %d (error %v), want as much", wide.MaxStreamBuffers, err)
+	}
+	wide = sound()
+	wide.StreamWindow, wide.MaxStreamBuffers = 2, 1
+	_, err := NewManager(wide)
+	mentions(t, "MaxStreamBuffers below StreamWindow", err, "Config.MaxStreamBuffers", "StreamWindow (2)", "raise it")
 }
 
 // configComments returns the comments of the fields of Config.

@@ -82,11 +82,19 @@ func (o *outbox) schedule() bool {
 	return tell
 }
 
+// checkSize refuses a message that the peer does not take.
+func (st *RawStream) checkSize(p []byte) error {
+	if len(p) <= st.s.maxSend {
+		return nil
+	}
+	return st.callError(fmt.Errorf("%w: message of %d bytes, limit %d; raise Config.MaxMessage on both nodes",
+		ErrMessageTooLarge, len(p), st.s.maxSend))
+}
+
 // send is Send.
 func (st *RawStream) send(p []byte) error {
-	if len(p) > st.s.maxSend {
-		return st.callError(fmt.Errorf("%w: message of %d bytes, limit %d; raise Config.MaxMessage on both nodes",
-			ErrMessageTooLarge, len(p), st.s.maxSend))
+	if err := st.checkSize(p); err != nil {
+		return err
 	}
 	o := &st.out
 	cost := min(len(p), o.window)

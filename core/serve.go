@@ -391,6 +391,12 @@ func (c *inCall) run(inline bool) {
 // not be used after it.
 func (c *inCall) answerStream(failed *wire.Status) {
 	ctx := c.ctx
+	if ended := ctx.Err(); failed == nil && ended != nil {
+		// What was sent since then went nowhere, and the input may have more: that
+		// is no clean end, whatever the handler makes of it.
+		st := failure(ended, ended)
+		failed = &st
+	}
 	c.stream.answer(failed, c.release)
 	ctx.finish()
 }
@@ -441,6 +447,9 @@ var panicStatus = wire.Status{Code: wire.CodePanic, Message: "the handler panick
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.
 func failure(err, ended error) wire.Status {
+	if lost, ok := errors.AsType[*lostOutput](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {
+		return wire.Status{Code: wire.CodeResponseTooLarge, Message: trimSentinel(errors.Unwrap(lost.err), ErrMessageTooLarge)}
+	}
 	switch {
 	case ended == nil || !errors.Is(err, ended):
 		return errorStatus(err)

@@ -327,7 +327,11 @@ func (s *session) expire() {
 		s.watch(next)
 	}
 	for _, sl := range over {
+		st := sl.stream
 		s.abandon(sl, errTimeout, wire.CodeDeadline)
+		if st != nil {
+			st.discard(errTimeout)
+		}
 	}
 }
 

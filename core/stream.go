@@ -91,8 +91,9 @@ func (st *RawStream) Send(p []byte) error {
 // have been received: the handler has returned nil or has called CloseSend, or
 // the caller has called CloseSend. Every other end is another error, after the
 // messages that arrived before: a *[RemoteError] if the handler returned one, or
-// a *[CallError]. Where this side ends the stream itself, by Close or with its
-// context, what has arrived is dropped. On failure dst is returned as it was.
+// a *[CallError]. Where this side ends the stream itself, by Close, with its
+// context or by its time-out, what has arrived is dropped. On failure dst is
+// returned as it was.
 func (st *RawStream) Recv(dst []byte) ([]byte, error) {
 	if st == nil || st.s == nil {
 		return dst, st.misuse()

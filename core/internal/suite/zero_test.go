@@ -8,14 +8,18 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
@@ -26,6 +30,7 @@ import (
 var (
 	exportedTypes = map[string]reflect.Type{
 		"AppendFunc":    nil,
+		"Authenticator": nil,
 		"CallError":     reflect.TypeFor[core.CallError](),
 		"CallOption":    nil,
 		"Caller":        nil,
@@ -35,23 +40,36 @@ var (
 		"HandlerFunc":   reflect.TypeFor[core.HandlerFunc](),
 		"HandlerID":     reflect.TypeFor[core.HandlerID](),
 		"HandlerOption": nil,
+		"Identity":      reflect.TypeFor[core.Identity](),
 		"Manager":       reflect.TypeFor[core.Manager](),
 		"Node":          reflect.TypeFor[core.Node](),
 		"Option":        nil,
 		"Outcome":       reflect.TypeFor[core.Outcome](),
+		"Priority":      reflect.TypeFor[core.Priority](),
+		"RawStream":     reflect.TypeFor[core.RawStream](),
 		"RemoteError":   reflect.TypeFor[core.RemoteError](),
+		"Response":      reflect.TypeFor[core.Response](),
 		"Route":         reflect.TypeFor[core.Route](),
 		"State":         reflect.TypeFor[core.State](),
 		"StateChange":   reflect.TypeFor[core.StateChange](),
+		"Stream":        reflect.TypeFor[core.Stream](),
+		"StreamFunc":    nil,
+		"StreamHandler": reflect.TypeFor[core.StreamHandler](),
 	}
 	exportedFuncs = map[string]any{
+		"CallerFromContext": core.CallerFromContext,
+		"Draining":          core.Draining,
 		"NewManager":        core.NewManager,
+		"NodeKeys":          core.NodeKeys,
 		"OutcomeOf":         core.OutcomeOf,
 		"PeerFromContext":   core.PeerFromContext,
 		"RouteFromContext":  core.RouteFromContext,
+		"SharedKey":         core.SharedKey,
 		"WaitForConnection": core.WaitForConnection,
+		"WithCapacity":      core.WithCapacity,
 		"WithConcurrency":   core.WithConcurrency,
 		"WithInline":        core.WithInline,
+		"WithPriority":      core.WithPriority,
 		"WithRoute":         core.WithRoute,
 		"WithTimeout":       core.WithTimeout,
 	}
@@ -61,22 +79,32 @@ var (
 // zero values do not know.
 func TestZeroListsAreComplete(t *testing.T) {
 	files := token.NewFileSet()
-	names, err := fs.Glob(os.DirFS("."), "*.go")
+	source := os.DirFS("../..")
+	names, err := fs.Glob(source, "*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
+	found := map[string]bool{}
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
-		file, err := parser.ParseFile(files, name, nil, 0)
+		text, err := fs.ReadFile(source, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := parser.ParseFile(files, name, text, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, d := range file.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
-				if _, known := exportedFuncs[d.Name.Name]; d.Recv == nil && d.Name.IsExported() && !known {
+				if d.Recv != nil || !d.Name.IsExported() {
+					continue
+				}
+				found[d.Name.Name] = true
+				if _, known := exportedFuncs[d.Name.Name]; !known {
 					t.Errorf("the function %s is exported and not in exportedFuncs", d.Name.Name)
 				}
 			case *ast.GenDecl:
@@ -85,11 +113,17 @@ func TestZeroListsAreComplete(t *testing.T) {
 					if !ok || !spec.Name.IsExported() {
 						continue
 					}
+					found[spec.Name.Name] = true
 					if _, known := exportedTypes[spec.Name.Name]; !known {
 						t.Errorf("the type %s is exported and not in exportedTypes", spec.Name.Name)
 					}
 				}
 			}
+		}
+	}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(exportedTypes)), slices.Collect(maps.Keys(exportedFuncs))) {
+		if !found[name] {
+			t.Errorf("%s is in the lists of this test and not in the source", name)
 		}
 	}
 }
@@ -167,6 +201,116 @@ func TestNilArguments(t *testing.T) {
 		}
 		m.Close()
 	}
+}
+
+// TestNilArgumentsOfStreams calls every method of a stream in both forms, on the
+// calling and on the serving side, with nothing for arguments, while it is open
+// and after its end (T29, D38).
+func TestNilArgumentsOfStreams(t *testing.T) {
+	lab.Bubble(t, "inmem", func(t *testing.T) {
+		served := make(chan *core.RawStream, 1)
+		c := lab.InmemLink().Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			return m.HandleStreamFunc("waits", func(ctx context.Context, _ []byte, s *core.RawStream) error {
+				served <- s
+				<-ctx.Done()
+				return nil
+			})
+		}))
+		for i := range reflect.TypeFor[*core.RawStream]().NumMethod() {
+			name := reflect.TypeFor[*core.RawStream]().Method(i).Name
+			for _, serving := range []bool{false, true} {
+				st, err := c.Conn(0, 1).OpenStream(t.Context(), "waits", nil)
+				if err != nil {
+					t.Fatalf("OpenStream failed: %v", err)
+				}
+				end, what := lab.Wait(t, served, "the handler begins"), "serving "+name
+				if !serving {
+					end, what = st, "calling "+name
+				}
+				// What waits for messages is let go by the end of the stream.
+				closed := time.AfterFunc(time.Second, func() { st.Close() })
+				callWithNothing(t, what, reflect.ValueOf(end).Method(i), []context.Context{nil}, false)
+				closed.Stop()
+				st.Close()
+				synctest.Wait()
+				callWithNothing(t, what+" after the end", reflect.ValueOf(end).Method(i), []context.Context{nil}, false)
+			}
+		}
+		for i := range reflect.TypeFor[*core.Stream]().NumMethod() {
+			name := reflect.TypeFor[*core.Stream]().Method(i).Name
+			st, err := c.Conn(0, 1).NewStream(t.Context(), "waits", nil)
+			if err != nil {
+				t.Fatalf("NewStream failed: %v", err)
+			}
+			lab.Wait(t, served, "the handler begins")
+			callWithNothing(t, "Stream."+name, reflect.ValueOf(st).Method(i), []context.Context{nil}, false)
+			st.Close()
+			callWithNothing(t, "Stream."+name+" after the end", reflect.ValueOf(st).Method(i), []context.Context{nil}, false)
+		}
+	})
+}
+
+// TestStreamMisuse holds that whoever registers or opens a stream wrongly is told
+// what is wrong, and that nothing has happened then (D38).
+func TestStreamMisuse(t *testing.T) {
+	lab.Bubble(t, "inmem", func(t *testing.T) {
+		c := lab.InmemLink().Cluster(t, 2, coretest.Unstarted())
+		m := c.Manager(1)
+		raw := func(context.Context, []byte, *core.RawStream) error { return nil }
+		channels := func(context.Context, []byte, <-chan []byte, chan<- []byte) error { return nil }
+		for what, test := range map[string]struct {
+			err  error
+			text string
+		}{
+			"a nil function":           {m.HandleStreamFunc("x", nil), "nil"},
+			"a nil Handle":             {m.HandleStream("x", core.StreamHandler{}), "StreamHandler.Handle is nil"},
+			"a nil option":             {m.HandleStreamFunc("x", raw, nil), "nil"},
+			"a nil option, channels":   {m.HandleStream("x", core.StreamHandler{Handle: channels}, nil), "nil"},
+			"no id":                    {m.HandleStreamFunc("", raw), "0 bytes"},
+			"an inline stream":         {m.HandleStreamFunc("x", raw, core.WithInline()), "WithInline"},
+			"a negative capacity":      {m.HandleStreamFunc("x", raw, core.WithCapacity(-1, 1)), "WithCapacity(-1, 1)"},
+			"too large an input":       {m.HandleStreamFunc("x", raw, core.WithCapacity(1<<20+1, 1)), "WithCapacity(1048577, 1)"},
+			"too large an output":      {m.HandleStreamFunc("x", raw, core.WithCapacity(1, 1<<20+1)), "WithCapacity(1, 1048577)"},
+			"a negative InCapacity":    {m.HandleStream("x", core.StreamHandler{Handle: channels, InCapacity: -1}), "InCapacity"},
+			"too large an OutCapacity": {m.HandleStream("x", core.StreamHandler{Handle: channels, OutCapacity: 1<<20 + 1}), "OutCapacity"},
+			"capacity of a request":    {m.Handle("x", lab.Echo, core.WithCapacity(1, 1)), "WithCapacity is for handlers of streams"},
+		} {
+			lab.WantText(t, what, test.err, test.text)
+		}
+		// None of them has taken the name.
+		if err := m.HandleStreamFunc("x", raw, core.WithCapacity(0, -5)); err != nil {
+			t.Errorf("a handler without input was refused: %v", err)
+		}
+		lab.WantText(t, "the id of another stream", m.HandleStream("x", core.StreamHandler{Handle: channels}), "registered")
+		_, err := c.Conn(0, 1).OpenStream(t.Context(), "x", nil)
+		lab.WantFailure(t, "a stream before Start", err, core.ErrNotStarted, core.OutcomeNotSent)
+		c.Start(0)
+		c.Start(1)
+		c.WaitConnected()
+		for what, test := range map[string]struct {
+			ctx  context.Context
+			id   core.HandlerID
+			opt  core.CallOption
+			text string
+		}{
+			"a nil context":       {nil, "x", nil, "context"},
+			"no handler id":       {t.Context(), "", nil, "0 bytes"},
+			"an unknown priority": {t.Context(), "x", core.WithPriority(77), "WithPriority(Priority(77))"},
+			"a time-out of 0":     {t.Context(), "x", core.WithTimeout(0), "WithTimeout(0s)"},
+		} {
+			var opts []core.CallOption
+			if test.opt != nil {
+				opts = append(opts, test.opt)
+			}
+			_, err := c.Conn(0, 1).OpenStream(test.ctx, test.id, nil, opts...)
+			lab.WantText(t, what+", OpenStream", err, test.text)
+			_, err2 := c.Conn(0, 1).NewStream(test.ctx, test.id, nil, opts...)
+			lab.WantText(t, what+", NewStream", err2, test.text)
+			if core.OutcomeOf(err) != core.OutcomeNotSent || core.OutcomeOf(err2) != core.OutcomeNotSent {
+				t.Errorf("%s: got outcomes %q and %q, want that nothing was sent", what, core.OutcomeOf(err), core.OutcomeOf(err2))
+			}
+		}
+	})
 }
 
 func canceledContext() context.Context {
