@@ -49,22 +49,21 @@ func (m *Manager) HandleStream(id HandlerID, h StreamHandler, opts ...HandlerOpt
 const channelRoom = 64
 
 // serve turns the handler into one of a RawStream.
-func (h StreamHandler) serve(ctx context.Context, payload []byte, s *RawStream) error {
+func (h StreamHandler) serve(ctx context.Context, payload []byte, s *RawStream) (err error) {
 	var in chan []byte
 	out := make(chan []byte, min(s.out.capacity, channelRoom))
-	returned, sent := make(chan struct{}), make(chan struct{})
+	returned, sent := make(chan struct{}), make(chan error, 1)
 	if s.in.capacity > 0 {
 		in = make(chan []byte, min(s.in.capacity, channelRoom))
 		go s.feed(in, returned)
 	}
-	go func() {
-		defer close(sent)
-		s.drain(out, returned)
-	}()
+	go func() { sent <- s.drain(out, returned) }()
 	// Also after a panic: what was sent is delivered.
 	defer func() {
 		close(returned)
-		<-sent
+		if lost := <-sent; err == nil {
+			err = lost // the end is not a clean one
+		}
 	}()
 	return h.Handle(ctx, payload, in, out)
 }
@@ -88,24 +87,29 @@ func (st *RawStream) feed(in chan<- []byte, returned <-chan struct{}) {
 	}
 }
 
-// drain sends what the handler sends, until it has returned. After the end of the
-// stream that goes nowhere.
-func (st *RawStream) drain(out <-chan []byte, returned <-chan struct{}) {
+// drain sends what the handler sends, until it has returned. It returns why
+// something of it could not be sent.
+func (st *RawStream) drain(out <-chan []byte, returned <-chan struct{}) (lost error) {
+	send := func(msg []byte) {
+		if err := st.Send(msg); lost == nil {
+			lost = err
+		}
+	}
 	for {
 		select {
 		case msg := <-out:
-			_ = st.Send(msg)
+			send(msg)
 			continue
 		case <-returned:
 		}
 		for {
 			select {
 			case msg := <-out:
-				_ = st.Send(msg)
+				send(msg)
 				continue
 			default:
 			}
-			return
+			return lost
 		}
 	}
 }
