@@ -39,7 +39,7 @@ var noise = func() []byte {
 // appendMessage appends message number seq of one direction of a talk.
 func appendMessage(dst []byte, number int, up bool, seq, size int) []byte {
 	from := len(dst)
-	dst = slices.Grow(dst, max(size, messageHead))
+	dst = slices.Grow(dst, max(size, minPayload))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(number))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(seq))
 	dst = binary.LittleEndian.AppendUint32(dst, ^uint32(number*31+seq))
@@ -49,7 +49,7 @@ func appendMessage(dst []byte, number int, up bool, seq, size int) []byte {
 	}
 	dst = append(dst, way)
 	if size < minPayload {
-		return dst[:from+min(size, messageHead)]
+		return append(dst, noise[:messageSum]...)[:from+size]
 	}
 	const half = 4096
 	for end := from + size - messageSum; len(dst) < end; {
