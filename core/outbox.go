@@ -23,6 +23,7 @@ type outbox struct {
 	ended     bool      // END, or the answer, is queued
 	answered  bool      // the answer is queued, or was sent
 	cut       bool      // nothing more is sent
+	parts     bool      // some message was large
 	messages  int       // credit
 	bytes     int
 	capacity  int // messages never exceed it
@@ -131,7 +132,7 @@ func (st *RawStream) send(p []byte) error {
 // and released.
 func (st *RawStream) sendLarge(b *bulkSend) error {
 	o := &st.out
-	o.large = b
+	o.large, o.parts = b, true
 	tell := o.schedule()
 	st.mu.Unlock()
 	if !st.s.w.announce(b, tell) {
@@ -241,6 +242,13 @@ func (st *RawStream) cutOut() (unsent bool) {
 		release()
 	}
 	return unsent
+}
+
+// sentLarge reports whether some message was large.
+func (st *RawStream) sentLarge() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.out.parts
 }
 
 // onCredit takes credit from the peer. It reports false if it is more than there

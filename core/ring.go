@@ -297,7 +297,7 @@ func (w *writer) giveUp(b *bulkSend) {
 	b.finish()
 }
 
-// forgetCall ends the waiting of answers to a call that is over, all of which
+// forgetCall ends the waiting of messages of a call that is over, all of which
 // were sent, for the peer's memory.
 func (w *writer) forgetCall(id wire.CallID) {
 	w.mu.Lock()

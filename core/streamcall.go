@@ -175,6 +175,10 @@ func (s *session) abandonStream(sl *slot, err error, code wire.Code) {
 func (s *session) endStream(sl *slot, err error) {
 	st := sl.stream
 	st.cutOut()
+	if st.sentLarge() {
+		// What was sent whole waits for the peer's memory no longer (W46).
+		s.w.forgetCall(st.id)
+	}
 	st.finish(err)
 	s.calls.put(sl)
 	s.release()

@@ -18,7 +18,8 @@ type callSpec struct {
 	end     endKind
 	after   time.Duration // of end
 	wait    bool          // WaitForConnection
-	nested  *callSpec     // what the handler calls before it does its job
+	prio    core.Priority
+	nested  *callSpec // what the handler calls before it does its job
 }
 
 // endKind is how a call is limited in time.
@@ -45,6 +46,9 @@ func (c *callSpec) String() string {
 	}
 	if c.wait {
 		s += ", wait"
+	}
+	if c.prio != core.PriorityNormal {
+		s += ", " + c.prio.String()
 	}
 	if c.nested != nil {
 		s += ", then " + c.nested.String()
@@ -98,7 +102,7 @@ func (w *world) issue(from int, spec *callSpec, delay time.Duration) {
 func (w *world) perform(ctx context.Context, in *incarnation, spec *callSpec, nested bool) error {
 	booked := w.ledger.Begin(in.name, spec.job)
 	c := &call{spec: spec, from: in, nested: nested, issued: w.now()}
-	var opts []core.CallOption
+	opts := []core.CallOption{core.WithPriority(spec.prio)}
 	if spec.wait {
 		opts = append(opts, core.WaitForConnection())
 	}

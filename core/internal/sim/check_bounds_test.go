@@ -40,6 +40,10 @@ const (
 	// handshakes, and who tells of it.
 	perPair = 24
 	perNode = 8
+	// perTalk is how many goroutines a stream may need: its caller and who sends
+	// for it, its handler and who receives for that, four in the form of
+	// channels, and a worker that is kept for the next one.
+	perTalk = 10
 )
 
 // checkGoroutines holds the number of goroutines to what is going on (I8). For a
@@ -47,8 +51,8 @@ const (
 // worker that is kept for the next one.
 func (w *world) checkGoroutines() {
 	w.mu.Lock()
-	w.peak = max(w.peak, len(w.open))
-	allowed := w.base + 16 + w.p.nodes*(perNode+w.p.nodes*perPair) + 4*w.peak
+	w.peak, w.peakTalks = max(w.peak, len(w.open)), max(w.peakTalks, len(w.openTalks))
+	allowed := w.base + 16 + w.p.nodes*(perNode+w.p.nodes*perPair) + 4*w.peak + perTalk*w.peakTalks
 	w.mu.Unlock()
 	if n := runtime.NumGoroutine(); n > allowed {
 		w.violatef("I8", "%d goroutines, %d are enough for what is going on", n, allowed)

@@ -19,6 +19,7 @@ func (w *world) finish() {
 	w.checkHealed()
 	w.windUp()
 	w.checkRestored()
+	w.checkNothingHeld()
 	w.checkLost()
 	w.takeDown()
 	if err := w.ledger.Check(); err != nil {
@@ -129,6 +130,28 @@ func (w *world) windUp() {
 	}
 }
 
+// checkNothingHeld holds that all streams have ended, and that nothing is held
+// for them or for calls any more.
+func (w *world) checkNothingHeld() {
+	time.Sleep(w.p.prompt())
+	w.settle()
+	for _, t := range w.talks {
+		t.mu.Lock()
+		switch {
+		case t.returned == 0:
+			w.violatef("I1", "%v: it has not returned long after all faults", t)
+		case t.started != 0 && t.ended == 0:
+			w.violatef("I6", "%v: its handler has not ended, the caller has at %v", t, t.returned)
+		default:
+			t.checkOutcome()
+		}
+		t.mu.Unlock()
+	}
+	for _, n := range w.nodes {
+		w.checkEmpty(n.run, "at the end")
+	}
+}
+
 // takeDown closes everything and holds that it is gone (I9).
 func (w *world) takeDown() {
 	w.mu.Lock()
@@ -153,6 +176,9 @@ func (w *world) takeDown() {
 		}
 	}
 	w.mu.Unlock()
+	for _, in := range w.past {
+		w.checkEmpty(in, "after all is closed")
+	}
 	if n := runtime.NumGoroutine(); n > w.base {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
@@ -167,6 +193,8 @@ func (w *world) rest() { synctest.Wait() }
 func (w *world) check() {
 	w.checkStates()
 	w.checkOpen()
+	w.checkTalks()
+	w.checkBooks()
 	w.checkDraining()
 	w.checkGoroutines()
 }

@@ -49,13 +49,14 @@ type incarnation struct {
 
 // handlers of the simulation, beside those of the ledger.
 const (
-	hHandle  core.HandlerID = "sim.handle"
-	hAppend  core.HandlerID = "sim.append"
-	hInline  core.HandlerID = "sim.inline"
-	hLimited core.HandlerID = "sim.limited"
-	hClose   core.HandlerID = "sim.close"  // closes the node
-	hRogue   core.HandlerID = "sim.rogue"  // that only the rogue calls
-	hNobody  core.HandlerID = "sim.nobody" // that no node has
+	hHandle    core.HandlerID = "sim.handle"
+	hAppend    core.HandlerID = "sim.append"
+	hInline    core.HandlerID = "sim.inline"
+	hLimited   core.HandlerID = "sim.limited"
+	hClose     core.HandlerID = "sim.close" // closes the node
+	hRogue     core.HandlerID = "sim.rogue" // that only the rogue calls
+	hRogueTalk core.HandlerID = "sim.rogue.stream"
+	hNobody    core.HandlerID = "sim.nobody" // that no node has
 )
 
 // limitedTo is how many instances of hLimited may run.
@@ -86,6 +87,9 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 		return nil, fmt.Errorf("making the Manager of %s: %w", name, err)
 	}
 	in.m = m
+	w.mu.Lock()
+	w.past = append(w.past, in)
+	w.mu.Unlock()
 	if err := in.register(); err != nil {
 		return nil, fmt.Errorf("registering the handlers of %s: %w", name, err)
 	}
@@ -107,6 +111,7 @@ func (in *incarnation) register() error {
 		in.m.HandleAppend(hInline, appendTo, core.WithInline()),
 		in.m.Handle(hClose, closing),
 		in.m.Handle(hRogue, in.serveRogue),
+		in.registerTalks(),
 	)
 }
 

@@ -9,7 +9,7 @@ import (
 // longestJob bounds how long a handler sleeps.
 const longestJob = 3 * time.Second
 
-// operations is what users do: calls of every kind.
+// operations is what users do: calls and streams of every kind.
 var operations = []*action{
 	{name: "call", weight: 10, plan: planCall, do: doCall},
 	{name: "fan-out", weight: 1, plan: planCall, do: doFanOut},
@@ -22,6 +22,14 @@ var operations = []*action{
 	{name: "close-race", weight: 2, plan: planRace, do: doRace},
 	{name: "nobody", weight: 1, plan: planNobody, do: doCall},
 	{name: "probe", weight: 2, plan: planProbe, do: doCall},
+	{name: "crowd", weight: 1, plan: planCrowd, do: doBurst},
+	{name: "stream", weight: 12, plan: planTalk, do: doTalk},
+	{name: "streams", weight: 1, plan: planTalks, do: doTalks},
+	{name: "stream-transfer", weight: 1, plan: planTransfer, do: doTalk},
+	{name: "stream-stopped", weight: 1, plan: planStopped, do: doTalk},
+	{name: "stream-storm", weight: 1, plan: planTalkStorm, do: doTalks},
+	{name: "stream-race", weight: 2, plan: planTalkRace, do: doTalkRace},
+	{name: "stream-nobody", weight: 1, plan: planTalkNobody, do: doTalk},
 }
 
 // size draws the size of a message: mostly small, now and then in parts.
@@ -56,6 +64,7 @@ func (g *generator) spec(to int) *callSpec {
 		c.handler = hHandle
 	}
 	c.wait = g.IntN(3) == 0
+	c.prio = g.prio()
 	g.limit(c)
 	return c
 }

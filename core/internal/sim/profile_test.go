@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -24,15 +26,17 @@ type profile struct {
 	faults     int
 	mix        mix
 
-	latency time.Duration // of a path, about
-	paths   [][]time.Duration
-	link    inmem.Conditions // of every link that is well, but for the latency
-	buffer  int              // of a link in one direction, bytes; 0: the default
-	plain   bool             // links do not notice what they corrupt
-	limits  core.Config
-	auth    authKind
-	rogue   bool // a member that does not keep to the protocol
-	tight   bool // limits are low enough for calls to be refused
+	latency     time.Duration // of a path, about
+	paths       [][]time.Duration
+	link        inmem.Conditions // of every link that is well, but for the latency
+	buffer      int              // of a link in one direction, bytes; 0: the default
+	plain       bool             // links do not notice what they corrupt
+	limits      core.Config
+	capacity    [2]int        // of streams towards handlers and from them, messages
+	handlerTime time.Duration // that some handlers of streams have
+	auth        authKind
+	rogue       bool // a member that does not keep to the protocol
+	tight       bool // limits are low enough for calls to be refused
 	// loose: the schedule has instants in which two things happen whose order
 	// shows, such as the deadline of a call and its response. It is then the
 	// scheduler's choice, so replays of such a seed may differ.
@@ -159,12 +163,40 @@ func (p *profile) drawLimits(r *rand.Rand) {
 	c.KeepAliveTimeout = max(between(r, 50*time.Millisecond, 5*time.Second), patience)
 	c.MaxMessage = pick(r, 40<<10, 200<<10, 1<<20)
 	c.MaxReassembly = c.MaxMessage * (1 + r.IntN(4))
+	p.drawStreams(r)
 	if p.tight {
 		c.MaxHandlers = 1 + r.IntN(10)
 		c.MaxHandlersTotal = c.MaxHandlers + r.IntN(20)
 		c.MaxCalls = 1 + r.IntN(12)
 		c.MaxOutput = 500 + r.IntN(100_000)
 	}
+}
+
+// drawStreams makes the windows of streams small in most seeds.
+func (p *profile) drawStreams(r *rand.Rand) {
+	c := &p.limits
+	for i := range p.capacity {
+		p.capacity[i] = pick(r, 1, 1, 2, 3, 8, 64, 1000)
+	}
+	p.handlerTime = between(r, time.Millisecond, 2*time.Second)
+	c.StreamWindow = pick(r, 0, 0, 1, 10, 100, 1000, 4<<10, 40_000)
+	if p.tight && r.IntN(2) == 0 {
+		c.MaxStreamBuffers = p.window() * (1 + r.IntN(6))
+	}
+}
+
+// window is the size of the window of a stream.
+func (p *profile) window() int { return cmp.Or(p.limits.StreamWindow, wire.DefaultWindow) }
+
+// streamBuffers is the limit on the windows of the streams with one peer.
+func (p *profile) streamBuffers() int { return cmp.Or(p.limits.MaxStreamBuffers, 64<<20) }
+
+// volume is how much a stream carries at most one way, about.
+func (p *profile) volume() int {
+	if p.buffer != 0 {
+		return 32 << 10
+	}
+	return 400 << 10
 }
 
 // maxLatency is the longest time that a frame takes on a link that is well: the
@@ -197,6 +229,8 @@ func (p *profile) String() string {
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,
 		c.MaxHandlers, c.MaxHandlersTotal, c.MaxCalls, c.MaxOutput)
+	fmt.Fprintf(&b, "  streams: window %d, capacities %v, windows of a peer %d, time of a handler %v\n",
+		c.StreamWindow, p.capacity, c.MaxStreamBuffers, p.handlerTime)
 	for _, table := range [][]weighted{p.mix.operations, p.mix.faults} {
 		b.WriteString(" ")
 		for _, w := range table {

@@ -41,6 +41,7 @@ type event struct {
 	d       time.Duration
 	link    inmem.Conditions
 	call    *callSpec
+	talk    *talkSpec
 	seed    uint64 // for what it does at random
 }
 
@@ -58,6 +59,7 @@ func (e *event) String() string {
 		{"d", e.d, e.d != 0},
 		{"link", fmt.Sprintf("%+v", e.link), e.link != inmem.Conditions{}},
 		{"call", e.call, e.call != nil},
+		{"stream", e.talk, e.talk != nil},
 	} {
 		if f.show {
 			s += fmt.Sprintf(" %s=%v", f.name, f.v)

@@ -39,10 +39,14 @@ type world struct {
 	mu           sync.Mutex
 	calls        map[*coretest.Call]*call
 	open         []*call // not returned, or with a handler that runs
+	talks        []*talk
+	openTalks    []*talk // not returned, or with a handler that runs
+	past         []*incarnation
 	lost         []*call // with their connection, while the links were well
 	busy         int     // in the background
 	incarnations int
 	peak         int  // most calls that were open at once
+	peakTalks    int  // and streams
 	violations   int  // so far
 	stopped      bool // the run is being taken down
 }
