@@ -203,7 +203,9 @@ func (c *netConn) close(err error) {
 		c.readLimit.stop()
 		c.writeLimit.stop()
 		st.mu.Unlock()
-		st.closeSend()
+		if err == nil {
+			st.closeSend()
+		}
 		if !st.serving() {
 			st.endSoon()
 		}
