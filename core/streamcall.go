@@ -52,7 +52,7 @@ func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte
 	if len(payload) > s.maxSend {
 		return nil, notSent(s.payloadTooLarge(len(payload)))
 	}
-	known, err := s.handlersOf(ctx)
+	known, err := s.handlersOf(ctx, deadline)
 	if err != nil {
 		return nil, notSent(err)
 	}
