@@ -156,12 +156,13 @@ func (m *Manager) learnCatalogue(b []byte) (*catalogue, error) {
 }
 
 // handlersOf returns the catalogue of the peer of a session, and asks for it if
-// nobody has yet.
-func (s *session) handlersOf(ctx context.Context) (*catalogue, error) {
+// nobody has yet, until ctx or the time of the call is over; 0 means that it has
+// none.
+func (s *session) handlersOf(ctx context.Context, deadline int64) (*catalogue, error) {
 	if known := s.m.catalogues.find(s.catalogue); known != nil {
 		return known, nil
 	}
-	res := s.roundTrip(ctx, handlerKey{id: catalogueID}.hash(), nil, nil, 0, PriorityNormal)
+	res := s.roundTrip(ctx, handlerKey{id: catalogueID}.hash(), nil, nil, deadline, PriorityNormal)
 	if res.err != nil {
 		return nil, fmt.Errorf("which handlers the peer has: %w", res.err)
 	}
@@ -175,7 +176,7 @@ func (s *session) learnHandlers() {
 		return
 	}
 	s.m.spawn(func() {
-		_, _ = s.handlersOf(s.m.ctx)
+		_, _ = s.handlersOf(s.m.ctx, 0)
 	})
 }
 

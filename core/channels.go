@@ -162,7 +162,7 @@ func (r Route) NewStream(ctx context.Context, h HandlerID, payload []byte, opts 
 }
 
 func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []byte, opts []CallOption) (*Stream, error) {
-	raw, err := c.openStream(ctx, key, payload, opts)
+	raw, err := c.startStream(ctx, key, payload, opts, false)
 	if err != nil {
 		return nil, err
 	}

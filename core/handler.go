@@ -44,7 +44,8 @@ type handler struct {
 	limit   int32         // handlers at once; 0: no limit of its own
 	timeout time.Duration // for calls without a deadline; 0: none
 
-	inCapacity, outCapacity int // of a stream
+	inCapacity, outCapacity int          // of a stream
+	listener                *netListener // that its streams are for; nil: none
 
 	running  atomic.Int32
 	sizeHint atomic.Int32 // recent size of results, for app's buffer
@@ -175,6 +176,9 @@ func (m *Manager) register(h *handler, opts []HandlerOption) error {
 		if err := o.applyHandler(h); err != nil {
 			return handleError(h.id, err)
 		}
+	}
+	if h.listener != nil && h.inCapacity == 0 {
+		return handleError(h.id, errNoBytesIn)
 	}
 	return m.handlers.add(h)
 }

@@ -38,6 +38,9 @@ type inbox struct {
 	held     int   // that is reserved
 	first    int   // what window was at first; a message never costs more
 	reported int64 // when credit was given back last, manager's clock
+	// indulgence is how many bytes may yet be dropped before the stream is given
+	// up; 0: any number.
+	indulgence int
 
 	// Of who receives.
 	cur           *buffer
@@ -52,6 +55,7 @@ type largeMessage struct {
 	*assembly
 	cost  int
 	ready bool // guarded by RawStream.mu
+	taken int  // of its bytes, by a net.Conn; of who receives
 }
 
 const (
@@ -129,7 +133,7 @@ func (st *RawStream) deliver(msg []byte) error {
 	}
 	if q.dropping {
 		st.mu.Unlock()
-		st.grant(1, len(msg))
+		st.passOver(len(msg))
 		return nil
 	}
 	q.append(uint32(len(msg)), msg)
@@ -200,8 +204,26 @@ func (st *RawStream) largeReady(m *largeMessage) {
 	st.mu.Unlock()
 	if dropping {
 		m.drop()
-		st.grant(1, m.cost)
+		st.passOver(m.cost)
 	}
+}
+
+// passOver gives back the credit for a message that is dropped, or gives the
+// stream up where the other side sends on and on.
+func (st *RawStream) passOver(cost int) {
+	q := &st.in
+	st.mu.Lock()
+	enough := false
+	if q.indulgence > 0 {
+		q.indulgence = max(q.indulgence-max(cost, 1), 1)
+		enough = q.indulgence == 1
+	}
+	st.mu.Unlock()
+	if enough {
+		st.giveUp(errStreamClosed, wire.CodeCanceled)
+		return
+	}
+	st.grant(1, cost)
 }
 
 // endInput notes that the other side sends no more. It reports false if it has
@@ -303,8 +325,24 @@ func (st *RawStream) recvError() error {
 
 // receiveLarge takes the message that largeMark stands for, once it is whole.
 func (st *RawStream) receiveLarge(dst []byte) ([]byte, error) {
+	m, err := st.awaitLarge()
+	if err != nil {
+		return dst, err
+	}
+	st.takeLarge(m)
+	if m.taken == 0 {
+		return m.appendTo(dst), nil
+	}
+	dst = append(dst, m.mem.b[m.taken:]...)
+	m.mem.put()
+	return dst, nil
+}
+
+// awaitLarge waits until the message that largeMark stands for is whole.
+func (st *RawStream) awaitLarge() (*largeMessage, error) {
 	q := &st.in
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	for {
 		var err error
 		switch {
@@ -320,13 +358,19 @@ func (st *RawStream) receiveLarge(dst []byte) ([]byte, error) {
 			continue
 		}
 		if err != nil {
-			st.mu.Unlock()
-			return dst, err
+			return nil, err
 		}
-		break
+		return q.large[0], nil
 	}
-	m := q.large[0]
-	q.large = slices.Delete(q.large, 0, 1)
+}
+
+// takeLarge gives back what the first of the large messages holds.
+func (st *RawStream) takeLarge(m *largeMessage) {
+	q := &st.in
+	st.mu.Lock()
+	if len(q.large) > 0 && q.large[0] == m { // else it was dropped just now
+		q.large = slices.Delete(q.large, 0, 1)
+	}
 	stop := st.takeStop()
 	st.mu.Unlock()
 	if stop != nil {
@@ -334,9 +378,7 @@ func (st *RawStream) receiveLarge(dst []byte) ([]byte, error) {
 	}
 	q.off += lengthSize
 	m.drop()
-	dst = m.appendTo(dst)
 	st.took(m.cost)
-	return dst, nil
 }
 
 // took notes that the user has taken a message, and gives credit back when there

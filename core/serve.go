@@ -512,11 +512,15 @@ func (c *inCall) leave() {
 	}
 }
 
+// errNeverRan is the end of a stream whose handler never ran, for who has accepted
+// it from a Listener already.
+var errNeverRan = fmt.Errorf("%w: the stream was given up before it began", ErrDisconnected)
+
 // release gives back what the call holds. The call must not be used after it.
 func (c *inCall) release() {
 	s := c.s
 	if c.stream != nil {
-		c.stream.finish(nil) // if its handler never ran
+		c.stream.finish(errNeverRan)
 		c.ctx.stream.Store(nil)
 	}
 	c.cell.ctx.CompareAndSwap(c.ctx, nil)

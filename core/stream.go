@@ -34,7 +34,7 @@ type RawStream struct {
 	// Guarded by writer.mu: credit that waits to be written.
 	owedMessages, owedBytes int
 
-	receiving atomic.Bool // a Recv is under way
+	receiving atomic.Bool // a Recv, or a Read of the net.Conn, is under way
 	dropped   atomic.Bool // what has arrived is dropped
 
 	mu   sync.Mutex
@@ -46,7 +46,8 @@ type RawStream struct {
 	stop func() bool   // ends the watching of the context, on the calling side
 	gone chan struct{} // closed when what has arrived is dropped; made on demand
 
-	watched bool // the context is watched also after the end
+	watched bool     // the context is watched also after the end
+	nc      *netConn // made on demand
 }
 
 var (

@@ -16,15 +16,17 @@ import (
 //
 // The stream ends with ctx, and after a [WithTimeout] of its own.
 func (c *Connection) OpenStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*RawStream, error) {
-	return c.openStream(ctx, handlerKey{id: h}, payload, opts)
+	return c.startStream(ctx, handlerKey{id: h}, payload, opts, false)
 }
 
 // OpenStream is [Connection.OpenStream] on the route.
 func (r Route) OpenStream(ctx context.Context, h HandlerID, payload []byte, opts ...CallOption) (*RawStream, error) {
-	return r.c.openStream(ctx, handlerKey{h, r.name}, payload, opts)
+	return r.c.startStream(ctx, handlerKey{h, r.name}, payload, opts, false)
 }
 
-func (c *Connection) openStream(ctx context.Context, key handlerKey, payload []byte, opts []CallOption) (*RawStream, error) {
+// startStream opens a stream. If it is to last, ctx and a time-out are for the
+// opening alone.
+func (c *Connection) startStream(ctx context.Context, key handlerKey, payload []byte, opts []CallOption, lasts bool) (*RawStream, error) {
 	set, deadline, err := c.prepare(ctx, key, opts)
 	if err != nil {
 		return nil, c.callError(key.id, notSent(err))
@@ -34,7 +36,7 @@ func (c *Connection) openStream(ctx context.Context, key handlerKey, payload []b
 		if s == nil {
 			return nil, c.callError(key.id, notSent(at.whyNoSession(ctx, set.wait, deadline)))
 		}
-		st, res := s.openStream(ctx, key, payload, set.prio, deadline)
+		st, res := s.openStream(ctx, key, payload, set.prio, deadline, lasts)
 		if res.err == nil {
 			return st, nil
 		}
@@ -45,12 +47,12 @@ func (c *Connection) openStream(ctx context.Context, key handlerKey, payload []b
 }
 
 // openStream opens a stream over the session.
-func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte, prio Priority, deadline int64,
+func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte, prio Priority, deadline int64, lasts bool,
 ) (*RawStream, result) {
 	if len(payload) > s.maxSend {
 		return nil, notSent(s.payloadTooLarge(len(payload)))
 	}
-	known, err := s.handlersOf(ctx)
+	known, err := s.handlersOf(ctx, deadline)
 	if err != nil {
 		return nil, notSent(err)
 	}
@@ -59,6 +61,9 @@ func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte
 	if err := s.refuseCall(ctx); err != nil {
 		s.release()
 		return nil, notSent(err)
+	}
+	if lasts {
+		ctx, deadline = context.WithoutCancel(ctx), 0
 	}
 	window := s.m.cfg.StreamWindow
 	if err := s.peer.windows.reserve(window); err != nil {

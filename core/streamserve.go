@@ -53,6 +53,12 @@ func (s *session) serveStream(c *inCall, capacity int) error {
 	st.out.init(st, capacity, s.peerWindow)
 	st.out.opened = true
 	st.ctx = c.ctx
+	if l := c.h.listener; l != nil {
+		if err := l.offer(st); err != nil {
+			s.peer.windows.release(held)
+			return err
+		}
+	}
 	c.stream = st
 	c.ctx.stream.Store(st)
 	if c.ctx.deadline != 0 {
