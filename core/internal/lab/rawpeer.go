@@ -23,6 +23,7 @@ type RawPeer struct {
 
 	Init  wire.Init  // what the subject sent
 	Hello wire.Hello // what the subject sent
+	Said  wire.Hello // what this peer sent
 
 	mu      sync.Mutex
 	more    *sync.Cond
