@@ -103,15 +103,17 @@ func (q *inbox) append(mark uint32, msg []byte) {
 	c.b = append(binary.LittleEndian.AppendUint32(c.b, mark), msg...)
 }
 
-// arrive takes the credit for a message that begins. skip is set if nobody takes
-// it any more. RawStream.mu is held.
-func (st *RawStream) arrive(cost int) (skip bool, err error) {
+// arrive takes the credit for a message of size bytes that begins. skip is set if
+// nobody takes it any more. RawStream.mu is held.
+func (st *RawStream) arrive(size uint64, cost int) (skip bool, err error) {
 	q := &st.in
 	switch {
 	case st.over:
 		return true, nil
 	case q.ended || q.partial != nil:
 		return true, fmt.Errorf("%w: DATA on stream %v after its end, or in the middle of a message", wire.ErrMalformed, st.id)
+	case size > uint64(st.s.m.cfg.MaxMessage):
+		return true, errOversize
 	case q.messages < 1 || q.bytes < cost:
 		return true, errNoCredit
 	}
@@ -120,14 +122,17 @@ func (st *RawStream) arrive(cost int) (skip bool, err error) {
 	return false, nil
 }
 
-// errNoCredit ends a stream, not the session (W84).
-var errNoCredit = errors.New("sent a message beyond its credit")
+// These end a stream, not the session (W84).
+var (
+	errNoCredit = errors.New("sent a message beyond its credit")
+	errOversize = errors.New("sent a message over the limit")
+)
 
 // deliver takes a whole message from the reader.
 func (st *RawStream) deliver(msg []byte) error {
 	q := &st.in
 	st.mu.Lock()
-	if skip, err := st.arrive(len(msg)); skip {
+	if skip, err := st.arrive(uint64(len(msg)), len(msg)); skip {
 		st.mu.Unlock()
 		return err
 	}
@@ -147,7 +152,7 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 	q := &st.in
 	m := &largeMessage{cost: int(min(size, uint64(q.first)))}
 	st.mu.Lock()
-	skip, err := st.arrive(m.cost)
+	skip, err := st.arrive(size, m.cost)
 	st.mu.Unlock()
 	if skip {
 		return err

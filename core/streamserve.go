@@ -165,7 +165,7 @@ func (s *session) findStream(f *wire.Frame) (*RawStream, error) {
 		return nil, nil
 	}
 	c := s.cellOf(f.ID.Slot())
-	if c == nil || f.ID.Generation() > c.generation {
+	if c == nil || f.ID.Generation() > c.generation || f.ID.Generation() == 0 {
 		return nil, neverOpened(f)
 	}
 	if f.ID.Generation() < c.generation {
@@ -190,27 +190,28 @@ func neverOpened(f *wire.Frame) error {
 
 // onData takes a message of a stream, or its first part.
 func (s *session) onData(f *wire.Frame) error {
-	st, err := s.streamFor(f)
-	if st == nil || err != nil {
-		return err
-	}
 	d, err := wire.ParseData(f)
 	if err != nil {
 		return err
 	}
-	switch {
-	case f.Codec != 0 || f.Dict != 0:
+	if f.Codec != 0 || f.Dict != 0 {
 		return fmt.Errorf("%w: DATA with codec %d, which was not agreed on", wire.ErrMalformed, f.Codec)
-	case d.Size > uint64(s.m.cfg.MaxMessage):
-		st.violated(fmt.Sprintf("sent a message of %d bytes, limit %d", d.Size, s.m.cfg.MaxMessage))
-		return nil
-	case f.Flags&wire.FlagFragmented != 0:
+	}
+	st, err := s.streamFor(f)
+	if st == nil || err != nil {
+		return err
+	}
+	if f.Flags&wire.FlagFragmented != 0 {
 		err = st.deliverFirst(d.Size, d.Payload)
-	default:
+	} else {
 		err = st.deliver(d.Payload)
 	}
-	if err == errNoCredit { //nolint:errorlint // It is returned as it is.
+	switch err {
+	case errNoCredit: //nolint:errorlint // It is returned as it is.
 		st.violated(err.Error())
+		return nil
+	case errOversize: //nolint:errorlint // It is returned as it is.
+		st.violated(fmt.Sprintf("sent a message of %d bytes, limit %d", d.Size, s.m.cfg.MaxMessage))
 		return nil
 	}
 	return err
@@ -258,9 +259,9 @@ func (s *session) onGrant(f *wire.Frame) error {
 	}
 	c := s.cellOf(f.ID.Slot())
 	switch {
-	case c == nil || f.ID.Generation() > c.generation:
+	case c == nil || f.ID.Generation() > c.generation || f.ID.Generation() == 0:
 		return neverOpened(f)
-	case f.ID.Generation() == c.generation && c.ctx.Load() != nil:
+	case f.ID.Generation() == c.generation && (c.ctx.Load() != nil || c.partial != nil && !c.partial.isDropped()):
 		return fmt.Errorf("%w: GRANT for call %v, of which nothing waits for it", wire.ErrMalformed, f.ID)
 	}
 	return nil

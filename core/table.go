@@ -151,7 +151,7 @@ func (t *callTable) lookup(id wire.CallID) *slot {
 func (t *callTable) opened(id wire.CallID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return int64(id.Slot()) < int64(len(t.slots)) && id.Generation() <= t.slots[id.Slot()].generation
+	return id.Generation() != 0 && int64(id.Slot()) < int64(len(t.slots)) && id.Generation() <= t.slots[id.Slot()].generation
 }
 
 // streams returns the streams that this side has open.

@@ -344,22 +344,24 @@ func (w *writer) flushed() bool {
 
 func (w *writer) run() {
 	defer w.s.m.wg.Done()
-	for w.next() {
+	left, more := w.next()
+	for ; more; left, more = w.next() {
 		w.seal()
 		if err := w.s.tc.WriteFrames(w.frames); err != nil {
 			w.s.writeFailed(linkError("write", err))
 		}
 	}
-	for _, src := range w.turns {
+	for _, src := range left {
 		if b, ok := src.(*bulkSend); ok {
 			b.finish()
 		}
 	}
 }
 
-// next waits until there is something to write and takes it. It returns false
-// when the goroutine is to end.
-func (w *writer) next() bool {
+// next waits until there is something to write and takes it. When the goroutine
+// is to end more is false, and left is what has had its turn in the last write:
+// another goroutine may have started by then.
+func (w *writer) next() (left []source, more bool) {
 	w.yield()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -384,10 +386,11 @@ func (w *writer) next() bool {
 		w.small.reset(0)
 		w.ctl, w.spare, w.fresh, w.part, w.frames = batch{}, batch{}, batch{}, batch{}, nil
 		w.urgent, w.credits, w.served = batch{}, nil, nil
-		return false
+		left, w.turns = w.turns, nil
+		return left, false
 	}
 	w.take()
-	return true
+	return nil, true
 }
 
 // yield lets the other callers and workers that are about to run append to the

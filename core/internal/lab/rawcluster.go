@@ -36,6 +36,7 @@ type RawSetup struct {
 	Auth     func(name string) core.Authenticator // of the subject and the honest node
 	Handlers map[core.HandlerID]core.HandlerFunc
 	Inline   map[core.HandlerID]core.AppendFunc
+	Register func(m *core.Manager) error // more handlers, of streams
 	Dials    bool                       // the subject dials the raw peer
 	Name     string                     // the raw peer's name begins with it; "": it is before the subject's
 	Info     func(info *transport.Info) // what the subject's links say of themselves
@@ -100,6 +101,9 @@ func NewRawCluster(t testing.TB, setup RawSetup) *RawCluster {
 		}
 		for id, h := range setup.Inline {
 			err = errors.Join(err, m.HandleAppend(id, h, core.WithInline()))
+		}
+		if setup.Register != nil {
+			err = errors.Join(err, setup.Register(m))
 		}
 		if err = errors.Join(err, m.Start(t.Context())); err != nil {
 			t.Fatalf("starting a node failed: %v", err)

@@ -114,6 +114,7 @@ func (p *RawPeer) Handshake(changes ...func(h *wire.Hello)) {
 		p.TakeHello()
 		p.SayHello(changes...)
 	}
+	p.Said = own
 	p.Sums = (own.Features|p.Hello.Features)&wire.FeatureChecksum != 0
 }
 

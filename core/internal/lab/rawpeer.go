@@ -19,9 +19,11 @@ type RawPeer struct {
 	Conn    transport.Conn
 	Side    uint8 // of the raw peer in ids: 0 if it has dialled
 	Sums    bool  // batches begin with a checksum
+	Flow    bool  // Next returns ACK and GRANT, which it else passes over
 
 	Init  wire.Init  // what the subject sent
 	Hello wire.Hello // what the subject sent
+	Said  wire.Hello // what this peer sent
 
 	mu      sync.Mutex
 	more    *sync.Cond
@@ -31,7 +33,8 @@ type RawPeer struct {
 	err     error // how the connection ended
 	endedAt time.Time
 
-	rest []byte // of the batch that is looked at
+	rest  []byte // of the batch that is looked at
+	paced uint64 // bytes that Next has passed (W44)
 }
 
 // Unlimited is for Allow.

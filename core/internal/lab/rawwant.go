@@ -11,13 +11,14 @@ import (
 
 // Next returns the next frame that has arrived, if any, after everybody has
 // done what there was to do. It passes over PADDING, which is what a sender has
-// taken back.
+// taken back, and unless Flow is set over ACK and GRANT, which come beside
+// whatever is large.
 func (p *RawPeer) Next() (f wire.Frame, ok bool) {
 	p.T.Helper()
 	synctest.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !ok || f.Type == wire.TypePadding {
+	for !ok || p.passesOver(f.Type) {
 		for len(p.rest) == 0 {
 			if len(p.batches) == 0 {
 				return f, false
@@ -33,9 +34,15 @@ func (p *RawPeer) Next() (f wire.Frame, ok bool) {
 		if f, p.rest, err = wire.Next(p.rest); err != nil {
 			p.T.Fatalf("the subject sent what is no frame: %v", err)
 		}
-		ok = true
+		if ok = true; f.Paced() {
+			p.paced += uint64(len(f.Body))
+		}
 	}
 	return f, true
+}
+
+func (p *RawPeer) passesOver(t wire.Type) bool {
+	return t == wire.TypePadding || !p.Flow && (t == wire.TypeAck || t == wire.TypeGrant)
 }
 
 // Want returns the next frame, which has to be of the type.

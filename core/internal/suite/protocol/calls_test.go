@@ -56,7 +56,13 @@ func TestProtocolRefusals(t *testing.T) {
 			refused(test.code, test.name, test.request)
 		}
 		p.Send(p.RequestStart(5, 1, "echo", limit, []byte("x")))
-		refused(wire.CodeOverloaded, "no memory to put it together", func(g uint32) []byte { return p.RequestStart(0, g, "echo", 501, []byte("x")) })
+		generation++
+		p.Send(p.RequestStart(0, generation, "echo", 501, []byte("x")))
+		p.WantIdle("W45: a request without memory waits")
+		time.Sleep(5 * time.Second)
+		p.WantStatus(wire.TypeRefused, wire.CodeOverloaded, "W29: it has waited too long for memory")
+		p.Send(p.Fragment(0, generation, make([]byte, 500)))
+		p.WantIdle("W29: the parts of a refused request are skipped")
 		p.Send(p.Fragment(5, 1, make([]byte, limit-1)))
 		if f := p.Want(wire.TypeResponse, "the request that had the memory"); len(f.Body) != limit {
 			t.Errorf("an echo of %d bytes returned %d", limit, len(f.Body))

@@ -337,13 +337,12 @@ func TestHandlersOfARemovedPeerCount(t *testing.T) {
 			}
 		}
 		time.Sleep(10 * time.Second) // there is a new connection
-		// The handlers hold their places, and the answer of the catalogue, which
-		// runs inline, wants one too.
-		_, err := c.Conn(0, 1).Handles(t.Context(), "gate", core.WaitForConnection())
+		// The handlers hold their places, and one that runs inline wants one too.
+		_, err := c.Conn(0, 1).Request(t.Context(), "echo.inline", nil, core.WaitForConnection())
 		lab.WantFailure(t, "a call while the handlers of before still run", err, core.ErrOverloaded, core.OutcomeRefused)
 		g.Release()
 		lab.Until(t, "the places are free", func() bool {
-			_, err := c.Conn(0, 1).Handles(t.Context(), "gate", core.WaitForConnection())
+			_, err := c.Conn(0, 1).Request(t.Context(), "echo.inline", nil, core.WaitForConnection())
 			return err == nil
 		})
 	})
