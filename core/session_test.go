@@ -201,6 +201,7 @@ func TestInlineResultInBorrowedMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, far := newTestSession(m)
+		paced := 0
 		for slot, id := range []HandlerID{"handle", "append"} {
 			payload := make([]byte, 50_000)
 			for i := range payload {
@@ -220,15 +221,21 @@ func TestInlineResultInBorrowedMemory(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var got []byte
+			var got, b []byte
 			for len(got) < len(payload) {
-				b, err := far.ReadFrame(ownMaxFrame)
-				if err != nil {
+				var err error
+				if len(b) == 0 {
+					if b, err = far.ReadFrame(ownMaxFrame); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var f wire.Frame
+				if f, b, err = wire.Next(b); err != nil {
 					t.Fatal(err)
 				}
-				f, _, err := wire.Next(b)
-				if err != nil {
-					t.Fatal(err)
+				if f.Paced() {
+					paced += len(f.Body)
+					s.feed(t, wire.AppendAck(nil, uint64(paced)))
 				}
 				part := f.Body
 				if f.Type == wire.TypeResponse {
