@@ -45,10 +45,10 @@ func (s *session) readFrames() {
 			return
 		}
 		b = nil
-		s.ackBulk()
 		if pending += n; s.ahead != nil && s.ahead.FrameBuffered() {
 			continue
 		}
+		s.ackBulk()
 		s.submit()
 		if pending > 1 || s.in.bulky {
 			// The callers and workers that were woken start at once instead of
