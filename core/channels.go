@@ -67,17 +67,17 @@ func (h StreamHandler) serve(ctx context.Context, payload []byte, s *RawStream) 
 		close(returned)
 		// What was lost is no clean end.
 		if lost := <-sent; err == nil && lost != nil {
-			err = &lostOutput{lost}
+			err = &lostOutputError{lost}
 		}
 	}()
 	return h.Handle(ctx, payload, in, out)
 }
 
-// lostOutput is why messages that a handler sent did not get to the caller.
-type lostOutput struct{ err error }
+// lostOutputError is why messages that a handler sent did not get to the caller.
+type lostOutputError struct{ err error }
 
-func (e *lostOutput) Error() string { return e.err.Error() }
-func (e *lostOutput) Unwrap() error { return e.err }
+func (e *lostOutputError) Error() string { return e.err.Error() }
+func (e *lostOutputError) Unwrap() error { return e.err }
 
 // feed passes messages on to the handler.
 func (st *RawStream) feed(in chan<- []byte, returned <-chan struct{}) {

@@ -29,7 +29,7 @@ type contextState struct {
 	timer *time.Timer
 	err   error
 	after *afterFuncs     // of a live state
-	cause context.Context // of an ended one, where there is more to tell than err: it has ended too
+	cause context.Context //nolint:containedctx // Of an ended one, where there is more to tell than err: it has ended too.
 }
 
 // afterFuncs are what [context.AfterFunc] and derived contexts want to be called

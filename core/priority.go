@@ -20,9 +20,10 @@ const (
 	PriorityHigh
 	// PriorityLow is for what waits for all others, be it small or large.
 	PriorityLow
-
-	priorities = 3
 )
+
+// priorities is how many there are.
+const priorities = 3
 
 func (p Priority) String() string {
 	switch p {

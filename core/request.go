@@ -142,7 +142,8 @@ func (c *Connection) pick(ctx context.Context, set callSettings, deadline int64)
 		return c, s
 	}
 	c = c.resolve()
-	return c, c.findSession(ctx, set.wait, deadline)
+	s := c.findSession(ctx, set.wait, deadline)
+	return c, s
 }
 
 // again reports whether a call that failed is to wait for the next connection.

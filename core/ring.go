@@ -93,9 +93,9 @@ func (k *bulkClass) putBack(served, unserved []source) {
 		r := &k.levels[src.level()]
 		r.old = append(r.old, src)
 	}
-	for i := len(unserved) - 1; i >= 0; i-- {
-		r := &k.levels[unserved[i].level()]
-		r.old = slices.Insert(r.old, 0, unserved[i])
+	for _, src := range slices.Backward(unserved) {
+		r := &k.levels[src.level()]
+		r.old = slices.Insert(r.old, 0, src)
 	}
 }
 

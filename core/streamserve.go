@@ -21,7 +21,9 @@ type StreamFunc = func(ctx context.Context, payload []byte, s *RawStream) error
 
 // HandleStreamFunc registers the handler of streams for id, like
 // [Manager.Handle]. [WithCapacity] says how many messages are in flight.
-func (m *Manager) HandleStreamFunc(id HandlerID, fn func(ctx context.Context, payload []byte, s *RawStream) error, opts ...HandlerOption) error {
+func (m *Manager) HandleStreamFunc(
+	id HandlerID, fn func(ctx context.Context, payload []byte, s *RawStream) error, opts ...HandlerOption,
+) error {
 	if fn == nil {
 		return handleError(id, errors.New("the function is nil: pass one that serves a stream"))
 	}
@@ -138,131 +140,4 @@ func (st *RawStream) violated(what string) {
 	if tell {
 		st.s.w.schedule(st)
 	}
-}
-
-// streamFor finds the stream that a frame of the peer is for. It is nil, or over,
-// where the call is over.
-func (s *session) streamFor(f *wire.Frame) (*RawStream, error) {
-	if st := s.in.last; st != nil && st.id == f.ID {
-		return st, nil
-	}
-	st, err := s.findStream(f)
-	s.in.last = st
-	return st, err
-}
-
-func (s *session) findStream(f *wire.Frame) (*RawStream, error) {
-	if f.ID.Side() == s.side {
-		c, pending := s.calls.peek(f.ID)
-		switch {
-		case c.stream != nil:
-			return c.stream, nil
-		case pending:
-			return nil, fmt.Errorf("%w: %v for call %v, which is no stream", wire.ErrMalformed, f.Type, f.ID)
-		case !s.calls.opened(f.ID):
-			return nil, neverOpened(f)
-		}
-		return nil, nil
-	}
-	c := s.cellOf(f.ID.Slot())
-	if c == nil || f.ID.Generation() > c.generation || f.ID.Generation() == 0 {
-		return nil, neverOpened(f)
-	}
-	if f.ID.Generation() < c.generation {
-		return nil, nil
-	}
-	if c.partial != nil {
-		return nil, fmt.Errorf("%w: %v before the whole of what opens call %v", wire.ErrMalformed, f.Type, f.ID)
-	}
-	ctx := c.ctx.Load()
-	if ctx == nil {
-		return nil, nil
-	}
-	if ctx.h.stream == nil {
-		return nil, fmt.Errorf("%w: %v for call %v, which is no stream", wire.ErrMalformed, f.Type, f.ID)
-	}
-	return ctx.stream.Load(), nil
-}
-
-func neverOpened(f *wire.Frame) error {
-	return fmt.Errorf("%w: %v for call %v, which was never opened", wire.ErrMalformed, f.Type, f.ID)
-}
-
-// onData takes a message of a stream, or its first part.
-func (s *session) onData(f *wire.Frame) error {
-	d, err := wire.ParseData(f)
-	if err != nil {
-		return err
-	}
-	if f.Codec != 0 || f.Dict != 0 {
-		return fmt.Errorf("%w: DATA with codec %d, which was not agreed on", wire.ErrMalformed, f.Codec)
-	}
-	st, err := s.streamFor(f)
-	if st == nil || err != nil {
-		return err
-	}
-	if f.Flags&wire.FlagFragmented != 0 {
-		err = st.deliverFirst(d.Size, d.Payload)
-	} else {
-		err = st.deliver(d.Payload)
-	}
-	switch err {
-	case errNoCredit: //nolint:errorlint // It is returned as it is.
-		st.violated(err.Error())
-		return nil
-	case errOversize: //nolint:errorlint // It is returned as it is.
-		st.violated(fmt.Sprintf("sent a message of %d bytes, limit %d", d.Size, s.m.cfg.MaxMessage))
-		return nil
-	}
-	return err
-}
-
-// onEnd notes that the peer sends no more messages.
-func (s *session) onEnd(f *wire.Frame) error {
-	st, err := s.streamFor(f)
-	if st == nil || err != nil {
-		return err
-	}
-	if !st.endInput() {
-		return fmt.Errorf("%w: END on stream %v after its end, or in the middle of a message", wire.ErrMalformed, f.ID)
-	}
-	return nil
-}
-
-// onCredit takes credit for a stream.
-func (s *session) onCredit(f *wire.Frame) error {
-	messages, bytes, err := wire.ParseCredit(f)
-	if err != nil {
-		return err
-	}
-	st, err := s.streamFor(f)
-	if st != nil && !st.onCredit(messages, bytes) {
-		st.violated(fmt.Sprintf("granted %d messages and %d bytes more than there can be", messages, bytes))
-	}
-	return err
-}
-
-// onGrant is told that the peer has memory for a large message.
-func (s *session) onGrant(f *wire.Frame) error {
-	if s.w.granted(f.ID) {
-		return nil
-	}
-	if f.ID.Side() == s.side {
-		_, pending := s.calls.peek(f.ID)
-		switch {
-		case pending:
-			return fmt.Errorf("%w: GRANT for call %v, of which nothing waits for it", wire.ErrMalformed, f.ID)
-		case !s.calls.opened(f.ID):
-			return neverOpened(f)
-		}
-		return nil
-	}
-	c := s.cellOf(f.ID.Slot())
-	switch {
-	case c == nil || f.ID.Generation() > c.generation || f.ID.Generation() == 0:
-		return neverOpened(f)
-	case f.ID.Generation() == c.generation && (c.ctx.Load() != nil || c.partial != nil && !c.partial.isDropped()):
-		return fmt.Errorf("%w: GRANT for call %v, of which nothing waits for it", wire.ErrMalformed, f.ID)
-	}
-	return nil
 }
