@@ -21,7 +21,6 @@ func (s *session) streamFor(f *wire.Frame) (st *RawStream, err error) {
 	return st, err
 }
 
-
 // openedStream is streamFor for a stream that this side has opened.
 func (s *session) openedStream(f *wire.Frame) (st *RawStream, err error) {
 	c, pending := s.calls.peek(f.ID)

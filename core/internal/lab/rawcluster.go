@@ -37,10 +37,10 @@ type RawSetup struct {
 	Handlers map[core.HandlerID]core.HandlerFunc
 	Inline   map[core.HandlerID]core.AppendFunc
 	Register func(m *core.Manager) error // more handlers, of streams
-	Dials    bool                       // the subject dials the raw peer
-	Name     string                     // the raw peer's name begins with it; "": it is before the subject's
-	Info     func(info *transport.Info) // what the subject's links say of themselves
-	Buffer   int                        // of a link; 1: one frame at a time
+	Dials    bool                        // the subject dials the raw peer
+	Name     string                      // the raw peer's name begins with it; "": it is before the subject's
+	Info     func(info *transport.Info)  // what the subject's links say of themselves
+	Buffer   int                         // of a link; 1: one frame at a time
 }
 
 // The names of the nodes of a RawCluster, and of the cluster.

@@ -29,7 +29,10 @@ var talkHandlers = func() (all []talkHandler) {
 			form = "channels"
 		}
 		for _, shape := range []talkHandler{
-			{id: "none"}, {id: "up", takes: true}, {id: "down", gives: true}, {id: "both", takes: true, gives: true},
+			{id: "none"},
+			{id: "up", takes: true},
+			{id: "down", gives: true},
+			{id: "both", takes: true, gives: true},
 			{id: "timed", takes: true, gives: true, timed: true},
 		} {
 			shape.id, shape.channels = "sim."+shape.id+"."+core.HandlerID(form), channels

@@ -60,7 +60,11 @@ func TestSizes(t *testing.T) {
 // left of a message to be the next one for Recv.
 func TestMessagesAsBytes(t *testing.T) {
 	messages := [][]byte{
-		[]byte("small"), {}, lab.Pattern(1, 40_000), {}, lab.Pattern(2, 500_000), []byte("last"),
+		[]byte("small"),
+		{},
+		lab.Pattern(1, 40_000),
+		{},
+		lab.Pattern(2, 500_000), []byte("last"),
 		[]byte("rest"), lab.Pattern(4, 200_000),
 	}
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
@@ -202,8 +206,10 @@ func TestConnIdentity(t *testing.T) {
 			got  net.Addr
 			want string
 		}{
-			{st.Conn().LocalAddr(), "node-0"}, {st.Conn().RemoteAddr(), "node-1"},
-			{conns[0].LocalAddr(), "node-1"}, {conns[0].RemoteAddr(), "node-0"},
+			{st.Conn().LocalAddr(), "node-0"},
+			{st.Conn().RemoteAddr(), "node-1"},
+			{conns[0].LocalAddr(), "node-1"},
+			{conns[0].RemoteAddr(), "node-0"},
 		} {
 			if addr.got.Network() != "gridmux" || addr.got.String() != addr.want {
 				t.Errorf("address %s %s, want gridmux %s", addr.got.Network(), addr.got, addr.want)

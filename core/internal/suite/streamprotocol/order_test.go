@@ -57,31 +57,43 @@ func TestMessages(t *testing.T) {
 // for frames with a codec in W15.
 func TestBreaches(t *testing.T) {
 	for name, breach := range map[string]func(b *bench, e *end) [][]byte{
-		"W82 DATA after END":                      func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.data([]byte("x"))} },
-		"W82 a large DATA after END":              func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.dataStart(1<<60, []byte("x"))} },
-		"W82 END after END":                       func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.end()} },
-		"W81 FRAGMENT after END":                  func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.fragment([]byte("x"))} },
-		"W82 END amid a message":                  func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(3, []byte("x")), e.end()} },
-		"W81 DATA amid a message":                 func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(3, []byte("x")), e.data([]byte("y"))} },
-		"W81 a first part amid a message":         func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(3, []byte("x")), e.dataStart(3, []byte("y"))} },
-		"W81 a large first part amid a message":   func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(3, []byte("x")), e.dataStart(1<<60, []byte("y"))} },
-		"W81 FRAGMENT of no message":              func(_ *bench, e *end) [][]byte { return [][]byte{e.fragment([]byte("x"))} },
-		"W81 FRAGMENT of a message that is whole": func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(2, []byte("x")), e.fragment([]byte("y")), e.fragment([]byte("z"))} },
-		"W23 FRAGMENT over the size":              func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(2, []byte("x")), e.fragment([]byte("yz"))} },
-		"W22 a first part that is all":            func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(1, []byte("x"))} },
-		"W22 a first part of nothing":             func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(5, nil)} },
-		"W22 a decoded size":                      func(_ *bench, e *end) [][]byte { d := e.dataStart(5, []byte("x")); d[24]++; return [][]byte{d} },
-		"W23 an empty FRAGMENT":                   func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(5, []byte("x")), e.fragment(nil)} },
-		"W15 DATA with a codec":                   func(_ *bench, e *end) [][]byte { d := e.data([]byte("x")); d[6] = 1; return [][]byte{d} },
-		"W15 DATA with a dictionary":              func(_ *bench, e *end) [][]byte { d := e.data([]byte("x")); d[7] = 1; return [][]byte{d} },
-		"W15 END with a codec":                    func(_ *bench, e *end) [][]byte { d := e.end(); d[6] = 1; return [][]byte{d} },
-		"W15 CREDIT with a dictionary":            func(_ *bench, e *end) [][]byte { d := e.credit(0, 1); d[7] = 1; return [][]byte{d} },
-		"W13 DATA with NIL":                       func(_ *bench, e *end) [][]byte { d := e.data(nil); d[5] = 1; return [][]byte{d} },
-		"W13 DATA with METADATA":                  func(_ *bench, e *end) [][]byte { d := e.data([]byte{0, 0}); d[5] = 2; return [][]byte{d} },
-		"W13 DATA with a priority":                func(_ *bench, e *end) [][]byte { d := e.data(nil); d[5] = 8; return [][]byte{d} },
-		"W12 END with a body":                     func(_ *bench, e *end) [][]byte { return [][]byte{lab.RawFrame(wire.Frame{Type: wire.TypeEnd, ID: e.id, Body: []byte("x")})} },
-		"W12 CREDIT of 7 bytes":                   func(_ *bench, e *end) [][]byte { return [][]byte{lab.RawFrame(wire.Frame{Type: wire.TypeCredit, ID: e.id, Body: make([]byte, 7)})} },
-		"W83 CREDIT of nothing":                   func(_ *bench, e *end) [][]byte { return [][]byte{e.credit(0, 0)} },
+		"W82 DATA after END":         func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.data([]byte("x"))} },
+		"W82 a large DATA after END": func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.dataStart(1<<60, []byte("x"))} },
+		"W82 END after END":          func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.end()} },
+		"W81 FRAGMENT after END":     func(_ *bench, e *end) [][]byte { return [][]byte{e.end(), e.fragment([]byte("x"))} },
+		"W82 END amid a message":     func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(3, []byte("x")), e.end()} },
+		"W81 DATA amid a message":    func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(3, []byte("x")), e.data([]byte("y"))} },
+		"W81 a first part amid a message": func(_ *bench, e *end) [][]byte {
+			return [][]byte{e.dataStart(3, []byte("x")), e.dataStart(3, []byte("y"))}
+		},
+		"W81 a large first part amid a message": func(_ *bench, e *end) [][]byte {
+			return [][]byte{e.dataStart(3, []byte("x")), e.dataStart(1<<60, []byte("y"))}
+		},
+		"W81 FRAGMENT of no message": func(_ *bench, e *end) [][]byte { return [][]byte{e.fragment([]byte("x"))} },
+		"W81 FRAGMENT of a message that is whole": func(_ *bench, e *end) [][]byte {
+			return [][]byte{e.dataStart(2, []byte("x")), e.fragment([]byte("y")), e.fragment([]byte("z"))}
+		},
+		"W23 FRAGMENT over the size": func(_ *bench, e *end) [][]byte {
+			return [][]byte{e.dataStart(2, []byte("x")), e.fragment([]byte("yz"))}
+		},
+		"W22 a first part that is all": func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(1, []byte("x"))} },
+		"W22 a first part of nothing":  func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(5, nil)} },
+		"W22 a decoded size":           func(_ *bench, e *end) [][]byte { d := e.dataStart(5, []byte("x")); d[24]++; return [][]byte{d} },
+		"W23 an empty FRAGMENT":        func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(5, []byte("x")), e.fragment(nil)} },
+		"W15 DATA with a codec":        func(_ *bench, e *end) [][]byte { d := e.data([]byte("x")); d[6] = 1; return [][]byte{d} },
+		"W15 DATA with a dictionary":   func(_ *bench, e *end) [][]byte { d := e.data([]byte("x")); d[7] = 1; return [][]byte{d} },
+		"W15 END with a codec":         func(_ *bench, e *end) [][]byte { d := e.end(); d[6] = 1; return [][]byte{d} },
+		"W15 CREDIT with a dictionary": func(_ *bench, e *end) [][]byte { d := e.credit(0, 1); d[7] = 1; return [][]byte{d} },
+		"W13 DATA with NIL":            func(_ *bench, e *end) [][]byte { d := e.data(nil); d[5] = 1; return [][]byte{d} },
+		"W13 DATA with METADATA":       func(_ *bench, e *end) [][]byte { d := e.data([]byte{0, 0}); d[5] = 2; return [][]byte{d} },
+		"W13 DATA with a priority":     func(_ *bench, e *end) [][]byte { d := e.data(nil); d[5] = 8; return [][]byte{d} },
+		"W12 END with a body": func(_ *bench, e *end) [][]byte {
+			return [][]byte{lab.RawFrame(wire.Frame{Type: wire.TypeEnd, ID: e.id, Body: []byte("x")})}
+		},
+		"W12 CREDIT of 7 bytes": func(_ *bench, e *end) [][]byte {
+			return [][]byte{lab.RawFrame(wire.Frame{Type: wire.TypeCredit, ID: e.id, Body: make([]byte, 7)})}
+		},
+		"W83 CREDIT of nothing": func(_ *bench, e *end) [][]byte { return [][]byte{e.credit(0, 0)} },
 	} {
 		inRoles(t, name, shape{}, func(_ *testing.T, b *bench) {
 			other, e := b.open(), b.open()
@@ -176,14 +188,18 @@ func TestEndsOfStreams(t *testing.T) {
 			msgs   []string
 			clean  bool
 		}{
-			"RESPONSE":               {func(e *end) [][]byte { return [][]byte{wire.AppendResponse(nil, e.id, nil)} }, nil, true},
-			"DATA, RESPONSE":         {func(e *end) [][]byte { return [][]byte{e.data([]byte("a")), wire.AppendResponse(nil, e.id, nil)} }, []string{"a"}, true},
-			"DATA, END, RESPONSE":    {func(e *end) [][]byte { return [][]byte{e.data(nil), e.end(), wire.AppendResponse(nil, e.id, nil)} }, []string{""}, true},
-			"END, ERROR":             {func(e *end) [][]byte { return [][]byte{e.end(), lab.RawStatus(wire.TypeError, e.id, 1000)} }, nil, false},
-			"ERROR":                  {func(e *end) [][]byte { return [][]byte{lab.RawStatus(wire.TypeError, e.id, 1000)} }, nil, false},
-			"REFUSED":                {func(e *end) [][]byte { return [][]byte{lab.RawStatus(wire.TypeRefused, e.id, 11)} }, nil, false},
-			"ERROR amid a message":   {func(e *end) [][]byte { return [][]byte{e.data([]byte("a")), e.dataStart(9, []byte("b")), lab.RawStatus(wire.TypeError, e.id, 1000)} }, []string{"a"}, false},
-			"REFUSED amid a message": {func(e *end) [][]byte { return [][]byte{e.dataStart(9, []byte("b")), lab.RawStatus(wire.TypeRefused, e.id, 11)} }, nil, false},
+			"RESPONSE":            {func(e *end) [][]byte { return [][]byte{wire.AppendResponse(nil, e.id, nil)} }, nil, true},
+			"DATA, RESPONSE":      {func(e *end) [][]byte { return [][]byte{e.data([]byte("a")), wire.AppendResponse(nil, e.id, nil)} }, []string{"a"}, true},
+			"DATA, END, RESPONSE": {func(e *end) [][]byte { return [][]byte{e.data(nil), e.end(), wire.AppendResponse(nil, e.id, nil)} }, []string{""}, true},
+			"END, ERROR":          {func(e *end) [][]byte { return [][]byte{e.end(), lab.RawStatus(wire.TypeError, e.id, 1000)} }, nil, false},
+			"ERROR":               {func(e *end) [][]byte { return [][]byte{lab.RawStatus(wire.TypeError, e.id, 1000)} }, nil, false},
+			"REFUSED":             {func(e *end) [][]byte { return [][]byte{lab.RawStatus(wire.TypeRefused, e.id, 11)} }, nil, false},
+			"ERROR amid a message": {func(e *end) [][]byte {
+				return [][]byte{e.data([]byte("a")), e.dataStart(9, []byte("b")), lab.RawStatus(wire.TypeError, e.id, 1000)}
+			}, []string{"a"}, false},
+			"REFUSED amid a message": {func(e *end) [][]byte {
+				return [][]byte{e.dataStart(9, []byte("b")), lab.RawStatus(wire.TypeRefused, e.id, 11)}
+			}, nil, false},
 		} {
 			e := b.openSubject(t.Context(), "hold")
 			for _, frame := range c.frames(e) {
@@ -238,7 +254,9 @@ func TestEndsOfStreams(t *testing.T) {
 		"with an empty payload": func(e *end) [][]byte { return [][]byte{wire.AppendResponse(nil, e.id, []byte{})} },
 		"with a payload":        func(e *end) [][]byte { return [][]byte{wire.AppendResponse(nil, e.id, []byte("x"))} },
 		"in parts":              func(e *end) [][]byte { return [][]byte{wire.AppendResponseStart(nil, e.id, 9, []byte("x"))} },
-		"amid a message":        func(e *end) [][]byte { return [][]byte{e.dataStart(9, []byte("x")), wire.AppendResponse(nil, e.id, nil)} },
+		"amid a message": func(e *end) [][]byte {
+			return [][]byte{e.dataStart(9, []byte("x")), wire.AppendResponse(nil, e.id, nil)}
+		},
 	} {
 		asCaller(t, "W80 W82 RESPONSE "+name, shape{}, func(_ *testing.T, b *bench) {
 			e := b.open()
