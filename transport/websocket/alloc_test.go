@@ -50,7 +50,7 @@ func TestNoAllocations(t *testing.T) {
 }
 
 // TestIdleConnectionHoldsNoBuffer compares many idle readers with none. One
-// read buffer each would be 64 KiB.
+// read buffer each would be 128 KiB.
 func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 	links := map[string]func() (client, server *conn){
 		"socket": func() (client, server *conn) { return tcpPair(t) },

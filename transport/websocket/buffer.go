@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// chunkSize is the size of the buffer that one read fills. Smaller ones cost a
-// fifth of the throughput at many callers, larger ones gain nothing.
-const chunkSize = 64 << 10
+// chunkSize is the size of the buffer that one read fills. With half of it large
+// messages cost a quarter more processor time, with a quarter of it small calls a
+// fifth of their throughput at many callers.
+const chunkSize = 128 << 10
 
 type chunk = [chunkSize]byte
 

@@ -44,7 +44,7 @@ type reader struct {
 }
 
 // ReadFrame returns the next binary message. It waits without a buffer, and
-// reads 64 KiB at a time once bytes are there; frames that fit into that are
+// reads 128 KiB at a time once bytes are there; frames that fit into that are
 // returned where they lie. CloseWithError leaves a borrowed frame alone: only
 // ReadFrame gives buffers back.
 func (c *conn) ReadFrame(limit int) ([]byte, error) {

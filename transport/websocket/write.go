@@ -112,12 +112,15 @@ func (c *conn) send(frames [][]byte) (err error) {
 	return err
 }
 
-// gather writes frames in as few calls as 64 KiB allow: every call is a TLS
+// gathered is how many bytes one call writes together.
+const gathered = 64 << 10
+
+// gather writes frames in as few calls as gathered allows: every call is a TLS
 // record or more, and a wake-up of the reader.
 func (c *conn) gather(frames [][]byte) error {
-	buf := getChunk()
-	defer putChunk(buf)
-	n := 0
+	whole := getChunk()
+	defer putChunk(whole)
+	buf, n := whole[:gathered], 0
 	for _, f := range frames {
 		if n > 0 && len(f) > len(buf)-n {
 			if _, err := c.nc.Write(buf[:n]); err != nil {
