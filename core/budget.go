@@ -338,6 +338,26 @@ func (a *assembly) drop() (before bool) {
 	return false
 }
 
+// turnAway gives up a message that is whole, if it waits for memory still. Whoever
+// waits for it is told.
+func (a *assembly) turnAway() {
+	b := a.budget
+	b.mu.Lock()
+	i := slices.Index(b.waiting, a)
+	if i < 0 {
+		b.mu.Unlock()
+		return
+	}
+	a.dropped = true
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	out, in := a.settle(), b.admit()
+	b.mu.Unlock()
+	tellGranted(in)
+	if out.ready != nil {
+		out.ready(false)
+	}
+}
+
 // windows is the memory for the windows of the streams with one peer. A window
 // is reserved whole when its stream is opened, so no stream that nobody reads
 // takes anything from another.

@@ -217,9 +217,10 @@ func (st *RawStream) cutOut() (unsent bool) {
 	st.mu.Lock()
 	b := o.large
 	if b != nil {
-		// When Send returns, its memory is not read any more.
-		if b.drop() && b.open {
-			o.opened = false
+		// When Send returns, its memory is not read any more. The turn that took
+		// the first part of OPEN may be under way still.
+		if unsent := b.drop(); b.open {
+			o.opened = !unsent
 		}
 	}
 	unsent = !o.opened

@@ -140,4 +140,6 @@ func (st *RawStream) violated(what string) {
 	if tell {
 		st.s.w.schedule(st)
 	}
+	// Its handler does not run any more if it has not begun to.
+	st.s.dropPartial(st.s.cellOf(st.id.Slot()))
 }
