@@ -122,7 +122,8 @@ func TestTooMuchUngranted(t *testing.T) {
 			"OPEN":    func(slot uint32) []byte { return b.p.OpenStart(slot, 1, "hold", 1, memory, []byte("x")) },
 			"REQUEST": func(slot uint32) []byte { return b.p.RequestStart(slot, 1, "echo", memory, []byte("x")) },
 		} {
-			b.p.Send(start(1), start(2), b.p.Fragment(2, 1, make([]byte, 60_000)), b.p.Fragment(2, 1, make([]byte, head-60_001)))
+			b.p.Send(start(1), start(2), b.p.Fragment(2, 1, make([]byte, 60_000)))
+			b.p.Send(b.p.Fragment(2, 1, make([]byte, head-60_001)))
 			b.p.WantIdle("W45: 131072 bytes of " + name + " may be sent without a GRANT")
 			b.p.Send(b.p.Fragment(2, 1, []byte("x")))
 			b.p.WantClosed(wire.CodeProtocol, "W45: no byte more of "+name+" may be sent")
@@ -234,11 +235,8 @@ func TestGrantForNothing(t *testing.T) {
 	inRoles(t, "W45 twice", shape{}, func(_ *testing.T, b *bench) {
 		e := b.open()
 		lab.Go(func() error { return e.Send(make([]byte, 100_000)) })
-		b.p.Want(wire.TypeData, "a message over the window")
-		b.p.Send(wire.AppendGrant(nil, e.id))
-		for range 3 {
-			b.p.Want(wire.TypeFragment, "the rest of it")
-		}
+		f := b.p.Want(wire.TypeData, "a message over the window")
+		b.p.Message(&f) // which it grants
 		b.p.WantIdle("W45: it was granted")
 		b.p.Send(wire.AppendGrant(nil, e.id))
 		b.p.WantClosed(wire.CodeProtocol, "W45: a second GRANT for one message")
@@ -329,6 +327,7 @@ func TestMemoryOfEndedStreams(t *testing.T) {
 		b.wantGrants("W45: the stream waits")
 		e.sendLarge(memory)
 		b.wantGrants("W81: after the whole OPEN there is DATA, which has memory of its own", e.id)
+		b.p.Send(e.fragment(make([]byte, memory-head)))
 		time.Sleep(5 * time.Second)
 		b.p.Flow = false
 		b.p.WantStatus(wire.TypeRefused, wire.CodeOverloaded, "W29: the stream has waited too long")
