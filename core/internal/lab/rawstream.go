@@ -68,19 +68,9 @@ func (p *RawPeer) OpenStart(slot, generation uint32, handler string, capacity ui
 	return wire.AppendOpenStart(nil, p.ID(slot, generation), HandlerHash(handler), 0, capacity, 0, size, part)
 }
 
-// Ack acknowledges the paced bytes of all frames that the test has taken (W44).
-func (p *RawPeer) Ack() {
-	p.T.Helper()
-	p.Send(wire.AppendAck(nil, p.paced))
-}
-
-// Paced returns how many paced bytes (W44) the frames have that the test has
-// taken.
-func (p *RawPeer) Paced() uint64 { return p.paced }
-
 // Message returns the whole message that begins with a RESPONSE, REQUEST, OPEN
 // or DATA that the test has taken: it grants it where that is due, takes the
-// FRAGMENTs that follow, and acknowledges them.
+// FRAGMENTs that follow.
 func (p *RawPeer) Message(f *wire.Frame) []byte {
 	p.T.Helper()
 	size, payload := p.parse(f)
@@ -92,14 +82,12 @@ func (p *RawPeer) Message(f *wire.Frame) []byte {
 		p.Send(wire.AppendGrant(nil, f.ID))
 	}
 	for uint64(len(message)) < size {
-		p.Ack()
 		next := p.Want(wire.TypeFragment, "a message in parts goes on")
 		if next.ID != f.ID {
 			p.T.Fatalf("a part of %v came in a message of %v", next.ID, f.ID)
 		}
 		message = append(message, next.Body...)
 	}
-	p.Ack()
 	return message
 }
 

@@ -191,7 +191,6 @@ func TestBegunWithoutGrant(t *testing.T) {
 						default:
 							t.Fatalf("got %v", f.Type)
 						}
-						b.p.Ack()
 					}
 				}
 				take()
@@ -244,6 +243,7 @@ func TestGrantForNothing(t *testing.T) {
 	inRoles(t, "W45 not begun", shape{}, func(t *testing.T, b *bench) {
 		e := b.open()
 		// The window of the pace is used up before the message can begin.
+		b.p.AckByHand()
 		busy := b.open()
 		lab.Go(func() error { return busy.Send(make([]byte, head)) })
 		settle()
