@@ -207,6 +207,7 @@ func (st *RawStream) deliverPart(part []byte) error {
 func (q *inbox) lose() (drop []*largeMessage) {
 	if q.partial != nil {
 		q.partial.lost = true
+		q.partial.letGo()
 		drop = append(drop, q.partial)
 		q.partial = nil
 	}
