@@ -158,9 +158,12 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 	if skip {
 		return err
 	}
-	m.assembly = newAssembly(st.s, st.id, int(size))
-	if size > uint64(q.first) {
-		if err = st.s.begin(kindMessage, m.assembly); err != nil {
+	m.assembly = &assembly{s: st.s, id: st.id, size: int(size)}
+	if size <= uint64(q.first) {
+		m.mem = getBuffer(int(size)) // the window has room for it
+	} else {
+		m.budget = &st.s.peer.memory[kindMessage]
+		if err = st.s.begin(m.assembly); err != nil {
 			return err
 		}
 	}

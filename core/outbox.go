@@ -23,6 +23,7 @@ type outbox struct {
 	ended     bool      // END, or the answer, is queued
 	answered  bool      // the answer is queued, or was sent
 	cut       bool      // nothing more is sent
+	dropped   bool      // a large message was dropped, also in the middle
 	parts     bool      // some message was large
 	messages  int       // credit
 	bytes     int
@@ -243,6 +244,14 @@ func (st *RawStream) cutOut() (unsent bool) {
 		release()
 	}
 	return unsent
+}
+
+// opening reports whether a part of OPEN was not taken by the writer yet.
+func (st *RawStream) opening() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	o := &st.out
+	return !o.opened || o.large != nil && o.large.open
 }
 
 // sentLarge reports whether some message was large.

@@ -40,14 +40,14 @@ type RawStream struct {
 	mu   sync.Mutex
 	in   inbox
 	out  outbox
-	over bool          // nothing more can be sent, and nothing more arrives
+	over bool // nothing more can be sent, and nothing more arrives
 	// answered is set on the calling side where the stream is over because the
 	// other side has said so.
 	answered bool
-	err  error         // why, unless the handler returned without an error
-	done chan struct{} // closed when over; made on demand
-	stop func() bool   // ends the watching of the context, on the calling side
-	gone chan struct{} // closed when what has arrived is dropped; made on demand
+	err      error         // why, unless the handler returned without an error
+	done     chan struct{} // closed when over; made on demand
+	stop     func() bool   // ends the watching of the context, on the calling side
+	gone     chan struct{} // closed when what has arrived is dropped; made on demand
 
 	watched bool     // the context is watched also after the end
 	nc      *netConn // made on demand
