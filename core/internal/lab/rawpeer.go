@@ -33,7 +33,7 @@ type RawPeer struct {
 	paced   uint64 // bytes that were read
 	acked   uint64 // of which the subject was told
 	byHand  bool   // the test acknowledges
-	err     error // how the connection ended
+	err     error  // how the connection ended
 	endedAt time.Time
 
 	rest []byte // of the batch that is looked at

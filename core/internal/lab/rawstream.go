@@ -30,11 +30,14 @@ func RawCatalogue(entries ...RawEntry) (b []byte) {
 	return b
 }
 
+// CatalogueDigest is the digest of a catalogue (W54).
+func CatalogueDigest(catalogue []byte) [wire.DigestSize]byte { return sha256.Sum256(catalogue) }
+
 // ConnectServing is Reconnect for a peer that has handlers: the subject, which
 // asks which these are, is told. HELLO is changed as asked.
 func (r *RawCluster) ConnectServing(catalogue []byte, changes ...func(h *wire.Hello)) *RawPeer {
 	r.T.Helper()
-	changes = append(changes, func(h *wire.Hello) { h.Catalogue = sha256.Sum256(catalogue) })
+	changes = append(changes, func(h *wire.Hello) { h.Catalogue = CatalogueDigest(catalogue) })
 	var p *RawPeer
 	if r.Listener == nil {
 		p = r.Dial()
