@@ -44,8 +44,8 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	}
 	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity}
 	if f.Flags&wire.FlagFragmented != 0 {
-		a := newAssembly(s, f.ID, int(r.Size))
-		if err := s.begin(kindRequest, a); err != nil {
+		a := &assembly{s: s, id: f.ID, budget: &s.peer.memory[kindRequest], size: int(r.Size)}
+		if err := s.begin(a); err != nil {
 			return err
 		}
 		c.partial = &partRequest{assembly: a, start: start}
@@ -145,13 +145,18 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 	return nil
 }
 
-// dropPartial forgets a request in parts.
+// dropPartial forgets a request in parts, also one that is whole and waits for
+// memory still.
 func (s *session) dropPartial(c *cell) {
 	if c.partial != nil {
 		if !c.partial.drop() {
 			s.release()
 		}
 		c.partial = nil
+	}
+	if c.waiting != nil {
+		c.waiting.turnAway()
+		c.waiting = nil
 	}
 }
 
@@ -195,10 +200,12 @@ func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
 	}
 	call.req, call.buf, call.held = p.mem.b, p.mem, int64(p.size)
 	whole := p.whenGranted(func(ok bool) {
+		p.letGo()
 		if ok {
 			s.m.pool.submit([]*inCall{call})
 		} else {
 			call.held = 0
+			call.ctx.finish()
 			call.release()
 		}
 	})
@@ -210,6 +217,7 @@ func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
 		call.release()
 		return // it was refused, and counts no more
 	case fateWaits:
+		c.waiting = p.assembly
 	}
 	s.release()
 }

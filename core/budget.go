@@ -72,18 +72,24 @@ type assembly struct {
 	ready   func(ok bool) // set once the message is whole and waits for memory
 }
 
-// firstRoom is how much memory a message gets at its first part. It gets the rest
-// when that is full: a peer that announces much and sends little costs little.
+// firstRoom is how much memory a message gets at its first part, once it is
+// granted; before it gets no more than may arrive of it. It gets the rest when
+// that is full: a peer that announces much and sends little costs little.
 const firstRoom = 1 << 20
 
-// newAssembly begins a message whose memory is recycled.
-func newAssembly(s *session, id wire.CallID, size int) *assembly {
-	return &assembly{s: s, id: id, size: size, mem: getBuffer(min(size, firstRoom))}
+// room is how much memory the message gets at its first part.
+func (a *assembly) room() int {
+	if a.isGranted() {
+		return min(a.size, firstRoom)
+	}
+	return min(a.size, headSize)
 }
 
 // assembleInto begins a message that is appended to the user's dst.
 func assembleInto(s *session, id wire.CallID, size int, dst []byte) *assembly {
-	return &assembly{s: s, id: id, size: size, keep: true, base: len(dst), mem: &buffer{dst}}
+	return &assembly{
+		s: s, id: id, budget: &s.peer.memory[kindResponse], size: size, keep: true, base: len(dst), mem: &buffer{dst},
+	}
 }
 
 // grow makes room for the whole message, or for its beginning if there is little
@@ -92,8 +98,8 @@ func (a *assembly) grow(need int) {
 	old := a.mem
 	if a.keep {
 		size := a.size
-		if need <= firstRoom {
-			size = min(size, firstRoom)
+		if first := a.room(); need <= first {
+			size = first
 		}
 		a.mem = &buffer{append(make([]byte, 0, a.base+size), old.b...)}
 		return
@@ -123,32 +129,46 @@ func (a *assembly) appendTo(dst []byte) []byte {
 // begin makes room for a message whose size was checked. It is for the reader.
 // The peer is told when the memory is reserved; until then it sends no more than
 // headSize.
-func (s *session) begin(k kind, a *assembly) error {
-	b := &s.peer.memory[k]
-	a.budget = b
-	size := a.size
-	b.mu.Lock()
-	if len(b.waiting) == 0 && b.held+int64(size) <= b.limit {
-		b.held += int64(size)
-		a.granted = true
-		b.mu.Unlock()
+func (s *session) begin(a *assembly) error {
+	granted, err := a.budget.reserve(a)
+	if err != nil {
+		return err
+	}
+	if !a.keep {
+		a.mem = getBuffer(a.room())
+	}
+	if granted {
 		s.w.grant(a.id)
-		return nil
+	}
+	return nil
+}
+
+// reserve takes memory for a message, or has the message wait for it, unless it
+// was dropped already.
+func (b *budget) reserve(a *assembly) (granted bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if a.dropped {
+		return false, nil
+	}
+	if len(b.waiting) == 0 && b.held+int64(a.size) <= b.limit {
+		b.held += int64(a.size)
+		a.granted = true
+		return true, nil
 	}
 	mine := 0
 	for _, other := range b.waiting {
-		if other.s == s {
+		if other.s == a.s {
 			mine++
 		}
 	}
 	if mine >= maxWaiting {
-		b.mu.Unlock()
-		return errManyUngranted
+		return false, errManyUngranted
 	}
-	b.waiting = append(b.waiting, a)
-	b.arm()
-	b.mu.Unlock()
-	return nil
+	if b.waiting = append(b.waiting, a); len(b.waiting) == 1 {
+		b.arm()
+	}
+	return false, nil
 }
 
 var errManyUngranted = fmt.Errorf("%d large messages were begun that wait for memory", maxWaiting)
@@ -168,13 +188,13 @@ func (b *budget) try(n int) error {
 func (b *budget) release(n int64) {
 	b.mu.Lock()
 	b.held -= n
-	in := b.admit()
+	in := b.admit(true)
 	b.mu.Unlock()
 	tellGranted(in)
 }
 
-// admit grants what fits. b.mu is held.
-func (b *budget) admit() (in []settled) {
+// admit grants what fits. back says that memory was given back. b.mu is held.
+func (b *budget) admit(back bool) (in []settled) {
 	n := 0
 	for ; n < len(b.waiting) && b.held+int64(b.waiting[n].size) <= b.limit; n++ {
 		a := b.waiting[n]
@@ -183,7 +203,9 @@ func (b *budget) admit() (in []settled) {
 		in = append(in, a.settle())
 	}
 	b.waiting = slices.Delete(b.waiting, 0, n)
-	b.arm()
+	if back || len(b.waiting) == 0 {
+		b.arm()
+	}
 	return in
 }
 
@@ -332,10 +354,30 @@ func (a *assembly) drop() (before bool) {
 	} else if i := slices.Index(b.waiting, a); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	}
-	in := b.admit()
+	in := b.admit(a.granted)
 	b.mu.Unlock()
 	tellGranted(in)
 	return false
+}
+
+// turnAway gives up a message that is whole, if it waits for memory still. Whoever
+// waits for it is told.
+func (a *assembly) turnAway() {
+	b := a.budget
+	b.mu.Lock()
+	i := slices.Index(b.waiting, a)
+	if i < 0 {
+		b.mu.Unlock()
+		return
+	}
+	a.dropped = true
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	out, in := a.settle(), b.admit(false)
+	b.mu.Unlock()
+	tellGranted(in)
+	if out.ready != nil {
+		out.ready(false)
+	}
 }
 
 // windows is the memory for the windows of the streams with one peer. A window

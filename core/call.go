@@ -169,7 +169,8 @@ func (s *session) onResponse(f *wire.Frame) error {
 		return secondAnswer(f.ID)
 	case sl == nil:
 	case sl.stream != nil && (r.Payload != nil || sl.stream.isIncomplete()):
-		s.abandon(sl, errStreamAnswer, wire.CodeNone)
+		// The session ends, and the peer is told nothing else.
+		s.endStream(sl, s.peer.callError(sl.stream.key.id, result{outcome: OutcomeMaybeRun, err: errStreamAnswer}))
 		return fmt.Errorf("%w: call %v", errStreamAnswer, f.ID)
 	case sl.stream != nil:
 		s.answerStream(sl, OutcomeRemote, nil)
@@ -223,7 +224,7 @@ func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
 	if !s.calls.setPartial(id, a) {
 		return nil
 	}
-	if err := s.begin(kindResponse, a); err != nil {
+	if err := s.begin(a); err != nil {
 		return err
 	}
 	return s.onResponsePart(id, r.Payload)

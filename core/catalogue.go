@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,10 +47,16 @@ type handlerEntry struct {
 type catalogues struct {
 	mu       sync.Mutex
 	byDigest map[[wire.DigestSize]byte]*catalogue
+	entries  int // in all of them
 }
 
-// maxCatalogues bounds how many are remembered.
-const maxCatalogues = 64
+const (
+	// maxCatalogues bounds how many are remembered.
+	maxCatalogues = 64
+	// maxEntries bounds the handlers of one, and those of all that are
+	// remembered: a peer cannot fill the memory with handlers that it says it has.
+	maxEntries = 1 << 16
+)
 
 func (c *catalogues) find(digest [wire.DigestSize]byte) *catalogue {
 	c.mu.Lock()
@@ -60,10 +67,14 @@ func (c *catalogues) find(digest [wire.DigestSize]byte) *catalogue {
 func (c *catalogues) add(known *catalogue) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.byDigest == nil || len(c.byDigest) >= maxCatalogues {
-		c.byDigest = map[[wire.DigestSize]byte]*catalogue{}
+	if c.byDigest[known.digest] != nil {
+		return
+	}
+	if c.byDigest == nil || len(c.byDigest) >= maxCatalogues || c.entries+len(known.entries) > maxEntries {
+		c.byDigest, c.entries = map[[wire.DigestSize]byte]*catalogue{}, 0
 	}
 	c.byDigest[known.digest] = known
+	c.entries += len(known.entries)
 }
 
 // addBuiltin registers the handlers that every node has.
@@ -96,7 +107,7 @@ func (r *registry) appendCatalogue(dst []byte) []byte {
 func (r *registry) digest() [wire.DigestSize]byte { return sha256.Sum256(r.appendCatalogue(nil)) }
 
 func parseCatalogue(b []byte) (*catalogue, error) {
-	if len(b)%catalogueEntry != 0 {
+	if len(b)%catalogueEntry != 0 || len(b) > maxEntries*catalogueEntry {
 		return nil, fmt.Errorf("a catalogue of %d bytes", len(b))
 	}
 	c := &catalogue{digest: sha256.Sum256(b), entries: make(map[uint64]handlerEntry, len(b)/catalogueEntry)}
@@ -166,8 +177,14 @@ func (s *session) handlersOf(ctx context.Context, deadline int64) (*catalogue, e
 	if res.err != nil {
 		return nil, fmt.Errorf("which handlers the peer has: %w", res.err)
 	}
-	return s.m.learnCatalogue(res.resp)
+	known, err := s.m.learnCatalogue(res.resp)
+	if err == nil && known.digest != s.catalogue && s.catalogue != ([wire.DigestSize]byte{}) {
+		err = errOtherCatalogue
+	}
+	return known, err
 }
+
+var errOtherCatalogue = errors.New("the peer has other handlers than it has announced")
 
 // learnHandlers asks for the catalogue of the peer if it is new, so that it is
 // known when the first stream is opened.

@@ -133,8 +133,10 @@ func (w *writer) takeControl() {
 		w.ctl.buf = wire.AppendAck(w.ctl.buf, c.ackValue)
 	}
 	for i, st := range w.credits {
-		w.ctl.room(l, creditSize)
-		w.ctl.buf = wire.AppendCredit(w.ctl.buf, st.id, uint32(st.owedMessages), uint32(st.owedBytes))
+		if !st.isOver() { // nothing follows RESET
+			w.ctl.room(l, creditSize)
+			w.ctl.buf = wire.AppendCredit(w.ctl.buf, st.id, uint32(st.owedMessages), uint32(st.owedBytes))
+		}
 		st.owedMessages, st.owedBytes = 0, 0
 		w.credits[i] = nil
 	}

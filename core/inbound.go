@@ -33,6 +33,7 @@ const cellsPerChunk = 32
 type cell struct {
 	generation uint32       // the last one seen; of the reader
 	partial    *partRequest // a request in parts; of the reader
+	waiting    *assembly    // of a request that is whole, if it had to wait for memory; of the reader
 	ctx        atomic.Pointer[callContext]
 }
 

@@ -53,6 +53,7 @@ type inbox struct {
 // largeMessage is one that came, or comes, in parts.
 type largeMessage struct {
 	*assembly
+	lost  bool // the rest of it does not come; guarded by RawStream.mu
 	cost  int
 	ready bool // guarded by RawStream.mu
 	taken int  // of its bytes, by a net.Conn; of who receives
@@ -157,9 +158,12 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 	if skip {
 		return err
 	}
-	m.assembly = newAssembly(st.s, st.id, int(size))
-	if size > uint64(q.first) {
-		if err = st.s.begin(kindMessage, m.assembly); err != nil {
+	m.assembly = &assembly{s: st.s, id: st.id, size: int(size)}
+	if size <= uint64(q.first) {
+		m.mem = getBuffer(int(size)) // the window has room for it
+	} else {
+		m.budget = &st.s.peer.memory[kindMessage]
+		if err = st.s.begin(m.assembly); err != nil {
 			return err
 		}
 	}
@@ -201,11 +205,31 @@ func (st *RawStream) deliverPart(part []byte) error {
 	return nil
 }
 
+// lose gives up, at the end of the stream, the message of which parts are missing,
+// and where all are dropped those that wait for memory. RawStream.mu is held.
+func (q *inbox) lose() (drop []*largeMessage) {
+	if q.partial != nil {
+		q.partial.lost = true
+		q.partial.letGo()
+		drop = append(drop, q.partial)
+		q.partial = nil
+	}
+	if q.dropping {
+		drop = append(drop, q.large...)
+		q.large = nil
+	}
+	return drop
+}
+
 func (st *RawStream) largeReady(m *largeMessage) {
+	q := &st.in
 	st.mu.Lock()
 	m.ready = true
-	dropping := st.in.dropping
-	st.in.wakeUp()
+	dropping := q.dropping
+	if dropping {
+		q.large = slices.DeleteFunc(q.large, func(other *largeMessage) bool { return other == m })
+	}
+	q.wakeUp()
 	st.mu.Unlock()
 	if dropping {
 		m.drop()
@@ -354,8 +378,8 @@ func (st *RawStream) awaitLarge() (*largeMessage, error) {
 		case q.dropping || len(q.large) == 0:
 			err = st.recvError()
 		case q.large[0].ready:
-		case st.over && q.large[0] == q.partial:
-			err = st.recvError() // the rest of it does not come
+		case q.large[0].lost:
+			err = st.recvError()
 		case q.expired:
 			err = os.ErrDeadlineExceeded
 		default:
@@ -422,8 +446,11 @@ func (st *RawStream) giveBack() {
 		q.window *= 2
 		q.reportAt = q.window / 2
 	}
+	// At once: whoever drops what has arrived gives all the rest back.
+	q.messages += messages
+	q.bytes += bytes
 	st.mu.Unlock()
-	st.grant(messages, bytes)
+	st.s.w.credit(st, messages, bytes)
 }
 
 // grant lets the other side send so much more.
@@ -457,22 +484,29 @@ func (st *RawStream) discard(err error) {
 		close(st.gone)
 	}
 	messages, bytes := q.capacity-q.messages, q.window-q.bytes
-	var drop []*largeMessage
+	var drop, keep []*largeMessage
+	owed := false
 	for _, m := range q.large {
 		if m.ready || st.over {
+			owed = owed || st.answered && !m.ready && !m.lost
 			drop = append(drop, m)
 			continue
 		}
 		// Its credit comes back when it is whole.
 		messages--
 		bytes -= m.cost
+		keep = append(keep, m)
 	}
 	// Chunks are left to the collector: one may be read just now.
-	q.chunks, q.large = nil, nil
+	q.chunks, q.large = nil, keep
 	q.wakeUp()
 	st.mu.Unlock()
 	for _, m := range drop {
 		m.drop()
+	}
+	if owed {
+		// It was sent whole before the answer, and gets no GRANT any more (W46).
+		st.s.w.reset(st.id, wire.CodeCanceled)
 	}
 	if messages > 0 || bytes > 0 {
 		st.grant(messages, bytes)

@@ -23,6 +23,7 @@ type outbox struct {
 	ended     bool      // END, or the answer, is queued
 	answered  bool      // the answer is queued, or was sent
 	cut       bool      // nothing more is sent
+	dropped   bool      // a large message was dropped, also in the middle
 	parts     bool      // some message was large
 	messages  int       // credit
 	bytes     int
@@ -217,9 +218,10 @@ func (st *RawStream) cutOut() (unsent bool) {
 	st.mu.Lock()
 	b := o.large
 	if b != nil {
-		// When Send returns, its memory is not read any more.
-		if b.drop() && b.open {
-			o.opened = false
+		// When Send returns, its memory is not read any more. The turn that took
+		// the first part of OPEN may be under way still.
+		if unsent := b.drop(); b.open {
+			o.opened = !unsent
 		}
 	}
 	unsent = !o.opened
@@ -242,6 +244,14 @@ func (st *RawStream) cutOut() (unsent bool) {
 		release()
 	}
 	return unsent
+}
+
+// opening reports whether a part of OPEN was not taken by the writer yet.
+func (st *RawStream) opening() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	o := &st.out
+	return !o.opened || o.large != nil && o.large.open
 }
 
 // sentLarge reports whether some message was large.

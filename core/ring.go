@@ -242,7 +242,7 @@ func (w *writer) forget(b *bulkSend) {
 func (w *writer) granted(id wire.CallID) bool {
 	w.mu.Lock()
 	b := w.bulk.ungranted(id)
-	if b == nil {
+	if b == nil || !b.hasBegun() {
 		w.mu.Unlock()
 		return false
 	}

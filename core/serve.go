@@ -208,6 +208,7 @@ func (c *inCall) release() {
 	s := c.s
 	if c.stream != nil {
 		c.stream.finish(errNeverRan)
+		c.stream.discard(errNeverRan)
 		c.ctx.stream.Store(nil)
 	}
 	c.cell.ctx.CompareAndSwap(c.ctx, nil)

@@ -40,11 +40,14 @@ type RawStream struct {
 	mu   sync.Mutex
 	in   inbox
 	out  outbox
-	over bool          // nothing more can be sent, and nothing more arrives
-	err  error         // why, unless the handler returned without an error
-	done chan struct{} // closed when over; made on demand
-	stop func() bool   // ends the watching of the context, on the calling side
-	gone chan struct{} // closed when what has arrived is dropped; made on demand
+	over bool // nothing more can be sent, and nothing more arrives
+	// answered is set on the calling side where the stream is over because the
+	// other side has said so.
+	answered bool
+	err      error         // why, unless the handler returned without an error
+	done     chan struct{} // closed when over; made on demand
+	stop     func() bool   // ends the watching of the context, on the calling side
+	gone     chan struct{} // closed when what has arrived is dropped; made on demand
 
 	watched bool     // the context is watched also after the end
 	nc      *netConn // made on demand
@@ -218,18 +221,19 @@ func (st *RawStream) finish(err error) {
 		return
 	}
 	st.over, st.err = true, err
+	drop := st.in.lose()
 	stop := st.takeStop()
 	st.in.wakeUp()
 	st.out.wakeUp()
 	if st.done != nil {
 		close(st.done)
 	}
-	held, partial := st.in.held, st.in.partial
+	held := st.in.held
 	st.in.held = 0
 	st.mu.Unlock()
 	st.s.peer.windows.release(held)
-	if partial != nil {
-		partial.drop() // the rest of it does not come
+	for _, m := range drop {
+		m.drop()
 	}
 	if stop != nil {
 		stop()

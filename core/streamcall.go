@@ -191,8 +191,12 @@ func (s *session) endStream(sl *slot, err error) {
 
 // answerStream ends the claimed call of a stream with an answer.
 func (s *session) answerStream(sl *slot, outcome Outcome, err error) {
+	st := sl.stream
+	st.mu.Lock()
+	st.answered = true
+	st.mu.Unlock()
 	if err != nil {
-		err = s.peer.callError(sl.stream.key.id, result{outcome: outcome, err: err})
+		err = s.peer.callError(st.key.id, result{outcome: outcome, err: err})
 	}
 	s.endStream(sl, err)
 }

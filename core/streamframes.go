@@ -29,6 +29,8 @@ func (s *session) openedStream(f *wire.Frame) (st *RawStream, err error) {
 		err = noStream(f)
 	case !pending && !s.calls.opened(f.ID):
 		err = neverOpened(f)
+	case pending && c.stream.opening():
+		err = tooEarly(f)
 	}
 	return c.stream, err
 }
@@ -42,7 +44,7 @@ func (s *session) servedStream(f *wire.Frame) (st *RawStream, err error) {
 	case f.ID.Generation() < c.generation:
 		return st, nil
 	case c.partial != nil:
-		return nil, fmt.Errorf("%w: %v before the whole of what opens call %v", wire.ErrMalformed, f.Type, f.ID)
+		return nil, tooEarly(f)
 	}
 	if ctx := c.ctx.Load(); ctx != nil {
 		if ctx.h.stream == nil {
@@ -55,6 +57,10 @@ func (s *session) servedStream(f *wire.Frame) (st *RawStream, err error) {
 
 func noStream(f *wire.Frame) error {
 	return fmt.Errorf("%w: %v for call %v, which is no stream", wire.ErrMalformed, f.Type, f.ID)
+}
+
+func tooEarly(f *wire.Frame) error {
+	return fmt.Errorf("%w: %v before the whole of what opens call %v", wire.ErrMalformed, f.Type, f.ID)
 }
 
 func neverOpened(f *wire.Frame) error {
@@ -109,10 +115,13 @@ func (s *session) onCredit(f *wire.Frame) error {
 		return err
 	}
 	st, err := s.streamFor(f)
-	if st != nil && !st.onCredit(messages, bytes) {
+	if st == nil || err != nil {
+		return err
+	}
+	if !st.onCredit(messages, bytes) {
 		st.violated(fmt.Sprintf("granted %d messages and %d bytes more than there can be", messages, bytes))
 	}
-	return err
+	return nil
 }
 
 // onGrant is told that the peer has memory for a large message.

@@ -73,6 +73,27 @@ func (s *session) serveStream(c *inCall, capacity int) error {
 func (st *RawStream) fail(err error) {
 	st.finish(&CallError{Peer: st.s.peer.name, Handler: st.key.id, Err: err})
 	st.discard(err)
+	st.dropLarge()
+}
+
+// dropLarge drops a message on its way out in parts, and END behind it: its Send
+// fails, instead of waiting for a peer that may never grant it.
+func (st *RawStream) dropLarge() {
+	o := &st.out
+	st.mu.Lock()
+	b := o.large
+	if b == nil || o.answered {
+		st.mu.Unlock()
+		return
+	}
+	b.drop()
+	if o.tail != nil {
+		o.tail.put()
+	}
+	o.large, o.tail, o.dropped = nil, nil, true
+	o.wakeUp()
+	st.mu.Unlock()
+	st.s.w.forget(b)
 }
 
 // answer queues the answer to the stream behind everything that was sent, after
@@ -91,6 +112,11 @@ func (st *RawStream) answer(failed *wire.Status, release func()) {
 	o.release = release
 	tell := false
 	if !o.answered {
+		if failed == nil && o.dropped {
+			// A clean end would stand in the middle of a message, or hide it.
+			ended := failure(st.ctx.Err(), st.ctx.Err())
+			failed = &ended
+		}
 		tell = st.appendAnswer(failed)
 	}
 	st.mu.Unlock()
@@ -124,15 +150,10 @@ func (st *RawStream) violated(what string) {
 	st.mu.Lock()
 	tell := false
 	if !o.answered && !o.cut {
-		if o.large != nil {
-			o.large.drop()
-			defer st.s.w.forget(o.large)
-			o.large = nil
-		}
 		if o.buf != nil {
 			o.buf.put()
 		}
-		o.buf, o.tail = nil, nil
+		o.buf = nil
 		tell = st.appendAnswer(&wire.Status{Code: wire.CodeFlowControl, Message: "the caller " + what})
 	}
 	o.wakeUp()
@@ -140,4 +161,6 @@ func (st *RawStream) violated(what string) {
 	if tell {
 		st.s.w.schedule(st)
 	}
+	// Its handler does not run any more if it has not begun to.
+	st.s.dropPartial(st.s.cellOf(st.id.Slot()))
 }

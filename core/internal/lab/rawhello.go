@@ -115,6 +115,8 @@ func (p *RawPeer) Handshake(changes ...func(h *wire.Hello)) {
 		p.SayHello(changes...)
 	}
 	p.Said = own
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.Sums = (own.Features|p.Hello.Features)&wire.FeatureChecksum != 0
 }
 

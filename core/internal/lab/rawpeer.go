@@ -11,8 +11,8 @@ import (
 )
 
 // RawPeer is one connection of the peer that the test plays. A goroutine reads
-// what arrives, so that the subject is not held up unless Allow says so; the
-// other methods are for the test alone.
+// what arrives, and acknowledges it (W44), so that the subject is not held up
+// unless Allow or AckByHand say so; the other methods are for the test alone.
 type RawPeer struct {
 	T       testing.TB // the test that the peer belongs to
 	Cluster *RawCluster
@@ -30,11 +30,15 @@ type RawPeer struct {
 	allowed int // batches that may still be read
 	batches [][]byte
 	longest int
-	err     error // how the connection ended
+	paced   uint64 // bytes that were read
+	acked   uint64 // of which the subject was told
+	byHand  bool   // the test acknowledges
+	err     error  // how the connection ended
 	endedAt time.Time
 
-	rest  []byte // of the batch that is looked at
-	paced uint64 // bytes that Next has passed (W44)
+	rest []byte // of the batch that is looked at
+
+	writing sync.Mutex
 }
 
 // Unlimited is for Allow.
@@ -69,8 +73,60 @@ func (p *RawPeer) read() {
 		}
 		p.batches = append(p.batches, bytes.Clone(b))
 		p.longest = max(p.longest, len(b))
+		p.count(b)
+		due := p.paced-p.acked >= ackAt && !p.byHand
 		p.mu.Unlock()
+		if due {
+			_ = p.write(p.sealed(p.ack())) // the next read tells
+		}
 	}
+}
+
+// ackAt is how many paced bytes a raw peer acknowledges together.
+const ackAt = 16 << 10
+
+// count adds the paced bytes of a batch to those that were read. p.mu is held.
+func (p *RawPeer) count(batch []byte) {
+	if p.Sums {
+		batch = batch[min(wire.ChecksumSize, len(batch)):]
+	}
+	for len(batch) > 0 {
+		f, rest, err := wire.Next(batch)
+		if err != nil {
+			return // Next tells
+		}
+		if f.Paced() {
+			p.paced += uint64(len(f.Body))
+		}
+		batch = rest
+	}
+}
+
+// AckByHand leaves the acknowledging to the test.
+func (p *RawPeer) AckByHand() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.byHand = true
+}
+
+// Paced returns how many paced bytes (W44) were read.
+func (p *RawPeer) Paced() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.paced
+}
+
+// Ack acknowledges the paced bytes that were read.
+func (p *RawPeer) Ack() {
+	p.T.Helper()
+	p.Send(p.ack())
+}
+
+func (p *RawPeer) ack() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.acked = p.paced
+	return wire.AppendAck(nil, p.paced)
 }
 
 // Allow makes the peer read at most n more batches.
@@ -85,7 +141,7 @@ func (p *RawPeer) Allow(n int) {
 // break the rules of batches.
 func (p *RawPeer) Write(b []byte) {
 	p.T.Helper()
-	if err := p.Conn.WriteFrames([][]byte{bytes.Clone(b)}); err != nil && p.Ended() == nil {
+	if err := p.write(b); err != nil && p.Ended() == nil {
 		p.T.Fatalf("writing failed on a connection that lives: %v", err)
 	}
 }
@@ -93,12 +149,23 @@ func (p *RawPeer) Write(b []byte) {
 // Send sends frames as one batch, with a checksum if the session has them.
 func (p *RawPeer) Send(frames ...[]byte) {
 	p.T.Helper()
+	p.Write(p.sealed(frames...))
+}
+
+// sealed returns frames as one batch.
+func (p *RawPeer) sealed(frames ...[]byte) []byte {
 	b := bytes.Join(frames, nil)
 	if p.Sums {
 		b = append(make([]byte, wire.ChecksumSize), b...)
 		wire.PutChecksum(b)
 	}
-	p.Write(b)
+	return b
+}
+
+func (p *RawPeer) write(b []byte) error {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	return p.Conn.WriteFrames([][]byte{bytes.Clone(b)})
 }
 
 // Ended returns how the connection has ended, or nil if it has not.

@@ -30,11 +30,14 @@ func RawCatalogue(entries ...RawEntry) (b []byte) {
 	return b
 }
 
+// CatalogueDigest is the digest of a catalogue (W54).
+func CatalogueDigest(catalogue []byte) [wire.DigestSize]byte { return sha256.Sum256(catalogue) }
+
 // ConnectServing is Reconnect for a peer that has handlers: the subject, which
 // asks which these are, is told. HELLO is changed as asked.
 func (r *RawCluster) ConnectServing(catalogue []byte, changes ...func(h *wire.Hello)) *RawPeer {
 	r.T.Helper()
-	changes = append(changes, func(h *wire.Hello) { h.Catalogue = sha256.Sum256(catalogue) })
+	changes = append(changes, func(h *wire.Hello) { h.Catalogue = CatalogueDigest(catalogue) })
 	var p *RawPeer
 	if r.Listener == nil {
 		p = r.Dial()
@@ -68,19 +71,9 @@ func (p *RawPeer) OpenStart(slot, generation uint32, handler string, capacity ui
 	return wire.AppendOpenStart(nil, p.ID(slot, generation), HandlerHash(handler), 0, capacity, 0, size, part)
 }
 
-// Ack acknowledges the paced bytes of all frames that the test has taken (W44).
-func (p *RawPeer) Ack() {
-	p.T.Helper()
-	p.Send(wire.AppendAck(nil, p.paced))
-}
-
-// Paced returns how many paced bytes (W44) the frames have that the test has
-// taken.
-func (p *RawPeer) Paced() uint64 { return p.paced }
-
 // Message returns the whole message that begins with a RESPONSE, REQUEST, OPEN
 // or DATA that the test has taken: it grants it where that is due, takes the
-// FRAGMENTs that follow, and acknowledges them.
+// FRAGMENTs that follow.
 func (p *RawPeer) Message(f *wire.Frame) []byte {
 	p.T.Helper()
 	size, payload := p.parse(f)
@@ -92,14 +85,12 @@ func (p *RawPeer) Message(f *wire.Frame) []byte {
 		p.Send(wire.AppendGrant(nil, f.ID))
 	}
 	for uint64(len(message)) < size {
-		p.Ack()
 		next := p.Want(wire.TypeFragment, "a message in parts goes on")
 		if next.ID != f.ID {
 			p.T.Fatalf("a part of %v came in a message of %v", next.ID, f.ID)
 		}
 		message = append(message, next.Body...)
 	}
-	p.Ack()
 	return message
 }
 

@@ -34,9 +34,7 @@ func (p *RawPeer) Next() (f wire.Frame, ok bool) {
 		if f, p.rest, err = wire.Next(p.rest); err != nil {
 			p.T.Fatalf("the subject sent what is no frame: %v", err)
 		}
-		if ok = true; f.Paced() {
-			p.paced += uint64(len(f.Body))
-		}
+		ok = true
 	}
 	return f, true
 }

@@ -18,11 +18,10 @@ type shape struct {
 	config  func(cfg *core.Config)
 	win     uint32 // of the raw peer; 0: the default
 	maxmsg  uint64 // of the raw peer; 0: 1 GiB
-	none    bool   // the subject takes no messages, as callee: its in-capacity is 0
 }
 
 func (s shape) capacities() (in, out uint32) {
-	if in, out = s.in, s.out; in == 0 && !s.none {
+	if in, out = s.in, s.out; in == 0 {
 		in = 4
 	}
 	if out == 0 {
@@ -93,6 +92,7 @@ func newBench(t *testing.T, s shape, serving, dials bool) *bench {
 	b.RawCluster = lab.NewRawCluster(t, lab.RawSetup{Dials: dials, Config: s.config, Register: func(m *core.Manager) error {
 		return errors.Join(
 			m.HandleStreamFunc("hold", hold, core.WithCapacity(int(b.in), int(b.out))),
+			m.HandleStreamFunc("wide", hold, core.WithCapacity(0, int(b.out))),
 			m.HandleStreamFunc("done", func(context.Context, []byte, *core.RawStream) error { return nil }),
 		)
 	}})
