@@ -149,7 +149,19 @@ func (s *session) begin(k kind, a *assembly) error {
 	b.waiting = append(b.waiting, a)
 	b.arm()
 	b.mu.Unlock()
+	a.shrink()
 	return nil
+}
+
+// shrink leaves the message room for what may arrive before it is granted: only
+// that is accounted for while it waits.
+func (a *assembly) shrink() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mem != nil && !a.keep && a.size > headSize {
+		a.mem.put()
+		a.mem = getBuffer(headSize)
+	}
 }
 
 var errManyUngranted = fmt.Errorf("%d large messages were begun that wait for memory", maxWaiting)
