@@ -34,8 +34,8 @@ const (
 	// given up after the next has begun.
 	maxWaiting = 4 * maxUngranted
 	// grantPatience is how long requests wait for memory while none is given
-	// back. Handlers that hold it may wait for calls of their own that wait
-	// here.
+	// back, and nothing arrives of what it is for. Handlers that hold it may wait
+	// for calls of their own that wait here.
 	grantPatience = 5 * time.Second
 )
 
@@ -49,6 +49,7 @@ type budget struct {
 	held      int64
 	waiting   []*assembly
 	impatient *time.Timer
+	moved     int64 // when a part arrived of what holds memory, manager's clock
 }
 
 // assembly is a message in parts on its way in. Its reader fills it; granting,
@@ -247,9 +248,19 @@ func (b *budget) arm() {
 	}
 }
 
-// refuse turns away whoever waits, after nothing was given back for so long.
+// refuse turns away whoever waits, after nothing was given back for so long. A
+// slow link that still carries what memory was reserved for is no reason.
 func (b *budget) refuse() {
 	b.mu.Lock()
+	if len(b.waiting) == 0 {
+		b.mu.Unlock()
+		return
+	}
+	if since := time.Duration(b.waiting[0].s.m.now() - b.moved); b.moved != 0 && since < b.patience {
+		b.impatient.Reset(b.patience - since)
+		b.mu.Unlock()
+		return
+	}
 	var out []settled
 	for _, a := range b.waiting {
 		a.dropped = true
@@ -282,7 +293,7 @@ func (a *assembly) add(part []byte) (whole bool, err error) {
 		return false, fmt.Errorf("%w: more than the %d bytes announced on call %v", wire.ErrMalformed, a.size, a.id)
 	}
 	need := have + len(part)
-	if need > headSize && !a.isGranted() {
+	if may := a.proceed(); need > headSize && !may {
 		return false, fmt.Errorf("%w: over %d bytes of a message on call %v before it was granted", wire.ErrMalformed, headSize, a.id)
 	}
 	if a.base+need > cap(a.mem.b) {
@@ -298,6 +309,20 @@ func (a *assembly) isGranted() bool {
 	}
 	a.budget.mu.Lock()
 	defer a.budget.mu.Unlock()
+	return a.granted
+}
+
+// proceed reports whether more than headSize of the message may arrive, and notes
+// that something does. It is for the reader.
+func (a *assembly) proceed() bool {
+	if a.budget == nil {
+		return true
+	}
+	a.budget.mu.Lock()
+	defer a.budget.mu.Unlock()
+	if a.granted {
+		a.budget.moved = a.s.clock()
+	}
 	return a.granted || a.dropped
 }
 

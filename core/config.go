@@ -86,8 +86,9 @@ type Config struct {
 	// returned, those of responses over 32 KiB until they are whole, and those
 	// of messages of streams over StreamWindow until they are taken. Each of
 	// the three has as much. What is over it waits, oldest first; a request
-	// that waits is refused with [ErrOverloaded] when nothing was given back
-	// for 5 s. Default 64 MiB, at least MaxMessage.
+	// that waits is refused with [ErrOverloaded] when nothing was given back,
+	// and nothing arrived of what holds it, for 5 s. Default 64 MiB, at least
+	// MaxMessage.
 	MaxReassembly int
 	// StreamWindow is how many bytes of one stream may be under way towards
 	// this node at first, sent and not taken yet by the user. It grows up to
