@@ -19,7 +19,7 @@ import (
 func flood(ended chan<- error) serveFunc {
 	return func(ctx context.Context, _ []byte, s end) error {
 		for i := 0; ; i++ {
-			if err := s.send(lab.Pattern(i, 1000+i%3*40_000)); err != nil {
+			if err := s.send(lab.Pattern(i, 1000+i%3*20_000)); err != nil {
 				ended <- context.Cause(ctx)
 				return err
 			}
@@ -158,9 +158,13 @@ func TestAbandonedStreamsLeaveNothing(t *testing.T) {
 			}
 			ended <- context.Cause(ctx)
 			return ctx.Err()
-		}, 5, 20), lab.Configure(func(cfg *core.Config) {
+		}, 5, 20), f.serve("waits", func(ctx context.Context, _ []byte, _ end) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}, 5, 5), lab.Configure(func(cfg *core.Config) {
 			limited(cfg)
-			cfg.MaxReassembly, cfg.MaxStreamBuffers, cfg.MaxCalls, cfg.MaxHandlers = largest, most*window, most, most
+			// A window that has grown leaves half of the memory to others.
+			cfg.MaxReassembly, cfg.MaxStreamBuffers, cfg.MaxCalls, cfg.MaxHandlers = largest, 2*most*window, 2*most, 2*most
 		}))
 		// Once, for what stays with the connection.
 		lab.MustCall(t, c.Conn(0, 1), "echo", nil)
@@ -204,14 +208,30 @@ func TestAbandonedStreamsLeaveNothing(t *testing.T) {
 		}
 		// All of the memory, all windows and all slots are there.
 		var open []calling
-		for range most {
-			open = append(open, f.mustOpen(t, c.Conn(0, 1), "large", nil))
+		for range 2 * most {
+			open = append(open, f.mustOpen(t, c.Conn(0, 1), "waits", nil))
 		}
+		synctest.Wait()
 		for _, st := range open {
-			if msg, err := st.recv(); err != nil || len(msg) != largest {
-				t.Errorf("a message of all the memory there is has %d bytes, error %v", len(msg), err)
+			if st.err() != nil {
+				t.Errorf("a stream for which there is room ended with %v", st.err())
 			}
 			st.close()
+		}
+		synctest.Wait()
+		var read []<-chan error
+		for range most {
+			st := f.mustOpen(t, c.Conn(0, 1), "large", nil)
+			read = append(read, lab.Go(func() error {
+				defer st.close()
+				msg, err := st.recv()
+				return errors.Join(err, lengthError(msg, largest))
+			}))
+		}
+		for _, done := range read {
+			if err := lab.Wait(t, done, "a message of all the memory there is arrives"); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }
@@ -258,6 +278,7 @@ func TestManyStreams(t *testing.T) {
 					for i := range n {
 						open(i)
 					}
+					time.Sleep(time.Minute) // idle goroutines end
 					synctest.Wait()
 				}
 				round(1000)
