@@ -218,16 +218,17 @@ func (st *RawStream) finish(err error) {
 		return
 	}
 	st.over, st.err = true, err
+	// Whoever learns of the end finds room for another window.
+	st.s.peer.windows.release(st.in.held)
+	st.in.held = 0
 	stop := st.takeStop()
 	st.in.wakeUp()
 	st.out.wakeUp()
 	if st.done != nil {
 		close(st.done)
 	}
-	held, partial := st.in.held, st.in.partial
-	st.in.held = 0
+	partial := st.in.partial
 	st.mu.Unlock()
-	st.s.peer.windows.release(held)
 	if partial != nil {
 		partial.drop() // the rest of it does not come
 	}
