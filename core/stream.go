@@ -222,16 +222,16 @@ func (st *RawStream) finish(err error) {
 	}
 	st.over, st.err = true, err
 	drop := st.in.lose()
+	// Whoever learns of the end finds room for another window.
+	st.s.peer.windows.release(st.in.held)
+	st.in.held = 0
 	stop := st.takeStop()
 	st.in.wakeUp()
 	st.out.wakeUp()
 	if st.done != nil {
 		close(st.done)
 	}
-	held := st.in.held
-	st.in.held = 0
 	st.mu.Unlock()
-	st.s.peer.windows.release(held)
 	for _, m := range drop {
 		m.drop()
 	}

@@ -184,8 +184,10 @@ func (s *session) endStream(sl *slot, err error) {
 		// What was sent whole waits for the peer's memory no longer (W46).
 		s.w.forgetCall(st.id)
 	}
-	st.finish(err)
+	// Before anybody can learn of the end: who opens one stream after the other
+	// never finds its place taken.
 	s.calls.put(sl)
+	st.finish(err)
 	s.release()
 }
 

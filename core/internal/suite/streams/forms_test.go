@@ -204,3 +204,13 @@ func echo(_ context.Context, _ []byte, s end) error {
 		}
 	}
 }
+
+// onlyNode registers handlers on one node alone.
+func onlyNode(node int, register func(m *core.Manager) error) coretest.Option {
+	return coretest.WithHandlers(func(i int, m *core.Manager) error {
+		if i != node {
+			return nil
+		}
+		return register(m)
+	})
+}
