@@ -326,3 +326,29 @@ func TestReadDeadlineAfterEnd(t *testing.T) {
 		other.Close()
 	})
 }
+
+// TestReadAfterReturn expects who reads beside the handler to never take its
+// return for a clean end of the input.
+func TestReadAfterReturn(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		ends := make(chan error, 1)
+		c := l.Cluster(t, 2, streamOption("returns", func(_ context.Context, _ []byte, s *core.RawStream) error {
+			go func() {
+				_, err := io.ReadAll(s.Conn())
+				ends <- err
+			}()
+			time.Sleep(time.Nanosecond) // until it waits
+			return nil
+		}))
+		for range lab.Scale(3000, 1000, 30_000) {
+			st, err := c.Conn(0, 1).OpenStream(t.Context(), "returns", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := lab.Wait(t, ends, "reading ends"); err == nil {
+				t.Fatal("a clean end was read that the caller never sent")
+			}
+			st.Close()
+		}
+	})
+}
