@@ -141,9 +141,9 @@ func TestNothingLeft(t *testing.T) {
 		}
 		round(100)
 		heap, goroutines := lab.HeapInUse(), runtime.NumGoroutine()
-		const more = 2000
+		more := lab.Scale(5000, 2000, 100_000)
 		round(more)
-		if left := int64(lab.HeapInUse()) - int64(heap); left > more*20 {
+		if left := int64(lab.HeapInUse()) - int64(heap); left > int64(more)*100 {
 			t.Errorf("%d connections left %d bytes", more, left)
 		}
 		if left := runtime.NumGoroutine() - goroutines; left > 5 {
