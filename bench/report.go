@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -140,10 +141,10 @@ func ratios(of, to []sample) []float64 {
 
 // header says what the tables are about to show.
 func (r *report) header() string {
-	s := wrap(fmt.Sprintf("Now node a calls node b, both in this process, over one connection per transport. "+
-		"%d windows of %v per line, the first %v of each not counted.", r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth)
+	parts := []string{wrap(fmt.Sprintf("Now node a calls node b, both in this process, over one connection per transport. "+
+		"%d windows of %v per line, the first %v of each not counted.", r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth)}
 	for _, about := range r.Loads {
-		s += "\n\n" + wrap(about, lineWidth)
+		parts = append(parts, wrap(about, lineWidth))
 	}
-	return s + "\n"
+	return strings.Join(parts, "\n\n") + "\n"
 }

@@ -57,7 +57,7 @@ func TestBeside(t *testing.T) {
 		return func(context.Context) (step func() error, end func(), err error) {
 			return func() error {
 				if did[i]++; i == 1 {
-					time.Sleep(slow * time.Millisecond) //nolint:forbidigo // how long it takes is what is measured
+					time.Sleep(slow * time.Millisecond)
 				}
 				return nil
 			}, func() {}, nil

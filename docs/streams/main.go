@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/transport/inmem"
@@ -38,8 +39,8 @@ func upload(_ context.Context, _ []byte, s *core.RawStream) error {
 	return s.Send(fmt.Appendf(nil, "%d bytes arrived", total))
 }
 
-func hello(w http.ResponseWriter, r *http.Request) {
-	fmt.Fprintf(w, "hello %s, this is %s", r.RemoteAddr, r.Host)
+func page(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprint(w, "this is a page of b")
 }
 
 func main() {
@@ -59,7 +60,8 @@ func main() {
 	check(b.HandleStreamFunc("upload", upload))
 	ln, err := b.Listener("web")
 	check(err)
-	go http.Serve(ln, http.HandlerFunc(hello)) // returns when b is closed
+	server := http.Server{Handler: http.HandlerFunc(page), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(ln) }() // until b is closed
 	check(b.Start(ctx))
 
 	// a calls.
@@ -88,12 +90,14 @@ func main() {
 	client := http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return toB.Dial(ctx, "web") },
 	}}
-	resp, err := client.Get("http://b/")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://b/", http.NoBody)
+	check(err)
+	resp, err := client.Do(req)
 	check(err)
 	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
 	check(err)
-	fmt.Printf("%s\n", page)
+	fmt.Printf("%s\n", body)
 }
 
 func check(err error) {

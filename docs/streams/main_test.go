@@ -8,5 +8,5 @@ func Example() {
 	// part 1
 	// part 2
 	// 100000 bytes arrived
-	// hello a, this is b
+	// this is a page of b
 }

@@ -101,7 +101,7 @@ func TestMessagesAsBytes(t *testing.T) {
 		if m, err := st.Recv([]byte("before")); !bytes.Equal(m, append([]byte("before"), large[1000:]...)) || err != nil {
 			t.Errorf("Recv after Read returned %d bytes, %v, want the rest of a large message", len(m), err)
 		}
-		if n, err := conn.Read(got); n != 0 || err != io.EOF { //nolint:errorlint // as it is
+		if n, err := conn.Read(got); n != 0 || err != io.EOF {
 			t.Errorf("Read returned %d, %v at the end", n, err)
 		}
 	})
@@ -166,7 +166,7 @@ func TestWritersDoNotMix(t *testing.T) {
 						counts[b]++
 					}
 					mu.Unlock()
-					if err == io.EOF { //nolint:errorlint // as it is
+					if err == io.EOF {
 						return
 					} else if err != nil {
 						t.Errorf("a reader got %v", err)

@@ -22,7 +22,7 @@ func TestDrain(t *testing.T) {
 			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 				c := listen(t, l, 2)
 				dialled, accepted := c.pair()
-				down := lab.Go(func() error { return c.Manager(node).Shutdown(context.Background()) })
+				down := lab.Go(func() error { return c.Manager(node).Shutdown(t.Context()) })
 				lab.Until(t, "the node drains", func() bool {
 					_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
 					return err != nil
@@ -78,7 +78,7 @@ func TestDrainHTTP(t *testing.T) {
 		})
 		lab.Wait(t, g.Began, "the request arrives")
 		down := lab.Go(func() error {
-			return errors.Join(server.Shutdown(context.Background()), c.Manager(1).Shutdown(context.Background()))
+			return errors.Join(server.Shutdown(t.Context()), c.Manager(1).Shutdown(t.Context()))
 		})
 		g.Release()
 		if n := lab.Wait(t, responses, "the response is complete"); n != 300_000 {

@@ -224,12 +224,12 @@ func TestCloseGrace(t *testing.T) {
 		time.Sleep(time.Minute - time.Second)
 		wantRead(t, accepted, "last ")
 		write(t, accepted, "still there?")
-		down := lab.Go(func() error { return c.Manager(0).Shutdown(context.Background()) })
+		down := lab.Go(func() error { return c.Manager(0).Shutdown(t.Context()) })
 		time.Sleep(time.Second + time.Millisecond)
 		if _, err := accepted.Write([]byte("x")); !errors.Is(err, context.Canceled) {
 			t.Errorf("after a minute Write returned %v, want context.Canceled", err)
 		}
-		if _, err := accepted.Read(make([]byte, 1)); err == nil || err == io.EOF { //nolint:errorlint // as it is
+		if _, err := accepted.Read(make([]byte, 1)); err == nil || err == io.EOF {
 			t.Errorf("after a minute Read returned %v, want an error", err)
 		}
 		if err := lab.Wait(t, down, "Shutdown returns"); err != nil {

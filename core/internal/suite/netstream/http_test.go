@@ -183,7 +183,7 @@ func TestHTTPPush(t *testing.T) {
 			line := make([]byte, 8)
 			for {
 				if _, err := io.ReadFull(r.Body, line); err != nil {
-					if err != io.EOF { //nolint:errorlint // as it is
+					if err != io.EOF {
 						t.Errorf("the server read %v", err)
 					}
 					return
