@@ -13,7 +13,7 @@ import (
 
 const (
 	defaultDuration = 30 * time.Second
-	quickDuration   = 3 * time.Second
+	quickDuration   = 5 * time.Second
 	maxDuration     = 24 * time.Hour
 	maxCallers      = 10_000
 	defaultSize     = 512
@@ -27,6 +27,8 @@ const (
 type options struct {
 	duration time.Duration
 	callers  []int // rising
+	streams  []int // rising
+	tables   []table
 	size     int
 	kinds    []kind
 	demo     bool
@@ -39,6 +41,8 @@ func parseFlags(known []kind, args []string) (options, error) {
 	opts := options{
 		duration: defaultDuration,
 		callers:  []int{1, 8, 64, 512},
+		streams:  []int{1, 64},
+		tables:   tables(),
 		size:     defaultSize,
 		kinds:    known,
 	}
@@ -72,18 +76,26 @@ func parseFlags(known []kind, args []string) (options, error) {
 
 // check looks at what the flags say together.
 func (o *options) check() error {
-	most := slices.Max(o.callers)
-	if int64(o.size)*int64(most) > maxInFlight {
-		return fmt.Errorf("flags -size %d and -callers %d: together over %d MiB in progress at once: lower one of them",
-			o.size, most, maxInFlight>>20)
+	for _, f := range []struct {
+		name   string
+		of     table
+		atOnce []int
+	}{{"callers", calls, o.callers}, {"streams", streams, o.streams}} {
+		most := slices.Max(f.atOnce)
+		if slices.Contains(o.tables, f.of) && int64(o.size)*int64(most) > maxInFlight {
+			return fmt.Errorf("flags -size %d and -%s %d: together over %d MiB in progress at once: lower one of them",
+				o.size, f.name, most, maxInFlight>>20)
+		}
 	}
-	cells := len(o.callers) * len(o.kinds)
-	if least := time.Duration(cells*minRounds) * minWindow; o.duration < least {
-		return fmt.Errorf("flag -duration %v: too short for %d numbers of callers over %d transports: use at least %v, or fewer of them",
-			o.duration, len(o.callers), len(o.kinds), least)
+	if least := time.Duration(o.lines()*len(o.kinds)*minRounds) * minWindow; o.duration < least {
+		return fmt.Errorf("flag -duration %v: too short for %d measurements over %d transports: use at least %v, or fewer of them",
+			o.duration, o.lines(), len(o.kinds), least)
 	}
 	return nil
 }
+
+// lines is how many lines the tables have for each transport.
+func (o *options) lines() int { return len(loads(*o, plan{})) }
 
 // flagSet defines the flags.
 func flagSet(known []kind, opts *options, noDemo, quick *bool) *flag.FlagSet {
@@ -98,10 +110,20 @@ func flagSet(known []kind, opts *options, noDemo, quick *bool) *flag.FlagSet {
 		})
 	fs.Func("callers", "how many callers at once, in a `list` (default 1,8,64,512)",
 		func(s string) (err error) {
-			opts.callers, err = parseCallers(s)
+			opts.callers, err = parseAtOnce(s, "callers")
 			return err
 		})
-	fs.Func("size", "`bytes` of a request and of its answer (default "+strconv.Itoa(defaultSize)+")",
+	fs.Func("streams", "how many streams at once, in a `list` (default 1,64)",
+		func(s string) (err error) {
+			opts.streams, err = parseAtOnce(s, "streams")
+			return err
+		})
+	fs.Func("workloads", "what to measure, in a `list` (default "+tableNames(tables())+")",
+		func(s string) (err error) {
+			opts.tables, err = parseTables(s)
+			return err
+		})
+	fs.Func("size", "`bytes` of a request and of its answer, or of a message (default "+strconv.Itoa(defaultSize)+")",
 		func(s string) (err error) {
 			opts.size, err = strconv.Atoi(s)
 			if err != nil || opts.size < 0 || opts.size > maxSize {
@@ -133,15 +155,15 @@ func usage(w io.Writer, known []kind) {
 	for _, k := range known {
 		fmt.Fprintf(w, "  %-10s %s\n", k.name, k.about)
 	}
-	fmt.Fprint(w, "\nWhat the columns of the table mean: go doc ./bench\n")
+	fmt.Fprint(w, "\nWhat the columns of the tables mean: go doc ./bench\n")
 }
 
-func parseCallers(s string) ([]int, error) {
+func parseAtOnce(s, of string) ([]int, error) {
 	var out []int
 	for field := range strings.SplitSeq(s, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(field))
 		if err != nil || n < 1 || n > maxCallers {
-			return nil, fmt.Errorf("%q is no number of callers: list numbers from 1 to %d, such as 1,8,64", field, maxCallers)
+			return nil, fmt.Errorf("%q is no number of %s: list numbers from 1 to %d, such as 1,8,64", field, of, maxCallers)
 		}
 		if slices.Contains(out, n) {
 			return nil, fmt.Errorf("%d is there twice: list every number once", n)
@@ -150,6 +172,31 @@ func parseCallers(s string) ([]int, error) {
 	}
 	slices.Sort(out)
 	return out, nil
+}
+
+// parseTables returns the tables in their order.
+func parseTables(s string) (all []table, err error) {
+	for field := range strings.SplitSeq(s, ",") {
+		name := strings.TrimSpace(field)
+		i := slices.IndexFunc(tables(), func(t table) bool { return t.String() == name })
+		switch {
+		case i < 0:
+			return nil, fmt.Errorf("there is no workload %q: choose from %s", name, tableNames(tables()))
+		case slices.Contains(all, table(i)):
+			return nil, fmt.Errorf("%q is there twice: list every workload once", name)
+		}
+		all = append(all, table(i))
+	}
+	slices.Sort(all)
+	return all, nil
+}
+
+func tableNames(all []table) string {
+	names := make([]string, len(all))
+	for i, t := range all {
+		names[i] = t.String()
+	}
+	return strings.Join(names, ",")
 }
 
 func parseKinds(known []kind, s string) ([]kind, error) {

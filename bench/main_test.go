@@ -19,7 +19,7 @@ import (
 )
 
 // TestQuick runs the program as continuous integration would and holds that the
-// table has no hole.
+// tables have no hole.
 func TestQuick(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var stdout, stderr bytes.Buffer
@@ -39,14 +39,20 @@ func TestQuick(t *testing.T) {
 		"the cluster is whole again",
 		"echoes 512 B",
 		"round 1 of 3", "round 3 of 3",
-		"Reading: inmem answers ",
+		"Reading: inmem answers ", "Reading: inmem moves ", "Reading: beside bulk, ",
 		"All windows are in " + file,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q", want)
 		}
 	}
-	checkTable(t, out, []string{"inmem", "websocket"}, []string{"1 caller", "8 callers", "64 callers", "512 callers"})
+	of := []string{"inmem", "websocket"}
+	rest := checkTable(t, out, of, []string{"1 caller", "8 callers", "64 callers", "512 callers"})
+	rest = checkTable(t, rest, of, []string{
+		"1 stream from b to a", "64 streams from b to a", "1 stream from a to b", "64 streams from a to b",
+		"1 stream both ways", "64 streams both ways",
+	})
+	checkTable(t, rest, of, []string{"alone", "beside bulk"})
 	if t.Failed() {
 		t.Logf("the output was:\n%s", out)
 	}
@@ -59,12 +65,14 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep.Schema != schema || rep.Rounds != minRounds || len(rep.Failures) > 0 || len(rep.Cells) != 8 {
-		t.Errorf("JSON: schema %q, %d rounds, failures %v and %d cells, want %q, %d, none and 8",
+	if rep.Schema != schema || rep.Rounds != minRounds || len(rep.Failures) > 0 || len(rep.Cells) != 24 {
+		t.Errorf("JSON: schema %q, %d rounds, failures %v and %d cells, want %q, %d, none and 24",
 			rep.Schema, rep.Rounds, rep.Failures, len(rep.Cells), schema, minRounds)
 	}
 	for _, c := range rep.Cells {
-		if len(c.Windows) != rep.Rounds || c.PerSecond <= 0 || c.Ratio <= 0 || c.P50 <= 0 || c.P99 < c.P50 || c.P999 < c.P99 {
+		timed := !strings.HasPrefix(c.Workload, "stream-")
+		if len(c.Windows) != rep.Rounds || c.PerSecond <= 0 || c.Ratio <= 0 || c.AtOnce < 1 ||
+			timed != (c.P50 > 0) || c.P99 < c.P50 || c.P999 < c.P99 || (c.Bulk > 0) != (c.Workload == "beside-bulk") {
 			t.Errorf("JSON: a cell without sense: %+v", c)
 		}
 	}
@@ -84,20 +92,20 @@ func checkPlain(t *testing.T, out string) {
 	}
 }
 
-// checkTable holds that the table has a block for each number of callers with
-// a line for each transport, and a value in each of its columns.
-func checkTable(t *testing.T, out string, transports, blocks []string) {
+// checkTable holds that the first table has the blocks, each with a line for each
+// transport, and a value in each of its columns. It returns what follows.
+func checkTable(t *testing.T, out string, transports, blocks []string) (rest string) {
 	t.Helper()
 	_, rest, ok := strings.Cut(out, "───\n")
 	if !ok {
 		t.Error("no table")
-		return
+		return ""
 	}
-	tab, _, _ := strings.Cut(rest, "\n\n")
+	tab, rest, _ := strings.Cut(rest, "\n\n")
 	lines := strings.Split(tab, "\n")
 	if want := len(blocks) * (1 + len(transports)); len(lines) != want {
 		t.Errorf("the table has %d lines, want %d", len(lines), want)
-		return
+		return rest
 	}
 	columns := 0
 	for i, line := range lines {
@@ -114,11 +122,12 @@ func checkTable(t *testing.T, out string, transports, blocks []string) {
 			if columns == 0 {
 				columns = len(fields)
 			}
-			if len(fields) != columns || columns < 7 {
-				t.Errorf("%s: %q has %d values, want %d, at least 7", block, line, len(fields), columns)
+			if len(fields) != columns || columns < 6 {
+				t.Errorf("%s: %q has %d values, want %d, at least 6", block, line, len(fields), columns)
 			}
 		}
 	}
+	return rest
 }
 
 // broken is a transport that works as inmem does until something of it fails.
@@ -205,7 +214,7 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			known := append(kinds(), test.kind)
-			args := append([]string{"-duration", "500ms", "-callers", "1,8"}, test.args...)
+			args := append([]string{"-duration", "500ms", "-workloads", "calls", "-callers", "1,8"}, test.args...)
 
 			t.Run("beside others", func(t *testing.T) {
 				var stdout, stderr bytes.Buffer
@@ -255,7 +264,7 @@ func TestInterrupt(t *testing.T) {
 			stdout := &trigger{at: test.at, do: cancel}
 			var stderr bytes.Buffer
 			name := filepath.Join(t.TempDir(), "bench.json")
-			args := []string{"-duration", "600ms", "-callers", "1", "-json", name}
+			args := []string{"-duration", "600ms", "-workloads", "calls", "-callers", "1", "-json", name}
 			began := time.Now()
 			p := program{known: kinds(), stdout: stdout, stderr: &stderr}
 			if code := p.run(ctx, args); code != exitInterrupted {
@@ -308,7 +317,7 @@ func (w *trigger) Write(p []byte) (int, error) {
 // with it.
 func TestOneTransport(t *testing.T) {
 	var stdout bytes.Buffer
-	args := []string{"-no-demo", "-duration", "200ms", "-callers", "2", "-size", "0", "-transports", "inmem"}
+	args := []string{"-no-demo", "-duration", "2s", "-callers", "2", "-streams", "3", "-size", "0", "-transports", "inmem"}
 	if code := run(t.Context(), args, &stdout, io.Discard); code != exitOK {
 		t.Errorf("exit code %d, want %d", code, exitOK)
 	}
@@ -316,7 +325,14 @@ func TestOneTransport(t *testing.T) {
 	if strings.Contains(out, "websocket") || !strings.Contains(out, "Reading: inmem answers up to ") {
 		t.Errorf("want inmem alone in:\n%s", out)
 	}
-	checkTable(t, out, []string{"inmem"}, []string{"2 callers"})
+	for _, want := range []string{"inmem moves up to ", "small requests are answered within "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+	rest := checkTable(t, out, []string{"inmem"}, []string{"2 callers"})
+	rest = checkTable(t, rest, []string{"inmem"}, []string{"3 streams from b to a", "3 streams from a to b", "3 streams both ways"})
+	checkTable(t, rest, []string{"inmem"}, []string{"alone", "beside bulk"})
 }
 
 func TestPlan(t *testing.T) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,22 +47,25 @@ func newPlan(total time.Duration, cells int) plan {
 type measurement struct {
 	plan
 
-	callers  []int
+	options
+
+	loads    []load
 	kinds    []kind
-	load     *echoLoad
 	bench    *bench
 	pairs    []*pair // one for each kind
 	progress *progress
 }
 
 func newMeasurement(opts options, of []kind) *measurement {
-	return &measurement{
-		plan:    newPlan(opts.duration, len(opts.callers)*len(of)),
-		callers: opts.callers,
-		kinds:   of,
-		load:    newEchoLoad(opts.size),
-		bench:   newBench(slices.Max(opts.callers)),
-	}
+	m := &measurement{plan: newPlan(opts.duration, opts.lines()*len(of)), options: opts, kinds: of}
+	m.loads = loads(opts, m.plan)
+	m.bench = newBench(m.most() + bulkCallers)
+	return m
+}
+
+// most is how many do something at once.
+func (m *measurement) most() int {
+	return slices.MaxFunc(m.loads, func(a, b load) int { return cmp.Compare(a.atOnce, b.atOnce) }).atOnce
 }
 
 // pair is two nodes over one transport, one of which calls the other.
@@ -68,24 +73,23 @@ type pair struct {
 	kind
 	*cluster
 
-	callers []func(context.Context) error
-	cells   [][]sample // for each number of callers, by round
-	failed  bool
+	tasks  []tasks    // of each load
+	cells  [][]sample // of each load, by round
+	failed bool
 }
 
 func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
-	most := slices.Max(m.callers)
 	c, err := openCluster(ctx, k, []string{"a", "b"}, func(cfg *core.Config) {
 		// Defaults, unless the flags ask for more than they allow.
-		cfg.MaxHandlers = max(most, defaultMaxHandlers)
-		cfg.MaxReassembly = max(2*most*len(m.load.payload), defaultMaxReassembly)
-	}, serveEcho)
+		cfg.MaxHandlers = max(m.most(), defaultMaxHandlers)
+		cfg.MaxReassembly = max(2*m.most()*m.size, defaultMaxReassembly)
+	}, func(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) })
 	if err != nil {
 		return nil, err
 	}
-	p := &pair{kind: k, cluster: c, cells: make([][]sample, len(m.callers))}
-	for range most {
-		p.callers = append(p.callers, m.load.caller(c.connection("b")))
+	p := &pair{kind: k, cluster: c, cells: make([][]sample, len(m.loads))}
+	for _, l := range m.loads {
+		p.tasks = append(p.tasks, l.tasks(c.connection("b")))
 	}
 	return p, nil
 }
@@ -127,7 +131,7 @@ func (m *measurement) run(ctx context.Context, rep *report) {
 	rep.fill(m)
 }
 
-// round measures each transport with each number of callers once. It reports
+// round measures each load over each transport once. It reports
 // false if it did not come to its end.
 func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 	// In turn forwards and backwards, so that none always follows another.
@@ -135,21 +139,22 @@ func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 	if round%2 == 0 {
 		slices.Reverse(order)
 	}
-	for i, callers := range m.callers {
+	for i := range m.loads {
+		l := &m.loads[i]
 		for _, p := range order {
 			if p.failed {
 				m.progress.skip()
 				continue
 			}
-			m.progress.begin(round, callers, p.name)
-			s, err := m.bench.window(ctx, p.callers[:callers], m.warmUp, m.window)
+			m.progress.begin(round, l.title, p.name)
+			s, err := m.bench.window(ctx, l, p.tasks[i], m.warmUp, m.window)
 			if ctx.Err() != nil {
 				return false
 			}
 			m.progress.end()
 			if err != nil {
 				p.failed = true
-				rep.fail(p.name, fmt.Sprintf("measuring %s, round %d", plural(callers, "caller"), round), err)
+				rep.fail(p.name, fmt.Sprintf("measuring %s, round %d", l.title, round), err)
 				continue
 			}
 			s.Round = round

@@ -26,7 +26,7 @@ type progress struct {
 // the way of a stdout that goes elsewhere.
 func newProgress(stdout, stderr io.Writer, m *measurement) *progress {
 	p := &progress{plain: stdout, rounds: m.rounds, each: m.warmUp + m.window}
-	p.steps = m.rounds * len(m.callers) * len(m.kinds)
+	p.steps = m.rounds * len(m.loads) * len(m.kinds)
 	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.bar = progressbar.NewOptions(p.steps,
 			progressbar.OptionSetWriter(stderr),
@@ -40,9 +40,9 @@ func newProgress(stdout, stderr io.Writer, m *measurement) *progress {
 }
 
 // begin says what is measured now.
-func (p *progress) begin(round, callers int, transport string) {
+func (p *progress) begin(round int, what, transport string) {
 	if p.bar != nil {
-		p.bar.Describe(fmt.Sprintf("round %d of %d: %s, %s", round, p.rounds, transport, plural(callers, "caller")))
+		p.bar.Describe(fmt.Sprintf("round %d of %d: %s, %s", round, p.rounds, transport, what))
 		return
 	}
 	if round != p.round {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
+	pretty "github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
@@ -21,13 +21,16 @@ const (
 	noisy = 0.15
 )
 
-// render prints the table and what there is to say about it.
+// render prints the tables and what there is to say about them.
 func (r *report) render(w io.Writer) {
 	if len(r.Cells) > 0 {
 		if r.Rounds < r.Planned {
 			fmt.Fprintf(w, "\nInterrupted after round %d of %d, this is what was complete.\n", r.Rounds, r.Planned)
 		}
-		fmt.Fprintf(w, "\n%s\n\n%s\n\n%s\n", r.table(), wrap(r.legend(), lineWidth), wrap(r.reading(), lineWidth))
+		for _, t := range r.tables() {
+			fmt.Fprintf(w, "\n%s\n\n%s\n", r.table(t), wrap(r.reading(t), lineWidth))
+		}
+		fmt.Fprintf(w, "\n%s\n", wrap(r.legend(), lineWidth))
 		if warning := r.warning(); warning != "" {
 			fmt.Fprintf(w, "\n%s\n", wrap(warning, lineWidth))
 		}
@@ -37,7 +40,7 @@ func (r *report) render(w io.Writer) {
 	}
 	switch {
 	case len(r.Failures) > 0 && len(r.Cells) > 0:
-		fmt.Fprintln(w, "The table leaves out what failed.")
+		fmt.Fprintln(w, "The tables leave out what failed.")
 	case len(r.Failures) > 0:
 		fmt.Fprintln(w, "There is no table, since nothing could be measured.")
 	}
@@ -61,61 +64,36 @@ func wrap(s string, width int) string {
 	return strings.Join(lines, "\n")
 }
 
-// column is a column of the table.
-type column struct {
-	title string
-	value func(*cell) string
-}
-
-func (r *report) columns() []column {
-	cols := []column{
-		{"requests\nper s", func(c *cell) string { return count(c.PerSecond) }},
-	}
-	if r.Rounds > 1 {
-		cols = append(cols, column{"±", func(c *cell) string { return percent(c.Spread) }})
-	}
-	if len(r.transports()) > 1 && r.Cells[0].Ratio > 0 {
-		cols = append(cols, column{"vs\n" + reference, func(c *cell) string { return times(c.Ratio) }})
-	}
-	cols = append(cols,
-		column{"p50\nµs", func(c *cell) string { return micros(c.P50) }},
-		column{"p99\nµs", func(c *cell) string { return micros(c.P99) }},
-		column{"p99.9\nµs", func(c *cell) string { return micros(c.P999) }},
-		column{"allocs\n/req", func(c *cell) string { return fmt.Sprintf("%.2f", c.Allocs) }},
-	)
-	// A system that does not tell its processor time has no column for it.
-	if slices.ContainsFunc(r.Cells, func(c cell) bool { return c.CPU > 0 }) {
-		cols = append(cols, column{"CPU µs\n/req", func(c *cell) string { return micros(c.CPU) }})
-	}
-	return cols
-}
-
-func (r *report) table() string {
-	t := table.NewWriter()
+// table prints one of them.
+func (r *report) table(of table) string {
+	t := pretty.NewWriter()
 	t.SuppressTrailingSpaces()
-	style := table.StyleLight
-	style.Options = table.Options{SeparateHeader: true}
+	style := pretty.StyleLight
+	style.Options = pretty.Options{SeparateHeader: true}
 	style.Format.Header = text.FormatDefault
 	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
 	t.SetStyle(style)
 
-	cols := r.columns()
-	header := table.Row{""}
-	var configs []table.ColumnConfig
+	cols := r.columns(of)
+	header := pretty.Row{""}
+	var configs []pretty.ColumnConfig
 	for i, col := range cols {
 		header = append(header, col.title)
-		configs = append(configs, table.ColumnConfig{Number: i + 2, Align: text.AlignRight, AlignHeader: text.AlignRight})
+		configs = append(configs, pretty.ColumnConfig{Number: i + 2, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.AppendHeader(header)
 	t.SetColumnConfigs(configs)
-	block := 0 // number of callers of the lines above
+	block := "" // of the lines above
 	for i := range r.Cells {
 		c := &r.Cells[i]
-		if c.Callers != block {
-			block = c.Callers
-			t.AppendRow(table.Row{plural(block, "caller")})
+		if c.table != of {
+			continue
 		}
-		row := table.Row{"  " + c.Transport}
+		if c.Title != block {
+			block = c.Title
+			t.AppendRow(pretty.Row{block})
+		}
+		row := pretty.Row{"  " + c.Transport}
 		for _, col := range cols {
 			row = append(row, col.value(c))
 		}
@@ -124,7 +102,17 @@ func (r *report) table() string {
 	return t.Render()
 }
 
-// transports returns those in the table.
+// tables returns those that have lines.
+func (r *report) tables() (all []table) {
+	for _, c := range r.Cells {
+		if !slices.Contains(all, c.table) {
+			all = append(all, c.table)
+		}
+	}
+	return all
+}
+
+// transports returns those in the tables.
 func (r *report) transports() (names []string) {
 	for _, c := range r.Cells {
 		if !slices.Contains(names, c.Transport) {
@@ -134,42 +122,14 @@ func (r *report) transports() (names []string) {
 	return names
 }
 
-// of returns the cells of a transport.
-func (r *report) of(transport string) (cells []cell) {
+// of returns the cells of a transport in a table.
+func (r *report) of(t table, transport string) (cells []cell) {
 	for _, c := range r.Cells {
-		if c.Transport == transport {
+		if c.table == t && c.Transport == transport {
 			cells = append(cells, c)
 		}
 	}
 	return cells
-}
-
-// reading says the table in a sentence.
-func (r *report) reading() string {
-	var parts []string
-	for _, name := range r.transports() {
-		cells := r.of(name)
-		if cells[0].Ratio > 0 && name != reference {
-			least, most := slices.MinFunc(cells, byRatio).Ratio, slices.MaxFunc(cells, byRatio).Ratio
-			parts = append(parts, fmt.Sprintf("%s answers %s times as many requests as %s", name, between(least, most), reference))
-		}
-	}
-	if len(parts) == 0 {
-		answers, unit := " answers", " requests per second"
-		for _, name := range r.transports() {
-			best := slices.MaxFunc(r.of(name), byRate)
-			parts = append(parts, fmt.Sprintf("%s%s up to %s%s with %s",
-				name, answers, count(best.PerSecond), unit, plural(best.Callers, "caller")))
-			answers, unit = "", ""
-		}
-	}
-	fewest := r.Cells[0].Callers
-	var waits []string
-	for _, name := range r.transports() {
-		waits = append(waits, fmt.Sprintf("%s µs over %s", micros(r.of(name)[0].P50), name))
-	}
-	return fmt.Sprintf("Reading: %s. With %s, half the answers are there within %s.",
-		strings.Join(parts, ", "), plural(fewest, "caller"), strings.Join(waits, ", "))
 }
 
 // warning says that the figures are not to be trusted, if so.

@@ -2,19 +2,20 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
 // schema names the form of the JSON output. It changes when a reader of the old
 // one would misread the new.
-const schema = "gridmux-bench/1"
+const schema = "gridmux-bench/2"
 
 // report is what a run has found out.
 type report struct {
 	Schema  string  `json:"schema"`
 	Machine machine `json:"machine"`
 
-	Load       string        `json:"load"`
+	Loads      []string      `json:"loads"` // what each table is about
 	Size       int           `json:"size"`
 	Planned    int           `json:"planned_rounds"`
 	Rounds     int           `json:"rounds"` // that were complete
@@ -22,26 +23,32 @@ type report struct {
 	Window     time.Duration `json:"window_ns"`
 	Transports []string      `json:"transports"` // that were to be measured
 
-	// Cells are ordered by the number of callers. Each transport has one for
-	// each number, or none at all.
+	// Cells are in the order of the tables and their blocks. Each transport has
+	// one in each block, or none at all.
 	Cells    []cell    `json:"cells"`
 	Failures []failure `json:"failures,omitempty"`
 }
 
-// cell is one line of the table: the medians of its windows.
+// cell is one line of a table: the medians of its windows.
 type cell struct {
-	Callers   int    `json:"callers"`
+	table table
+
+	Workload  string `json:"workload"`
+	Title     string `json:"title"`
+	AtOnce    int    `json:"at_once"` // callers, or streams
 	Transport string `json:"transport"`
 
-	PerSecond float64 `json:"requests_per_second"`
+	PerSecond float64 `json:"per_second"`             // requests, or messages
 	Spread    float64 `json:"spread"`                 // of the rate, in parts of it
 	Ratio     float64 `json:"vs_reference,omitempty"` // 0: the reference was not measured
 
-	P50    time.Duration `json:"p50_ns"`
-	P99    time.Duration `json:"p99_ns"`
-	P999   time.Duration `json:"p99_9_ns"`
-	Allocs float64       `json:"allocs_per_request"`
-	CPU    time.Duration `json:"cpu_ns_per_request"`
+	Bulk float64 `json:"bulk_bytes_per_second,omitempty"` // of requests beside those, one way
+
+	P50    time.Duration `json:"p50_ns,omitempty"`
+	P99    time.Duration `json:"p99_ns,omitempty"`
+	P999   time.Duration `json:"p99_9_ns,omitempty"`
+	Allocs float64       `json:"allocs_each"`
+	CPU    time.Duration `json:"cpu_ns_each"`
 
 	Windows []sample `json:"windows"`
 }
@@ -59,7 +66,10 @@ func (r *report) fail(transport, doing string, err error) {
 
 // describe notes what is going to be measured.
 func (r *report) describe(m *measurement) {
-	r.Load, r.Size = m.load.about(), len(m.load.payload)
+	for _, t := range m.tables {
+		r.Loads = append(r.Loads, t.about(m.size))
+	}
+	r.Size = m.size
 	r.Planned, r.WarmUp, r.Window = m.rounds, m.warmUp, m.window
 	for _, k := range m.kinds {
 		r.Transports = append(r.Transports, k.name)
@@ -78,12 +88,12 @@ func (r *report) fill(m *measurement) {
 			ref = p
 		}
 	}
-	for i, callers := range m.callers {
+	for i := range m.loads {
 		for _, p := range m.pairs {
 			if p.failed {
 				continue
 			}
-			c := newCell(callers, p.name, p.cells[i][:r.Rounds])
+			c := newCell(&m.loads[i], p.name, p.cells[i][:r.Rounds])
 			if ref != nil {
 				c.Ratio = median(ratios(c.Windows, ref.cells[i]))
 			}
@@ -92,13 +102,17 @@ func (r *report) fill(m *measurement) {
 	}
 }
 
-func newCell(callers int, transport string, windows []sample) cell {
+func newCell(l *load, transport string, windows []sample) cell {
 	rates := each(windows, (*sample).PerSecond)
 	return cell{
-		Callers:   callers,
+		table:     l.table,
+		Workload:  l.name,
+		Title:     l.title,
+		AtOnce:    l.atOnce,
 		Transport: transport,
 		PerSecond: median(rates),
 		Spread:    spread(rates),
+		Bulk:      bulkSize * median(each(windows, (*sample).BesidePerSecond)),
 		P50:       median(each(windows, func(s *sample) time.Duration { return s.P50 })),
 		P99:       median(each(windows, func(s *sample) time.Duration { return s.P99 })),
 		P999:      median(each(windows, func(s *sample) time.Duration { return s.P999 })),
@@ -125,9 +139,12 @@ func ratios(of, to []sample) []float64 {
 	return out
 }
 
-// header says what the table is about to show.
+// header says what the tables are about to show.
 func (r *report) header() string {
-	return wrap(fmt.Sprintf("Now requests from node a to node b, both in this process, over one connection per transport: %s. "+
-		"%d windows of %v per line, the first %v of each not counted.",
-		r.Load, r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth) + "\n"
+	parts := []string{wrap(fmt.Sprintf("Now node a calls node b, both in this process, over one connection per transport. "+
+		"%d windows of %v per line, the first %v of each not counted.", r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth)}
+	for _, about := range r.Loads {
+		parts = append(parts, wrap(about, lineWidth))
+	}
+	return strings.Join(parts, "\n\n") + "\n"
 }

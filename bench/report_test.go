@@ -16,7 +16,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // files.
 func TestRender(t *testing.T) {
 	whole := func() *report {
-		m := measured(t, []string{"inmem", "websocket"}, []int{1, 64, 512})
+		m := measured(t, []string{"inmem", "websocket"}, []int{1, 64, 512}, tables()...)
 		rep := &report{Rounds: 3}
 		rep.describe(m)
 		rep.fill(m)
@@ -28,7 +28,7 @@ func TestRender(t *testing.T) {
 	}{
 		{"whole", whole},
 		{"failed-reference", func() *report {
-			m := measured(t, []string{"inmem", "websocket", "quic"}, []int{8})
+			m := measured(t, []string{"inmem", "websocket", "quic"}, []int{8}, calls)
 			m.pairs[1].failed = true
 			rep := &report{Rounds: 3}
 			rep.describe(m)
@@ -37,7 +37,7 @@ func TestRender(t *testing.T) {
 			return rep
 		}},
 		{"failed-all", func() *report {
-			m := measured(t, []string{"inmem"}, []int{1})
+			m := measured(t, []string{"inmem"}, []int{1}, calls)
 			m.pairs[0].failed = true
 			rep := &report{Rounds: 3}
 			rep.describe(m)
@@ -46,16 +46,23 @@ func TestRender(t *testing.T) {
 			return rep
 		}},
 		{"interrupted-noisy", func() *report {
-			m := measured(t, []string{"inmem", "websocket"}, []int{1})
-			m.pairs[0].cells[0][1].Calls /= 2
+			m := measured(t, []string{"inmem", "websocket"}, []int{1}, calls)
+			m.pairs[0].cells[0][1].Count /= 2
 			rep := &report{Rounds: 2}
 			rep.describe(m)
 			rep.fill(m)
 			return rep
 		}},
 		{"interrupted-early", func() *report {
-			m := measured(t, []string{"inmem", "websocket"}, []int{1})
+			m := measured(t, []string{"inmem", "websocket"}, []int{1}, calls)
 			rep := &report{Rounds: 1}
+			rep.describe(m)
+			rep.fill(m)
+			return rep
+		}},
+		{"one-transport", func() *report {
+			m := measured(t, []string{"inmem"}, []int{1}, streams, mixed)
+			rep := &report{Rounds: 3}
 			rep.describe(m)
 			rep.fill(m)
 			return rep
@@ -81,26 +88,35 @@ func TestRender(t *testing.T) {
 
 // measured makes up a measurement: websocket answers some requests, those
 // before it in the list more and those behind it fewer.
-func measured(t *testing.T, transports []string, callers []int) *measurement {
+func measured(t *testing.T, transports []string, callers []int, of ...table) *measurement {
 	t.Helper()
-	var of []kind
+	var over []kind
 	for _, name := range transports {
-		of = append(of, kind{name: name})
+		over = append(over, kind{name: name})
 	}
-	m := newMeasurement(options{duration: time.Minute, callers: callers, size: 512}, of)
-	m.plan = newPlan(time.Duration(3*len(callers)*len(of))*750*time.Millisecond, len(callers)*len(of))
+	opts := options{callers: callers, streams: []int{1, 64}, tables: of, size: 512}
+	opts.duration = time.Duration(3*opts.lines()*len(over)) * 750 * time.Millisecond
+	m := newMeasurement(opts, over)
 	for slower, k := range m.kinds {
 		p := &pair{kind: k}
-		for _, n := range callers {
+		for _, l := range m.loads {
+			n := l.atOnce
 			var windows []sample
 			for round := 1; round <= 3; round++ {
 				latency := time.Duration(2500*(1+9*slower)+500*n) * time.Nanosecond
-				calls := int64(n) * int64(600*time.Millisecond/latency)
-				windows = append(windows, sample{
-					Round: round, Calls: calls + calls*int64(round)/50, Elapsed: 600 * time.Millisecond,
+				if l.name == "beside-bulk" {
+					latency *= 20
+				}
+				steps := int64(n) * int64(600*time.Millisecond/latency)
+				s := sample{
+					Round: round, Count: steps + steps*int64(round)/50, Elapsed: 600 * time.Millisecond,
 					P50: latency, P99: 3 * latency, P999: 20 * latency, Max: 100 * latency,
 					Allocs: 0.031, CPU: latency / time.Duration(n),
-				})
+				}
+				if l.name == "beside-bulk" {
+					s.Beside = int64(400 / (1 + slower))
+				}
+				windows = append(windows, s)
 			}
 			p.cells = append(p.cells, windows)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,20 +32,26 @@ const (
 // sample is what one window measured.
 type sample struct {
 	Round   int           `json:"round"`
-	Calls   int64         `json:"calls"`
+	Count   int64         `json:"count"` // of requests, or of messages
+	Beside  int64         `json:"beside,omitempty"`
 	Elapsed time.Duration `json:"elapsed_ns"`
 
-	P50  time.Duration `json:"p50_ns"`
-	P99  time.Duration `json:"p99_ns"`
-	P999 time.Duration `json:"p99_9_ns"`
-	Max  time.Duration `json:"max_ns"`
+	// Of requests.
+	P50  time.Duration `json:"p50_ns,omitempty"`
+	P99  time.Duration `json:"p99_ns,omitempty"`
+	P999 time.Duration `json:"p99_9_ns,omitempty"`
+	Max  time.Duration `json:"max_ns,omitempty"`
 
-	Allocs float64       `json:"allocs_per_request"`
-	CPU    time.Duration `json:"cpu_ns_per_request"` // 0 where the system does not tell
+	// Of each that was counted.
+	Allocs float64       `json:"allocs_each"`
+	CPU    time.Duration `json:"cpu_ns_each"` // 0 where the system does not tell
 }
 
 // PerSecond is the rate of the window.
-func (s *sample) PerSecond() float64 { return float64(s.Calls) / s.Elapsed.Seconds() }
+func (s *sample) PerSecond() float64 { return float64(s.Count) / s.Elapsed.Seconds() }
+
+// BesidePerSecond is the rate of what was done beside what was measured.
+func (s *sample) BesidePerSecond() float64 { return float64(s.Beside) / s.Elapsed.Seconds() }
 
 // bench runs windows. What it needs it allocates beforehand, so that it does
 // not count its own allocations.
@@ -54,11 +61,11 @@ type bench struct {
 	mem     runtime.MemStats
 }
 
-// worker is the place of one caller.
+// worker is the place of one task.
 type worker struct{ latency *hdrhistogram.Histogram }
 
-func newBench(callers int) *bench {
-	b := &bench{workers: make([]worker, callers), total: newHistogram()}
+func newBench(tasks int) *bench {
+	b := &bench{workers: make([]worker, tasks), total: newHistogram()}
 	for i := range b.workers {
 		b.workers[i].latency = newHistogram()
 	}
@@ -92,20 +99,21 @@ func (b *bench) after() (r reading) {
 	return r
 }
 
-// window lets the callers run and measures them for a while, after they have
-// run for warmUp uncounted. It ends early if ctx does, or if a call fails.
-func (b *bench) window(ctx context.Context, callers []func(context.Context) error, warmUp, length time.Duration) (sample, error) {
+// window lets the tasks run and measures them for a while, after they have run
+// for warmUp uncounted. It ends early if ctx does, or if a step fails.
+func (b *bench) window(ctx context.Context, l *load, t tasks, warmUp, length time.Duration) (sample, error) {
+	all := slices.Concat(t.measured, t.beside)
 	b.total.Reset()
-	for i := range callers {
+	for i := range all {
 		b.workers[i].latency.Reset()
 	}
 	runtime.GC() // what the window before has left is not for this one to clean up
 	var now atomic.Int32
 	failed := make(chan error, 1)
 	var wg sync.WaitGroup
-	for i, call := range callers {
+	for i, begin := range all {
 		wg.Go(func() {
-			if err := b.workers[i].run(ctx, call, &now); err != nil {
+			if err := b.workers[i].run(ctx, begin, &now); err != nil {
 				select {
 				case failed <- err:
 				default:
@@ -135,30 +143,37 @@ func (b *bench) window(ctx context.Context, callers []func(context.Context) erro
 	case err != nil:
 		return sample{}, err
 	}
-	for i := range callers {
+	s := sample{Elapsed: last.at.Sub(first.at)}
+	for i := range t.measured {
 		b.total.Merge(b.workers[i].latency)
 	}
-	return b.sample(first, last)
-}
-
-func (b *bench) sample(first, last reading) (sample, error) {
-	s := sample{Calls: b.total.TotalCount(), Elapsed: last.at.Sub(first.at)}
-	if s.Calls == 0 {
-		return sample{}, fmt.Errorf("no call began and ended in a window of %v", s.Elapsed.Round(time.Millisecond))
+	for i := range t.beside {
+		s.Beside += b.workers[len(t.measured)+i].latency.TotalCount()
 	}
-	quantile := func(q float64) time.Duration { return time.Duration(b.total.ValueAtQuantile(q)) }
-	s.P50, s.P99, s.P999, s.Max = quantile(50), quantile(99), quantile(99.9), quantile(100)
-	s.Allocs = float64(last.mallocs-first.mallocs) / float64(s.Calls)
-	s.CPU = (last.cpu - first.cpu) / time.Duration(s.Calls)
+	s.Count = b.total.TotalCount() * int64(l.each)
+	if s.Count == 0 {
+		return sample{}, fmt.Errorf("nothing began and ended in a window of %v", s.Elapsed.Round(time.Millisecond))
+	}
+	if l.table != streams {
+		quantile := func(q float64) time.Duration { return time.Duration(b.total.ValueAtQuantile(q)) }
+		s.P50, s.P99, s.P999, s.Max = quantile(50), quantile(99), quantile(99.9), quantile(100)
+	}
+	s.Allocs = float64(last.mallocs-first.mallocs) / float64(s.Count)
+	s.CPU = (last.cpu - first.cpu) / time.Duration(s.Count)
 	return s, nil
 }
 
-// run calls until the window ends. It counts the calls that began while the
+// run steps until the window ends. It counts the steps that began while the
 // window did, and waits for the last one: leaving it out would leave out the
 // slow ones.
-func (w *worker) run(ctx context.Context, call func(context.Context) error, now *atomic.Int32) error {
+func (w *worker) run(ctx context.Context, begin task, now *atomic.Int32) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	step, end, err := begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	epoch := time.Now()
 	began := time.Since(epoch)
 	for {
@@ -166,7 +181,7 @@ func (w *worker) run(ctx context.Context, call func(context.Context) error, now 
 		if at == ending {
 			return nil
 		}
-		if err := call(ctx); err != nil {
+		if err := step(); err != nil {
 			return err
 		}
 		ended := time.Since(epoch)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
@@ -14,40 +15,125 @@ import (
 // should have one, and so that a call that hangs is reported.
 const callTimeout = 10 * time.Second
 
-// echoLoad is what is measured: requests that are answered with themselves.
+// load is what the lines of a block of a table have in common: what is done, and
+// by how many at once.
+type load struct {
+	table  table
+	name   string // in the JSON output
+	title  string // of the block
+	atOnce int
+	each   int // operations of a step
+	tasks  func(c *core.Connection) tasks
+}
+
+// tasks are what is done at the same time over one connection. Only those that
+// are measured are in the figures; those beside them are counted.
+type tasks struct{ measured, beside []task }
+
+// task begins what one goroutine does in a window, and returns what it does over
+// and over. end is called after the last step. A task is for one goroutine at a
+// time.
+type task func(ctx context.Context) (step func() error, end func(), err error)
+
+// loads returns what the flags ask for, in the order of the tables.
+func loads(opts options, p plan) (all []load) {
+	for _, t := range opts.tables {
+		switch t {
+		case calls:
+			all = append(all, callLoads(opts)...)
+		case streams:
+			all = append(all, streamLoads(opts, p)...)
+		case mixed:
+			all = append(all, mixedLoads(opts)...)
+		}
+	}
+	return all
+}
+
+// callLoads are requests that are answered with themselves.
+func callLoads(opts options) (all []load) {
+	e := newEchoLoad(opts.size)
+	for _, n := range opts.callers {
+		all = append(all, load{
+			table: calls, name: "calls", title: plural(n, "caller"), atOnce: n, each: 1,
+			tasks: func(c *core.Connection) tasks { return tasks{measured: e.callers(c, n)} },
+		})
+	}
+	return all
+}
+
+// echoLoad makes callers.
 type echoLoad struct {
-	payload []byte
+	payload func() []byte
 	options []core.CallOption // built once, so that no call allocates for them
 }
 
 func newEchoLoad(size int) *echoLoad {
-	e := &echoLoad{payload: make([]byte, size), options: []core.CallOption{core.WithTimeout(callTimeout)}}
-	// Random, so that nothing gains by compressing it, and the same every time.
-	_, _ = rand.NewChaCha8([32]byte{}).Read(e.payload)
-	return e
+	return &echoLoad{payload: randomBytes(size), options: []core.CallOption{core.WithTimeout(callTimeout)}}
 }
 
-// about describes the load in a sentence without its full stop.
-func (e *echoLoad) about() string {
+// randomBytes returns what makes a payload when it is needed. It is the same every
+// time, and nothing gains by compressing it.
+func randomBytes(size int) func() []byte {
+	return sync.OnceValue(func() []byte {
+		b := make([]byte, size)
+		_, _ = rand.NewChaCha8([32]byte{}).Read(b)
+		return b
+	})
+}
+
+// aboutCalls describes the load in sentences without the last full stop.
+func aboutCalls(size int) string {
 	return fmt.Sprintf("AppendRequest to a HandleAppend handler, which echoes %d B. Each caller has a cancellable context, "+
-		"and all share one option WithTimeout(%v), so that every call carries a deadline", len(e.payload), callTimeout)
+		"and all share one option WithTimeout(%v), so that every call carries a deadline", size, callTimeout)
 }
 
-// caller returns what one caller does over and over. It is not for several
-// goroutines at once.
-func (e *echoLoad) caller(c *core.Connection) func(context.Context) error {
-	buf := make([]byte, 0, len(e.payload))
+func (e *echoLoad) callers(c *core.Connection, n int) (all []task) {
+	for range n {
+		all = append(all, e.caller(c))
+	}
+	return all
+}
+
+// caller returns what one caller does.
+func (e *echoLoad) caller(c *core.Connection) task {
+	payload := e.payload()
+	buf := make([]byte, 0, len(payload))
 	checked := false
-	return func(ctx context.Context) error {
-		answer, err := c.AppendRequest(ctx, echoID, e.payload, buf[:0], e.options...)
-		if err != nil {
-			return err
-		}
-		// Comparing every answer would be a part of what is measured.
-		if len(answer) != len(e.payload) || !checked && !bytes.Equal(answer, e.payload) {
-			return errWrongAnswer
-		}
-		checked = true
-		return nil
+	return func(ctx context.Context) (step func() error, end func(), err error) {
+		return func() error {
+			answer, err := c.AppendRequest(ctx, echoID, payload, buf[:0], e.options...)
+			if err != nil {
+				return err
+			}
+			// Comparing every answer would be a part of what is measured.
+			if len(answer) != len(payload) || !checked && !bytes.Equal(answer, payload) {
+				return errWrongAnswer
+			}
+			checked = true
+			return nil
+		}, func() {}, nil
+	}
+}
+
+const (
+	bulkCallers = 4
+	bulkSize    = 1 << 20
+)
+
+// mixedLoads are a caller of small requests alone, and beside large ones.
+func mixedLoads(opts options) []load {
+	small, bulk := newEchoLoad(opts.size), newEchoLoad(bulkSize)
+	return []load{
+		{
+			table: mixed, name: "alone", title: "alone", atOnce: 1, each: 1,
+			tasks: func(c *core.Connection) tasks { return tasks{measured: small.callers(c, 1)} },
+		},
+		{
+			table: mixed, name: "beside-bulk", title: "beside bulk", atOnce: 1, each: 1,
+			tasks: func(c *core.Connection) tasks {
+				return tasks{measured: small.callers(c, 1), beside: bulk.callers(c, bulkCallers)}
+			},
+		},
 	}
 }

@@ -318,7 +318,7 @@ func (st *RawStream) nextChunk() error {
 			q.chunks = slices.Delete(q.chunks, 0, 1)
 			return nil
 		case st.over || q.ended:
-			return io.EOF
+			return st.recvError()
 		case q.expired:
 			return os.ErrDeadlineExceeded
 		case q.owes():
@@ -347,6 +347,8 @@ func (st *RawStream) recvError() error {
 		return st.err
 	case st.in.why != nil:
 		return st.callError(st.in.why)
+	case st.serving() && !st.in.ended:
+		return st.callError(errReturned) // what arrives is about to be dropped
 	default:
 		return io.EOF
 	}

@@ -65,7 +65,7 @@ func (l *netListener) serve(ctx context.Context, _ []byte, s *RawStream) error {
 	select {
 	case <-c.closed:
 		return c.declined
-	case <-ctx.Done():
+	case <-s.Done(): // that of ctx comes earlier: the stream would not know yet why it ends
 		return ctx.Err()
 	}
 }

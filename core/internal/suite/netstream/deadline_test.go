@@ -28,7 +28,7 @@ func inBubbleWays(t *testing.T, f func(t *testing.T, one, other net.Conn)) {
 
 func wantExpired(t *testing.T, what string, err error) {
 	t.Helper()
-	timeout, ok := err.(net.Error) //nolint:errorlint // callers of net look at the error itself
+	timeout, ok := err.(net.Error)
 	if !ok || !timeout.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("%s: %v (%T), want a net.Error that is os.ErrDeadlineExceeded", what, err, err)
 	}

@@ -224,12 +224,12 @@ func TestCloseGrace(t *testing.T) {
 		time.Sleep(time.Minute - time.Second)
 		wantRead(t, accepted, "last ")
 		write(t, accepted, "still there?")
-		down := lab.Go(func() error { return c.Manager(0).Shutdown(context.Background()) })
+		down := lab.Go(func() error { return c.Manager(0).Shutdown(t.Context()) })
 		time.Sleep(time.Second + time.Millisecond)
 		if _, err := accepted.Write([]byte("x")); !errors.Is(err, context.Canceled) {
 			t.Errorf("after a minute Write returned %v, want context.Canceled", err)
 		}
-		if _, err := accepted.Read(make([]byte, 1)); err == nil || err == io.EOF { //nolint:errorlint // as it is
+		if _, err := accepted.Read(make([]byte, 1)); err == nil || err == io.EOF {
 			t.Errorf("after a minute Read returned %v, want an error", err)
 		}
 		if err := lab.Wait(t, down, "Shutdown returns"); err != nil {
@@ -324,5 +324,31 @@ func TestReadDeadlineAfterEnd(t *testing.T) {
 		}
 		wantEOF(t, other)
 		other.Close()
+	})
+}
+
+// TestReadAfterReturn expects who reads beside the handler to never take its
+// return for a clean end of the input.
+func TestReadAfterReturn(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		ends := make(chan error, 1)
+		c := l.Cluster(t, 2, streamOption("returns", func(_ context.Context, _ []byte, s *core.RawStream) error {
+			go func() {
+				_, err := io.ReadAll(s.Conn())
+				ends <- err
+			}()
+			time.Sleep(time.Nanosecond) // until it waits
+			return nil
+		}))
+		for range lab.Scale(3000, 1000, 30_000) {
+			st, err := c.Conn(0, 1).OpenStream(t.Context(), "returns", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := lab.Wait(t, ends, "reading ends"); err == nil {
+				t.Fatal("a clean end was read that the caller never sent")
+			}
+			st.Close()
+		}
 	})
 }

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// table is one of the tables that are printed, each of loads of one sort.
+type table int
+
+const (
+	calls table = iota
+	streams
+	mixed
+)
+
+// tables returns all of them in the order in which they are printed.
+func tables() []table { return []table{calls, streams, mixed} }
+
+// String is what the flag calls it.
+func (t table) String() string { return [...]string{"calls", "streams", "mixed"}[t] }
+
+// unit is what its lines count.
+func (t table) unit() string {
+	if t == streams {
+		return "messages"
+	}
+	return "requests"
+}
+
+// about describes its loads in sentences.
+func (t table) about(size int) string {
+	switch t {
+	case calls:
+		return "Calls: " + aboutCalls(size) + "."
+	case streams:
+		return "Streams: " + aboutStreams(size) + "."
+	default:
+		return fmt.Sprintf("Mixed: one caller whose requests and answers have %d B, alone, then beside %d others where they have %d MiB.",
+			size, bulkCallers, bulkSize>>20)
+	}
+}
+
+// column is a column of a table.
+type column struct {
+	title string
+	value func(*cell) string
+}
+
+// columns returns those of a table.
+func (r *report) columns(t table) []column {
+	cols := []column{{t.unit() + "\nper s", func(c *cell) string { return count(c.PerSecond) }}}
+	if r.Rounds > 1 {
+		cols = append(cols, column{"±", func(c *cell) string { return percent(c.Spread) }})
+	}
+	if len(r.transports()) > 1 && r.Cells[0].Ratio > 0 {
+		cols = append(cols, column{"vs\n" + reference, func(c *cell) string { return times(c.Ratio) }})
+	}
+	if t == streams {
+		cols = append(cols, column{"MiB\nper s", func(c *cell) string { return mebibytes(c.PerSecond * float64(r.Size)) }})
+	} else {
+		cols = append(cols,
+			column{"p50\nµs", func(c *cell) string { return micros(c.P50) }},
+			column{"p99\nµs", func(c *cell) string { return micros(c.P99) }},
+			column{"p99.9\nµs", func(c *cell) string { return micros(c.P999) }},
+		)
+	}
+	if t == mixed {
+		return append(cols, column{"bulk MiB\nper s", func(c *cell) string {
+			if c.Workload == "alone" {
+				return "none"
+			}
+			return mebibytes(c.Bulk)
+		}})
+	}
+	per := map[table]string{calls: "/req", streams: "/msg"}[t]
+	cols = append(cols, column{"allocs\n" + per, func(c *cell) string { return fmt.Sprintf("%.2f", c.Allocs) }})
+	// A system that does not tell its processor time has no column for it.
+	if slices.ContainsFunc(r.Cells, func(c cell) bool { return c.CPU > 0 }) {
+		cols = append(cols, column{"CPU µs\n" + per, func(c *cell) string { return micros(c.CPU) }})
+	}
+	return cols
+}
+
+// reading says a table in a sentence.
+func (r *report) reading(t table) string {
+	switch t {
+	case calls:
+		return "Reading: " + r.compare(t, "answers", "requests") + " " + r.halfOfTheAnswers()
+	case streams:
+		return "Reading: " + r.compare(t, "moves", "messages")
+	default:
+		return "Reading: " + r.besideBulk()
+	}
+}
+
+// compare says how many times as much each transport does as the reference, or
+// what the best line of each is.
+func (r *report) compare(t table, does, units string) string {
+	var parts []string
+	for _, name := range r.transports() {
+		cells := r.of(t, name)
+		if cells[0].Ratio > 0 && name != reference {
+			least, most := slices.MinFunc(cells, byRatio).Ratio, slices.MaxFunc(cells, byRatio).Ratio
+			parts = append(parts, fmt.Sprintf("%s %s %s times as many %s as %s", name, does, between(least, most), units, reference))
+		}
+	}
+	if len(parts) == 0 {
+		verb, unit := " "+does, " "+units+" per second"
+		for _, name := range r.transports() {
+			best := slices.MaxFunc(r.of(t, name), byRate)
+			parts = append(parts, fmt.Sprintf("%s%s up to %s%s with %s", name, verb, count(best.PerSecond), unit, best.Title))
+			verb, unit = "", ""
+		}
+	}
+	return strings.Join(parts, ", ") + "."
+}
+
+// halfOfTheAnswers says what a call takes.
+func (r *report) halfOfTheAnswers() string {
+	var waits []string
+	title := ""
+	for _, name := range r.transports() {
+		first := r.of(calls, name)[0]
+		title = first.Title
+		waits = append(waits, fmt.Sprintf("%s µs over %s", micros(first.P50), name))
+	}
+	return fmt.Sprintf("With %s, half the answers are there within %s.", title, strings.Join(waits, ", "))
+}
+
+// besideBulk says what bulk does to a small call.
+func (r *report) besideBulk() string {
+	var waits []string
+	for _, name := range r.transports() {
+		cells := r.of(mixed, name)
+		waits = append(waits, fmt.Sprintf("%s instead of %s µs over %s", micros(cells[1].P99), micros(cells[0].P99), name))
+	}
+	return fmt.Sprintf("beside bulk, 99 of 100 small requests are answered within %s.", strings.Join(waits, ", "))
+}
+
+func mebibytes(perSecond float64) string { return digits(perSecond / (1 << 20)) }
