@@ -77,7 +77,7 @@ func serveChild(t *testing.T, request string) {
 		}
 		out.Flush()
 		inPhase()
-		res := run(t, p, events, req.verbose, func(v violation) {
+		res := runApart(t, p, events, req.verbose, func(v violation) {
 			text := strings.ReplaceAll(v.String(), "\n", fmt.Sprintf("\n%s %d   ", lineBad, seed))
 			fmt.Fprintln(out, lineBad, seed, text)
 			out.Flush()

@@ -135,7 +135,8 @@ func (n *node) endTwin() {
 		if k.has(n.index) {
 			p.twin[k.side(n.index)] = false
 			if p.contested && p.twin == [2]bool{} {
-				p.contested, p.since = false, w.now()
+				// A link that went dead meanwhile may still have to be noticed.
+				w.changeLocked(k, func(p *pair) { p.contested = false })
 			}
 		}
 	}

@@ -11,25 +11,25 @@ const longestJob = 3 * time.Second
 
 // operations is what users do: calls and streams of every kind.
 var operations = []*action{
-	{name: "call", weight: 10, plan: planCall, do: doCall},
+	{name: "call", pair: true, weight: 10, plan: planCall, do: doCall},
 	{name: "fan-out", weight: 1, plan: planCall, do: doFanOut},
-	{name: "burst", weight: 1, plan: planBurst, do: doBurst},
-	{name: "flood", weight: 1, plan: planFlood, do: doBurst},
-	{name: "cancel-storm", weight: 1, plan: planStorm, do: doBurst},
+	{name: "burst", pair: true, weight: 1, plan: planBurst, do: doBurst},
+	{name: "flood", pair: true, weight: 1, plan: planFlood, do: doBurst},
+	{name: "cancel-storm", pair: true, weight: 1, plan: planStorm, do: doBurst},
 	{name: "nested", weight: 2, plan: planNested, do: doCall},
-	{name: "large", weight: 2, plan: planLarge, do: doCall},
-	{name: "edge-of-limit", weight: 1, plan: planEdge, do: doCall},
-	{name: "close-race", weight: 2, plan: planRace, do: doRace},
-	{name: "nobody", weight: 1, plan: planNobody, do: doCall},
-	{name: "probe", weight: 2, plan: planProbe, do: doCall},
-	{name: "crowd", weight: 1, plan: planCrowd, do: doBurst},
-	{name: "stream", weight: 12, plan: planTalk, do: doTalk},
-	{name: "streams", weight: 1, plan: planTalks, do: doTalks},
-	{name: "stream-transfer", weight: 1, plan: planTransfer, do: doTalk},
-	{name: "stream-stopped", weight: 1, plan: planStopped, do: doTalk},
-	{name: "stream-storm", weight: 1, plan: planTalkStorm, do: doTalks},
-	{name: "stream-race", weight: 2, plan: planTalkRace, do: doTalkRace},
-	{name: "stream-nobody", weight: 1, plan: planTalkNobody, do: doTalk},
+	{name: "large", pair: true, weight: 2, plan: planLarge, do: doCall},
+	{name: "edge-of-limit", pair: true, weight: 1, plan: planEdge, do: doCall},
+	{name: "close-race", pair: true, weight: 2, plan: planRace, do: doRace},
+	{name: "nobody", pair: true, weight: 1, plan: planNobody, do: doCall},
+	{name: "probe", pair: true, weight: 2, plan: planProbe, do: doCall},
+	{name: "crowd", pair: true, weight: 1, plan: planCrowd, do: doBurst},
+	{name: "stream", pair: true, weight: 12, plan: planTalk, do: doTalk},
+	{name: "streams", pair: true, weight: 1, plan: planTalks, do: doTalks},
+	{name: "stream-transfer", pair: true, weight: 1, plan: planTransfer, do: doTalk},
+	{name: "stream-stopped", pair: true, weight: 1, plan: planStopped, do: doTalk},
+	{name: "stream-storm", pair: true, weight: 1, plan: planTalkStorm, do: doTalks},
+	{name: "stream-race", pair: true, weight: 2, plan: planTalkRace, do: doTalkRace},
+	{name: "stream-nobody", pair: true, weight: 1, plan: planTalkNobody, do: doTalk},
 }
 
 // size draws the size of a message: mostly small, now and then in parts.
@@ -88,7 +88,7 @@ func odd(d time.Duration) time.Duration { return d | 1 }
 
 // target draws whom a call goes to: seldom the node itself.
 func (g *generator) target(e *event) {
-	if g.IntN(12) == 0 {
+	if g.IntN(12) == 0 && !g.p.apart {
 		e.b = e.a
 		return
 	}

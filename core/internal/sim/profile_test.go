@@ -37,6 +37,8 @@ type profile struct {
 	auth        authKind
 	rogue       bool // a member that does not keep to the protocol
 	tight       bool // limits are low enough for calls to be refused
+	// apart: all happens between the first two nodes, and others are witnesses.
+	apart bool
 	// loose: the schedule has instants in which two things happen whose order
 	// shows, such as the deadline of a call and its response. It is then the
 	// scheduler's choice, so replays of such a seed may differ.
@@ -78,15 +80,35 @@ func newProfile(seed uint64) *profile {
 		auth:       authKind(r.IntN(numAuthKinds)),
 		loose:      r.IntN(16) == 0,
 	}
-	p.mix = mix{swarm(r, operations), swarm(r, faults)}
+	p.apart = r.IntN(16) == 0
+	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))}
 	p.rogue = slices.ContainsFunc(p.mix.faults, func(w weighted) bool { return w.act.name == "rogue" })
 	if p.plain && p.auth == authNone {
 		p.auth = authShared // or nothing would find a bit that flips in the handshake
+	}
+	if p.apart {
+		p.buffer, p.tight = 0, false
 	}
 	p.drawPaths(r)
 	p.drawLink(r)
 	p.drawLimits(r)
 	return p
+}
+
+// among returns the actions of a table that a seed may have.
+func (p *profile) among(table []*action) []*action {
+	if !p.apart {
+		return table
+	}
+	return slices.DeleteFunc(slices.Clone(table), func(act *action) bool { return !act.pair })
+}
+
+// actors is how many nodes take part in what happens.
+func (p *profile) actors() int {
+	if p.apart {
+		return 2
+	}
+	return p.nodes
 }
 
 // swarm enables a part of a table and gives each action a rate.
@@ -122,6 +144,9 @@ func (p *profile) drawPaths(r *rand.Rand) {
 func (p *profile) drawLink(r *rand.Rand) {
 	c := &p.link
 	c.Latency = p.latency
+	if p.apart {
+		return // what a witness takes has to be the same twice
+	}
 	if r.IntN(2) == 0 {
 		c.Jitter = between(r, p.latency/10, 2*p.latency)
 	}
@@ -223,8 +248,8 @@ func (p *profile) prompts() bool { return p.buffer == 0 }
 
 func (p *profile) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v\n",
-		p.seed, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose)
+	fmt.Fprintf(&b, "seed %d: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v\n",
+		p.seed, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

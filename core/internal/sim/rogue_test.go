@@ -3,9 +3,9 @@ package sim_test
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
@@ -37,12 +37,17 @@ func (in *incarnation) serveRogue(ctx context.Context, req []byte) ([]byte, erro
 func planRogue(g *generator, e *event) bool {
 	e.n = g.IntN(200) // frames before it goes wrong
 	e.d = g.between(time.Microsecond, 100*time.Millisecond)
+	planRogueTalks(g, e)
 	return true
 }
 
 func doRogue(w *world, e *event) {
-	v := &visit{w: w, to: nameOf(e.a), addr: w.all[e.a].Addr, frames: e.n, gap: e.d, r: stream(e.seed, 7)}
+	v := &visit{w: w, to: nameOf(e.a), addr: w.all[e.a].Addr, frames: e.n, gap: e.d, r: stream(e.seed, 7), writing: make(chan struct{}, 1)}
+	v.streams = v.r.IntN(3) > 0
 	w.background(v.run)
+	for i := range time.Duration(3) {
+		w.converse(e.a, e.talk, i*(v.gap|1))
+	}
 }
 
 // visit is one connection of the rogue.
@@ -52,16 +57,19 @@ type visit struct {
 	frames   int
 	gap      time.Duration
 	r        *rand.Rand
+	streams  bool // it knows of streams
 	tc       transport.Conn
-	said     []byte // in the handshake; nil after it
-	next     uint32 // requests that rise
+	said     []byte        // in the handshake; nil after it
+	next     uint32        // requests that rise
+	own      []wire.CallID // streams that the rogue has opened
+
+	writing chan struct{} // full while somebody writes
+	mu      sync.Mutex
+	asked   []wire.CallID // streams that the node has opened
 }
 
 // rogueHash is the name of hRogue on the wire (W25).
-var rogueHash = func() uint64 {
-	sum := sha256.Sum256([]byte(string(hRogue) + "\x00"))
-	return binary.LittleEndian.Uint64(sum[:])
-}()
+var rogueHash = hashOf(hRogue)
 
 // longestVisit bounds how long the rogue stays.
 const longestVisit = 3 * time.Second
@@ -82,13 +90,7 @@ func (v *visit) run() {
 	v.w.trace.addf("the rogue is in at %s", v.to)
 	deaf := v.r.IntN(4) == 0
 	if !deaf {
-		go func() {
-			for {
-				if _, err := tc.ReadFrame(1 << 20); err != nil {
-					return
-				}
-			}
-		}()
+		go v.listen()
 	}
 	for i := range v.frames + 3 {
 		var batch []byte
@@ -118,6 +120,8 @@ func (v *visit) write(batch []byte) error {
 		b = append(make([]byte, wire.ChecksumSize), batch...)
 		wire.PutChecksum(b)
 	}
+	v.writing <- struct{}{} // a lock would stop the clock
+	defer func() { <-v.writing }()
 	return v.tc.WriteFrames([][]byte{b})
 }
 
@@ -159,7 +163,8 @@ func (v *visit) greet(ctx context.Context) bool {
 		return false
 	}
 	v.said = nil
-	return true
+	// Alone and without a checksum, as all of the handshake.
+	return v.tc.WriteFrames([][]byte{spoilt(3, wire.AppendReady(nil))}) == nil
 }
 
 // say sends a frame of the handshake.
@@ -179,20 +184,36 @@ func (v *visit) hear() bool {
 	return err == nil && f.Type != wire.TypeReject
 }
 
-// frame returns a valid frame, though not always one that fits.
+// frame returns a frame, mostly one that fits.
 func (v *visit) frame() []byte {
 	r := v.r
-	id := wire.MakeCallID(1+uint32(r.IntN(5)), uint32(r.IntN(10)), uint8(r.IntN(20)/19))
 	payload := make([]byte, r.IntN(200))
 	for i := range payload {
 		payload[i] = byte(r.Uint32())
 	}
+	switch n := r.IntN(120); {
+	case n < 3:
+		return v.misfit(payload)
+	case n < 10:
+		return wire.AppendPing(nil, pick(r, wire.TypePing, wire.TypePong), r.Uint64())
+	case n < 70 && v.streams:
+		return v.streamFrames(payload)
+	default:
+		return wire.AppendRequest(nil, v.rise(), rogueHash, uint64(r.IntN(1e5)), 0, payload)
+	}
+}
+
+// misfit returns a frame that is well formed, but for a call that there may never
+// have been.
+func (v *visit) misfit(payload []byte) []byte {
+	r := v.r
+	id := wire.MakeCallID(1+uint32(r.IntN(5)), uint32(r.IntN(10)), uint8(r.IntN(20)/19))
 	status := wire.Status{Code: wire.Code(r.IntN(40)), Message: "the rogue"}
-	switch r.IntN(16) {
+	switch r.IntN(7) {
 	case 0:
 		return wire.AppendStatus(nil, wire.TypeReset, id, status)
 	case 1:
-		return wire.AppendPing(nil, pick(r, wire.TypePing, wire.TypePong), r.Uint64())
+		return wire.AppendAck(nil, r.Uint64N(1<<20))
 	case 2:
 		return wire.AppendFragment(nil, id, payload)
 	case 3:
@@ -201,14 +222,9 @@ func (v *visit) frame() []byte {
 		return wire.AppendResponse(nil, id^1, payload)
 	case 5:
 		return wire.AppendStatus(nil, pick(r, wire.TypeError, wire.TypeRefused), id^1, status)
-	case 6:
-		if r.IntN(10) == 0 {
-			return wire.AppendStatus(nil, wire.TypeGoaway, 0, status)
-		}
+	default:
+		return wire.AppendStatus(nil, wire.TypeGoaway, 0, status)
 	}
-	// Mostly requests that rise, so that it gets somewhere.
-	v.next++
-	return wire.AppendRequest(nil, wire.MakeCallID(v.next/8+6, v.next%8, 0), rogueHash, uint64(r.IntN(1e5)), 0, payload)
 }
 
 // spoil changes what was valid.

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
+	"time"
 )
 
 // outcome is what became of one run.
@@ -12,6 +13,7 @@ type outcome struct {
 	hash       string
 	calls      int
 	trace      *trace
+	witnesses  map[int]time.Duration // how long each took, by its event
 }
 
 // run plays one seed with the given events of its schedule. tell is given every
@@ -23,7 +25,7 @@ func run(t *testing.T, p *profile, events []*event, verbose bool, tell func(viol
 		w := newWorld(p, verbose, tell)
 		w.play(events)
 		w.finish()
-		out = outcome{w.violations, w.trace.hash(), w.ledger.Counts().Calls, w.trace}
+		out = outcome{w.violations, w.trace.hash(), w.ledger.Counts().Calls, w.trace, w.witnesses}
 	})
 	return out
 }

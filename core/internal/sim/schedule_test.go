@@ -20,6 +20,8 @@ type action struct {
 	weight int
 	// rare makes it part of a seventh of the seeds instead of more than half.
 	rare bool
+	// pair: it concerns no more than two nodes, which keep running.
+	pair bool
 	// plan draws the particulars of one occurrence into e, and may add further
 	// events that belong to it, such as the end of a fault. It returns false if
 	// the profile has no use for the action.
@@ -85,6 +87,9 @@ func newSchedule(p *profile) []*event {
 	for range p.faults {
 		g.draw(p.mix.faults, g.within(p.length))
 	}
+	if p.apart {
+		g.drawWitnesses()
+	}
 	slices.SortFunc(g.events, func(a, b *event) int { return cmp.Compare(a.at, b.at) })
 	for i, e := range g.events {
 		e.index = i
@@ -111,7 +116,7 @@ func (g *generator) draw(table []weighted, at time.Duration) {
 }
 
 func (g *generator) event(act *action, at time.Duration) *event {
-	return &event{at: at, act: act, a: g.IntN(g.p.nodes), b: -1, c: -1, seed: g.Uint64()}
+	return &event{at: at, act: act, a: g.IntN(g.p.actors()), b: -1, c: -1, seed: g.Uint64()}
 }
 
 // add enters an event at an instant of its own.
@@ -140,7 +145,10 @@ func (g *generator) within(d time.Duration) time.Duration {
 func (g *generator) between(low, high time.Duration) time.Duration { return between(g.Rand, low, high) }
 
 // other returns a node that is not a.
-func (g *generator) other(a int) int { return (a + 1 + g.IntN(g.p.nodes-1)) % g.p.nodes }
+func (g *generator) other(a int) int {
+	n := g.p.actors()
+	return (a + 1 + g.IntN(n-1)) % n
+}
 
 // pair draws two nodes for an event.
 func (g *generator) pair(e *event) { e.b = g.other(e.a) }

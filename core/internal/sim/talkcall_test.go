@@ -162,7 +162,11 @@ func (c *caller) hold() error {
 	}
 	if errors.Is(err, errEnough) || !more {
 		if spec.leave == leaveForgets {
-			t.rest(c.ctx, c.over, max(spec.after, 1))
+			d := spec.after / 2
+			if spec.leaveAt%2 == 0 {
+				d = -1 // until its time is over
+			}
+			t.rest(c.ctx, c.over, d)
 			c.cancel()
 		}
 		t.leaves()

@@ -115,7 +115,7 @@ func (g *generator) limitTalk(s *talkSpec) {
 	if s.end == endNever && (endless || s.wait) {
 		s.end = pick(g.Rand, endTimeout, endDeadline, endCancel)
 	}
-	if s.end != endNever || s.leave == leaveForgets {
+	if s.end != endNever {
 		s.after = odd(g.between(max(g.p.latency/4, 1), max(4*time.Second, 8*g.p.latency)))
 	}
 }
@@ -156,6 +156,17 @@ func (s *talkSpec) total() (n int) {
 	return n
 }
 
+// spread makes the pauses of a direction longer, so that those of talks that are
+// alike do not end in the same instant.
+func (l *lane) spread(d time.Duration) {
+	for _, pause := range []*time.Duration{&l.gap, &l.pause, &l.stopFor} {
+		if *pause > 0 {
+			*pause += d
+		}
+	}
+}
+
+// doTalks holds the talks. Their times differ a little.
 func doTalks(w *world, e *event) {
 	later := time.Duration(0)
 	for i := range time.Duration(e.n) {
@@ -163,12 +174,8 @@ func doTalks(w *world, e *event) {
 		if spec.end != endNever {
 			spec.after += i * 2002
 		}
-		if spec.up.stopFor > 0 {
-			spec.up.stopFor += i * 1008
-		}
-		if spec.down.stopFor > 0 {
-			spec.down.stopFor += i * 3006
-		}
+		spec.up.spread(i * 1008)
+		spec.down.spread(i * 3006)
 		w.converse(e.a, &spec, later)
 		later += e.d
 	}

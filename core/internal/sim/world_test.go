@@ -42,8 +42,9 @@ type world struct {
 	talks        []*talk
 	openTalks    []*talk // not returned, or with a handler that runs
 	past         []*incarnation
-	lost         []*call // with their connection, while the links were well
-	busy         int     // in the background
+	witnesses    map[int]time.Duration // how long each took, by its event
+	lost         []*call               // with their connection, while the links were well
+	busy         int                   // in the background
 	incarnations int
 	peak         int  // most calls that were open at once
 	peakTalks    int  // and streams
@@ -65,15 +66,16 @@ const maxViolations = 20
 
 func newWorld(p *profile, verbose bool, tell func(violation)) *world {
 	w := &world{
-		p:       p,
-		verbose: verbose,
-		tell:    tell,
-		start:   time.Now(),
-		net:     newNetwork(p),
-		ledger:  coretest.NewLedger(),
-		pairs:   map[pairKey]*pair{},
-		calls:   map[*coretest.Call]*call{},
-		base:    runtime.NumGoroutine(),
+		p:         p,
+		verbose:   verbose,
+		tell:      tell,
+		start:     time.Now(),
+		net:       newNetwork(p),
+		ledger:    coretest.NewLedger(),
+		pairs:     map[pairKey]*pair{},
+		calls:     map[*coretest.Call]*call{},
+		witnesses: map[int]time.Duration{},
+		base:      runtime.NumGoroutine(),
 	}
 	w.trace = &trace{start: w.start}
 	w.ctx, w.cancel = context.WithCancel(context.Background())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,7 +25,10 @@ func (m *mutant) apply(text string) (string, error) {
 
 // mutants are the planted bugs, each of a kind that a change of the code could
 // bring about.
-var mutants = []mutant{
+var mutants = slices.Concat(callMutants, streamMutants)
+
+// callMutants are in calls, sessions, and what surrounds them.
+var callMutants = []mutant{
 	// Calls.
 	{
 		name: "stale-answer",
@@ -51,36 +55,36 @@ var mutants = []mutant{
 		name: "moved-to-the-next-session",
 		why:  "a call that waits for connections is repeated on the next session even if it may have run on the last",
 		file: "core/request.go",
-		old:  "if !set.wait || res.outcome != OutcomeNotSent ||",
-		new:  "if !set.wait ||",
+		old:  "return set.wait && res.outcome == OutcomeNotSent &&",
+		new:  "return set.wait &&",
 	},
 	{
 		name: "refused-maybe-run",
 		why:  "a refusal of the peer is told as if the handler might have run",
 		file: "core/call.go",
-		old:  "s.complete(sl, OutcomeRefused, refusedError(st))",
-		new:  "s.complete(sl, OutcomeMaybeRun, refusedError(st))",
+		old:  "outcome, err := OutcomeRefused, refusedError(st)",
+		new:  "outcome, err := OutcomeMaybeRun, refusedError(st)",
 	},
 	{
 		name: "cancel-ignored",
 		why:  "a RESET forgets a request in parts but does not end a handler that runs",
-		file: "core/serve.go",
-		old:  "\ts.giveUp(c)\n\treturn nil\n}",
-		new:  "\ts.dropPartial(c)\n\treturn nil\n}",
+		file: "core/arrival.go",
+		old:  "\ts.giveUp(c, f.ID, why)\n\treturn nil\n}",
+		new:  "\t_ = why\n\ts.dropPartial(c)\n\treturn nil\n}",
 	},
 	{
 		name: "one-too-many",
 		why:  "the limit on handlers of a peer is off by one",
-		file: "core/serve.go",
+		file: "core/arrival.go",
 		old:  "int(n) > s.m.cfg.MaxHandlers {",
 		new:  "int(n) > s.m.cfg.MaxHandlers+1 {",
 	},
 	{
 		name: "reservation-kept",
 		why:  "a request of which the last part never came keeps its memory reserved",
-		file: "core/serve.go",
-		old:  "\t\ts.peer.held.Add(-int64(c.partial.size))\n",
-		new:  "",
+		file: "core/arrival.go",
+		old:  "\t\tif !c.partial.drop() {\n\t\t\ts.release()\n\t\t}\n",
+		new:  "\t\ts.release()\n",
 	},
 
 	// The writer.
@@ -95,15 +99,15 @@ var mutants = []mutant{
 		name: "not-sent-though-taken",
 		why:  "a large request counts as not sent as long as its last part was not copied",
 		file: "core/bulk.go",
-		old:  "\ts.dropped, s.data = true, nil\n\treturn s.off == 0\n",
-		new:  "\tunsent = s.off < len(s.data)\n\ts.dropped, s.data = true, nil\n\treturn unsent\n",
+		old:  "\tb.dropped, b.data = true, nil\n\treturn !b.begun\n",
+		new:  "\tunsent = b.off < len(b.data)\n\tb.dropped, b.data = true, nil\n\treturn unsent\n",
 	},
 	{
 		name: "deadline-as-timeout",
 		why:  "the time-out of a large request counts from when the node was started",
 		file: "core/bulk.go",
-		old:  "timeout = wire.Micros(time.Duration(s.deadline - now))",
-		new:  "timeout = wire.Micros(time.Duration(s.deadline))",
+		old:  "timeout = wire.Micros(time.Duration(b.deadline - now))",
+		new:  "timeout = wire.Micros(time.Duration(b.deadline))",
 	},
 
 	{
@@ -126,7 +130,7 @@ var mutants = []mutant{
 		name: "handlers-outlive-session",
 		why:  "the contexts of handlers do not end with the session of their callers",
 		file: "core/session.go",
-		old:  "\ts.in.cancel()\n",
+		old:  "\ts.in.cancel(lost)\n",
 		new:  "",
 	},
 	{

@@ -1,0 +1,165 @@
+package main
+
+// streamMutants are in streams, their flow control, the memory of large messages
+// and the turns of bulk.
+var streamMutants = []mutant{
+	// Credit.
+	{
+		name: "credit-off-by-one",
+		why:  "a receiver takes one message more than it has given credit for",
+		file: "core/inbox.go",
+		old:  "case q.messages < 1 || q.bytes < cost:",
+		new:  "case q.messages < 0 || q.bytes < cost:",
+	},
+	{
+		name: "bytes-not-paid",
+		why:  "a sender looks at its credit of bytes and does not use it up",
+		file: "core/outbox.go",
+		old:  "\to.messages--\n\to.bytes -= cost\n",
+		new:  "\to.messages--\n",
+	},
+	{
+		name: "credit-overwritten",
+		why:  "credit that waits to be written is replaced by what comes next instead of being added to",
+		file: "core/control.go",
+		old:  "\tst.owedBytes += bytes\n",
+		new:  "\tst.owedBytes = bytes\n",
+	},
+	{
+		name: "credit-twice",
+		why:  "who drops what has arrived gives the credit for a message in parts back now and again when it is whole",
+		file: "core/inbox.go",
+		old:  "\t\tmessages--\n\t\tbytes -= m.cost\n",
+		new:  "",
+	},
+	{
+		name: "credit-kept",
+		why:  "who waits for a message keeps the credit that the sender of a large one waits for",
+		file: "core/inbox.go",
+		old:  "return q.takenBytes > q.window-q.first }",
+		new:  "return q.takenBytes > q.window }",
+	},
+	{
+		name: "any-credit-taken",
+		why:  "credit that exceeds the capacity is believed",
+		file: "core/outbox.go",
+		old:  "\tif int64(messages) > int64(o.capacity-o.messages) || int64(bytes)",
+		new:  "\tif int64(bytes)",
+	},
+	{
+		name: "window-of-a-closed-stream",
+		why:  "the window of a stream stays reserved after its end",
+		file: "core/stream.go",
+		old:  "\tst.s.peer.windows.release(held)\n",
+		new:  "\t_ = held\n",
+	},
+	{
+		name: "window-grows-for-free",
+		why:  "what a window grows by is not given back with the rest",
+		file: "core/inbox.go",
+		old:  "\t\tq.held += q.window\n",
+		new:  "",
+	},
+
+	// Order and ends.
+	{
+		name: "end-before-the-last",
+		why:  "an end overtakes the large message in front of it",
+		file: "core/outbox.go",
+		old:  "\tif o.large != nil {\n\t\to.tail = room(o.tail, n)",
+		new:  "\tif o.large != nil && o.tail != nil {\n\t\to.tail = room(o.tail, n)",
+	},
+	{
+		name: "end-forgotten",
+		why:  "what stands behind a large message is dropped when that is on its way",
+		file: "core/outbox.go",
+		old:  "o.buf, o.tail = o.tail, nil\n\t\t\to.wakeUp()",
+		new:  "o.buf, o.tail = nil, nil\n\t\t\to.wakeUp()",
+	},
+	{
+		name: "loss-as-end",
+		why:  "a stream that is lost with its connection ends like one that is over",
+		file: "core/inbox.go",
+		old:  "case q.dropping || len(q.chunks) == 0 && st.over && st.err != nil:",
+		new:  "case q.dropping:",
+	},
+	{
+		name: "lost-and-well",
+		why:  "a handler in the form of channels whose messages could not be sent ends well",
+		file: "core/channels.go",
+		old:  "if lost := <-sent; err == nil && lost != nil {",
+		new:  "if lost := <-sent; err != nil && lost != nil {",
+	},
+	{
+		name: "read-after-close",
+		why:  "what had arrived is received after Close",
+		file: "core/inbox.go",
+		old:  "q.off == len(q.cur.b) || st.dropped.Load() {",
+		new:  "q.off == len(q.cur.b) {",
+	},
+	{
+		name: "frame-of-another-stream",
+		why:  "a frame is taken for the stream of the frame before it, which had the slot earlier",
+		file: "core/streamframes.go",
+		old:  "st != nil && st.id == f.ID {",
+		new:  "st != nil && st.id.Slot() == f.ID.Slot() && st.id.Side() == f.ID.Side() {",
+	},
+	{
+		name: "fragment-of-another-call",
+		why:  "the rest of a message that was given up is added to that of the next call in the slot",
+		file: "core/arrival.go",
+		old:  "if c == nil || c.generation != id.Generation() {\n\t\treturn nil\n\t}\n\tif c.partial == nil {",
+		new:  "if c == nil {\n\t\treturn nil\n\t}\n\tif c.partial == nil {",
+	},
+	{
+		name: "unsent-though-open",
+		why:  "a stream that is given up says that it was not sent, and its handler runs",
+		file: "core/outbox.go",
+		old:  "\tunsent = !o.opened\n",
+		new:  "\tunsent = b != nil || !o.opened\n",
+	},
+
+	// Memory and turns.
+	{
+		name: "parts-kept",
+		why:  "a message of which parts are missing when its stream ends keeps its memory",
+		file: "core/stream.go",
+		old:  "\t\tpartial.drop() // the rest of it does not come\n",
+		new:  "\t\t_ = partial\n",
+	},
+	{
+		name: "place-kept",
+		why:  "messages that wait for memory of the peer keep their places when the stream is over",
+		file: "core/streamcall.go",
+		old:  "\tif st.sentLarge() {\n",
+		new:  "\tif false {\n",
+	},
+	{
+		name: "nobody-let-in",
+		why:  "memory that is given back lets nobody in who waits for it",
+		file: "core/budget.go",
+		old:  "\tb.held -= n\n\tin := b.admit()\n",
+		new:  "\tb.held -= n\n\tvar in []settled\n",
+	},
+	{
+		name: "one-memory-for-all",
+		why:  "messages of all peers share what one of them may have",
+		file: "core/budget.go",
+		old:  "\tb := &s.peer.memory[k]\n",
+		new:  "\tb := &s.peer.memory[k]\n\tif k == kindMessage {\n\t\tb = &s.m.local.memory[k]\n\t}\n",
+	},
+	{
+		name: "turn-lost",
+		why:  "a stream of which the writer has not taken everything gets no further turn",
+		file: "core/outbox.go",
+		old:  "more = o.taken != nil || st.hasOutput()",
+		new:  "more = st.hasOutput()",
+	},
+	{
+		name: "pace-of-the-past",
+		why:  "the pace is not told what was acknowledged between two measurements",
+		file: "core/pace.go",
+		old:  "\tp.acked = total\n\tif p.probe == 0",
+		new:  "\tif p.probe != 0 {\n\t\tp.acked = total\n\t}\n\tif p.probe == 0",
+	},
+}
