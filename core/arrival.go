@@ -210,6 +210,7 @@ func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
 		call.release()
 		return // it was refused, and counts no more
 	case fateWaits:
+		c.waits = id
 	}
 	s.release()
 }

@@ -338,6 +338,26 @@ func (a *assembly) drop() (before bool) {
 	return false
 }
 
+// withdraw gives up the message of a call that is whole, if it still waits for
+// memory. Who sent it counts it no more, and no memory that is given back is for
+// it.
+func (b *budget) withdraw(s *session, id wire.CallID) {
+	b.mu.Lock()
+	i := slices.IndexFunc(b.waiting, func(a *assembly) bool { return a.s == s && a.id == id })
+	if i < 0 {
+		b.mu.Unlock()
+		return
+	}
+	a := b.waiting[i]
+	b.waiting = slices.Delete(b.waiting, i, i+1)
+	a.dropped = true
+	gone := a.settle()
+	in := b.admit()
+	b.mu.Unlock()
+	gone.ready(false)
+	tellGranted(in)
+}
+
 // windows is the memory for the windows of the streams with one peer. A window
 // is reserved whole when its stream is opened, so no stream that nobody reads
 // takes anything from another.

@@ -33,6 +33,7 @@ const cellsPerChunk = 32
 type cell struct {
 	generation uint32       // the last one seen; of the reader
 	partial    *partRequest // a request in parts; of the reader
+	waits      wire.CallID  // of one that is whole, and may wait for memory, else 0; of the reader
 	ctx        atomic.Pointer[callContext]
 }
 
@@ -102,7 +103,16 @@ func (s *session) giveUp(c *cell, id wire.CallID, err error) {
 			st.lose(err)
 		}
 	}
+	s.withdraw(c)
 	s.w.forgetCall(id)
+}
+
+// withdraw ends the waiting for memory of a request that is whole.
+func (s *session) withdraw(c *cell) {
+	if c.waits != 0 {
+		s.peer.memory[kindRequest].withdraw(s, c.waits)
+		c.waits = 0
+	}
 }
 
 // lose ends a stream on the serving side whose answer nobody waits for.

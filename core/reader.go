@@ -93,6 +93,7 @@ func (s *session) retire() {
 	for _, chunk := range s.in.chunks {
 		for i := range chunk.cells() {
 			s.dropPartial(&chunk[i])
+			s.withdraw(&chunk[i])
 		}
 	}
 	// Until the end is through Close has to know of the session.
