@@ -146,7 +146,7 @@ func (s *session) begin(k kind, a *assembly) error {
 		return errManyUngranted
 	}
 	b.waiting = append(b.waiting, a)
-	b.arm()
+	b.arm(len(b.waiting) == 1)
 	b.mu.Unlock()
 	return nil
 }
@@ -168,13 +168,13 @@ func (b *budget) try(n int) error {
 func (b *budget) release(n int64) {
 	b.mu.Lock()
 	b.held -= n
-	in := b.admit()
+	in := b.admit(true)
 	b.mu.Unlock()
 	tellGranted(in)
 }
 
-// admit grants what fits. b.mu is held.
-func (b *budget) admit() (in []settled) {
+// admit grants what fits, after memory was given back if freed is set. b.mu is held.
+func (b *budget) admit(freed bool) (in []settled) {
 	n := 0
 	for ; n < len(b.waiting) && b.held+int64(b.waiting[n].size) <= b.limit; n++ {
 		a := b.waiting[n]
@@ -183,7 +183,7 @@ func (b *budget) admit() (in []settled) {
 		in = append(in, a.settle())
 	}
 	b.waiting = slices.Delete(b.waiting, 0, n)
-	b.arm()
+	b.arm(freed)
 	return in
 }
 
@@ -210,8 +210,10 @@ func tellGranted(in []settled) {
 	}
 }
 
-// arm starts the patience of those who wait anew. b.mu is held.
-func (b *budget) arm() {
+// arm keeps watch over the patience of those who wait, which starts anew when
+// memory was given back: not with every one that comes or goes, since they might
+// never cease to. b.mu is held.
+func (b *budget) arm(anew bool) {
 	switch {
 	case b.patience == 0:
 	case len(b.waiting) == 0:
@@ -220,7 +222,7 @@ func (b *budget) arm() {
 		}
 	case b.impatient == nil:
 		b.impatient = time.AfterFunc(b.patience, b.refuse)
-	default:
+	case anew:
 		b.impatient.Reset(b.patience)
 	}
 }
@@ -332,7 +334,7 @@ func (a *assembly) drop() (before bool) {
 	} else if i := slices.Index(b.waiting, a); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	}
-	in := b.admit()
+	in := b.admit(a.granted)
 	b.mu.Unlock()
 	tellGranted(in)
 	return false
@@ -352,7 +354,7 @@ func (b *budget) withdraw(s *session, id wire.CallID) {
 	b.waiting = slices.Delete(b.waiting, i, i+1)
 	a.dropped = true
 	gone := a.settle()
-	in := b.admit()
+	in := b.admit(false)
 	b.mu.Unlock()
 	gone.ready(false)
 	tellGranted(in)

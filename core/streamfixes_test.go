@@ -93,3 +93,41 @@ func TestRequestsGivenUpWhileTheyWaitForMemory(t *testing.T) {
 		}
 	})
 }
+
+// TestPatienceWhileOthersComeAndGo has a request wait for memory that is never
+// given back, while others come and give up after a short time. It is refused
+// when nothing was given back for 5 s. It used to wait for as long as others came.
+func TestPatienceWhileOthersComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		a, _ := newTestPair(t, func(cfg *Config) { cfg.MaxMessage, cfg.MaxReassembly = 1<<20, 1<<20 }, func(b *Manager) error {
+			return b.Handle("hold", hold(release))
+		})
+		conn := a.Connection("b")
+		go func() { _, _ = conn.Request(t.Context(), "hold", make([]byte, 1<<20)) }()
+		synctest.Wait()
+		type ending struct {
+			err   error
+			after time.Duration
+		}
+		began, refused := time.Now(), make(chan ending, 1)
+		go func() {
+			_, err := conn.Request(t.Context(), "hold", make([]byte, 1<<20))
+			refused <- ending{err, time.Since(began)}
+		}()
+		for range 10 {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			_, _ = conn.Request(ctx, "hold", make([]byte, 40<<10))
+			cancel()
+		}
+		select {
+		case e := <-refused:
+			if !errors.Is(e.err, ErrOverloaded) || OutcomeOf(e.err) != OutcomeRefused || e.after != grantPatience {
+				t.Errorf("it ended after %v with %v, want ErrOverloaded after %v", e.after, e.err, grantPatience)
+			}
+		default:
+			t.Errorf("it still waits after %v", time.Since(began))
+		}
+	})
+}
