@@ -44,8 +44,8 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	}
 	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity}
 	if f.Flags&wire.FlagFragmented != 0 {
-		a := newAssembly(s, f.ID, int(r.Size))
-		if err := s.begin(kindRequest, a); err != nil {
+		a := newAssembly(s, f.ID, int(r.Size), &s.peer.memory[kindRequest])
+		if err := s.begin(a); err != nil {
 			return err
 		}
 		c.partial = &partRequest{assembly: a, start: start}

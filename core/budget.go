@@ -76,14 +76,15 @@ type assembly struct {
 // when that is full: a peer that announces much and sends little costs little.
 const firstRoom = 1 << 20
 
-// newAssembly begins a message whose memory is recycled.
-func newAssembly(s *session, id wire.CallID, size int) *assembly {
-	return &assembly{s: s, id: id, size: size, mem: getBuffer(min(size, firstRoom))}
+// newAssembly makes room for a message whose memory is recycled. b is nil if it was
+// reserved before.
+func newAssembly(s *session, id wire.CallID, size int, b *budget) *assembly {
+	return &assembly{s: s, id: id, budget: b, size: size, mem: getBuffer(min(size, firstRoom))}
 }
 
-// assembleInto begins a message that is appended to the user's dst.
+// assembleInto makes room for a response that is appended to the user's dst.
 func assembleInto(s *session, id wire.CallID, size int, dst []byte) *assembly {
-	return &assembly{s: s, id: id, size: size, keep: true, base: len(dst), mem: &buffer{dst}}
+	return &assembly{s: s, id: id, budget: &s.peer.memory[kindResponse], size: size, keep: true, base: len(dst), mem: &buffer{dst}}
 }
 
 // grow makes room for the whole message, or for its beginning if there is little
@@ -120,14 +121,16 @@ func (a *assembly) appendTo(dst []byte) []byte {
 	return dst
 }
 
-// begin makes room for a message whose size was checked. It is for the reader.
-// The peer is told when the memory is reserved; until then it sends no more than
-// headSize.
-func (s *session) begin(k kind, a *assembly) error {
-	b := &s.peer.memory[k]
-	a.budget = b
-	size := a.size
+// begin reserves the memory of a message whose size was checked, unless it was
+// given up already. It is for the reader. The peer is told when the memory is
+// reserved; until then it sends no more than headSize.
+func (s *session) begin(a *assembly) error {
+	b, size := a.budget, a.size
 	b.mu.Lock()
+	if a.dropped {
+		b.mu.Unlock()
+		return nil
+	}
 	if len(b.waiting) == 0 && b.held+int64(size) <= b.limit {
 		b.held += int64(size)
 		a.granted = true

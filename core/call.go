@@ -223,7 +223,7 @@ func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
 	if !s.calls.setPartial(id, a) {
 		return nil
 	}
-	if err := s.begin(kindResponse, a); err != nil {
+	if err := s.begin(a); err != nil {
 		return err
 	}
 	return s.onResponsePart(id, r.Payload)

@@ -157,9 +157,13 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 	if skip {
 		return err
 	}
-	m.assembly = newAssembly(st.s, st.id, int(size))
+	var b *budget
 	if size > uint64(q.first) {
-		if err = st.s.begin(kindMessage, m.assembly); err != nil {
+		b = &st.s.peer.memory[kindMessage]
+	}
+	m.assembly = newAssembly(st.s, st.id, int(size), b)
+	if b != nil {
+		if err = st.s.begin(m.assembly); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -130,4 +131,22 @@ func TestPatienceWhileOthersComeAndGo(t *testing.T) {
 			t.Errorf("it still waits after %v", time.Since(began))
 		}
 	})
+}
+
+// TestResponseGivenUpAtItsFirstPart has a caller give up while the reader begins
+// with a response in parts. No memory stays reserved for it. What the caller had
+// given back before it was reserved was never given back after.
+func TestResponseGivenUpAtItsFirstPart(t *testing.T) {
+	m := newTestManager(t, nil)
+	s, _ := newTestSession(m)
+	defer s.finishTest()
+	a := assembleInto(s, wire.MakeCallID(1, 0, s.side), 1<<20, nil)
+	a.letGo()
+	a.drop()
+	if err := s.begin(a); err != nil {
+		t.Fatal(err)
+	}
+	if held, waiting := s.peer.memory[kindResponse].inUse(); held != 0 || waiting != 0 {
+		t.Errorf("%d bytes are reserved for a response that was given up, %d wait", held, waiting)
+	}
 }
