@@ -218,7 +218,9 @@ func (w *writer) announce(b *bulkSend, tell bool) (ok bool) {
 		w.mu.Unlock()
 		return true // the end of the session ends the stream
 	}
-	w.bulk.announce(b)
+	if !b.over() { // else nobody would forget it any more
+		w.bulk.announce(b)
+	}
 	if tell {
 		w.bulk.add(b.stream)
 	} else {
