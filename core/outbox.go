@@ -141,7 +141,9 @@ func (st *RawStream) sendLarge(b *bulkSend) error {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	for o.large == b || o.cut && !st.over {
+	// A payload whose time was over before it could be written ends the stream: who
+	// does so is about to.
+	for o.large == b || (o.cut || b.open && !b.sent()) && !st.over {
 		st.waitOut()
 	}
 	if b.sent() {
