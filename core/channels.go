@@ -166,9 +166,14 @@ func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []by
 	if err != nil {
 		return nil, err
 	}
+	return raw.channels(ctx), nil
+}
+
+// channels puts the form with channels around a stream that was opened with ctx.
+func (raw *RawStream) channels(ctx context.Context) *Stream {
 	responses := make(chan Response, min(raw.in.capacity, channelRoom))
 	s := &Stream{Responses: responses, raw: raw}
-	gone := raw.keepWatching()
+	gone := raw.keepWatching(ctx)
 	expire := raw.atDeadline(func() {
 		raw.giveUp(errTimeout, wire.CodeDeadline)
 		raw.discard(errTimeout)
@@ -179,7 +184,7 @@ func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []by
 		s.Requests = requests
 		go raw.request(requests)
 	}
-	return s, nil
+	return s
 }
 
 // atDeadline calls f when the time of the stream is over, be it that of its
@@ -195,15 +200,20 @@ func (st *RawStream) atDeadline(f func()) *time.Timer {
 // keepWatching makes the stream watch its context also after its end, until
 // stopWatching. It returns a channel that is closed when what has arrived is
 // dropped.
-func (st *RawStream) keepWatching() (gone <-chan struct{}) {
+func (st *RawStream) keepWatching(ctx context.Context) (gone <-chan struct{}) {
 	st.mu.Lock()
-	defer st.mu.Unlock()
 	st.watched = true
 	st.gone = make(chan struct{})
+	gone = st.gone
 	if st.in.dropping {
 		close(st.gone)
 	}
-	return st.gone
+	again := st.over && st.stop == nil
+	st.mu.Unlock()
+	if again {
+		st.watch(ctx) // it has ended already, and so has the watching
+	}
+	return gone
 }
 
 func (st *RawStream) stopWatching() {

@@ -104,7 +104,7 @@ func (st *RawStream) watch(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { st.contextEnded(ctx) })
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !st.over {
+	if !st.over || st.watched {
 		st.stop = stop
 		return
 	}
