@@ -136,7 +136,9 @@ func (s *session) begin(a *assembly) error {
 		return err
 	}
 	if !a.keep {
+		a.mu.Lock()
 		a.mem = getBuffer(a.room())
+		a.mu.Unlock()
 	}
 	if granted {
 		s.w.grant(a.id)

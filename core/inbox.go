@@ -53,7 +53,6 @@ type inbox struct {
 // largeMessage is one that came, or comes, in parts.
 type largeMessage struct {
 	*assembly
-	lost  bool // the rest of it does not come; guarded by RawStream.mu
 	cost  int
 	ready bool // guarded by RawStream.mu
 	taken int  // of its bytes, by a net.Conn; of who receives
@@ -154,8 +153,8 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 	m := &largeMessage{cost: int(min(size, uint64(q.first)))}
 	st.mu.Lock()
 	skip, err := st.arrive(size, m.cost)
-	st.mu.Unlock()
 	if skip {
+		st.mu.Unlock()
 		return err
 	}
 	m.assembly = &assembly{s: st.s, id: st.id, size: int(size)}
@@ -163,21 +162,19 @@ func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
 		m.mem = getBuffer(int(size)) // the window has room for it
 	} else {
 		m.budget = &st.s.peer.memory[kindMessage]
+	}
+	// In the same breath as its credit is taken, so that discard gives that back
+	// once.
+	q.partial = m
+	if !q.dropping {
+		q.append(largeMark, nil)
+		q.large = append(q.large, m)
+	}
+	st.mu.Unlock()
+	if m.budget != nil {
 		if err = st.s.begin(m.assembly); err != nil {
 			return err
 		}
-	}
-	st.mu.Lock()
-	over := st.over
-	if !over {
-		q.append(largeMark, nil)
-		q.large = append(q.large, m)
-		q.partial = m
-	}
-	st.mu.Unlock()
-	if over {
-		m.drop()
-		return nil
 	}
 	return st.deliverPart(part)
 }
@@ -206,19 +203,21 @@ func (st *RawStream) deliverPart(part []byte) error {
 }
 
 // lose gives up, at the end of the stream, the message of which parts are missing,
-// and where all are dropped those that wait for memory. RawStream.mu is held.
-func (q *inbox) lose() (drop []*largeMessage) {
+// and where all are dropped those that wait for memory, of which there are some if
+// waited is set. RawStream.mu is held.
+func (q *inbox) lose() (drop []*largeMessage, waited bool) {
 	if q.partial != nil {
-		q.partial.lost = true
 		q.partial.letGo()
 		drop = append(drop, q.partial)
+		q.large = slices.DeleteFunc(q.large, func(m *largeMessage) bool { return m == q.partial })
 		q.partial = nil
 	}
 	if q.dropping {
+		waited = len(q.large) > 0
 		drop = append(drop, q.large...)
 		q.large = nil
 	}
-	return drop
+	return drop, waited
 }
 
 func (st *RawStream) largeReady(m *largeMessage) {
@@ -378,10 +377,8 @@ func (st *RawStream) awaitLarge() (*largeMessage, error) {
 		var err error
 		switch {
 		case q.dropping || len(q.large) == 0:
-			err = st.recvError()
+			err = st.recvError() // dropped, or the rest of it does not come
 		case q.large[0].ready:
-		case q.large[0].lost:
-			err = st.recvError()
 		case q.expired:
 			err = os.ErrDeadlineExceeded
 		default:
@@ -490,7 +487,7 @@ func (st *RawStream) discard(err error) {
 	owed := false
 	for _, m := range q.large {
 		if m.ready || st.over {
-			owed = owed || st.answered && !m.ready && !m.lost
+			owed = owed || st.answered && !m.ready
 			drop = append(drop, m)
 			continue
 		}
@@ -502,7 +499,11 @@ func (st *RawStream) discard(err error) {
 	// Chunks are left to the collector: one may be read just now.
 	q.chunks, q.large = nil, keep
 	q.wakeUp()
+	stop := st.takeStop()
 	st.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 	for _, m := range drop {
 		m.drop()
 	}

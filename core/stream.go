@@ -221,7 +221,8 @@ func (st *RawStream) finish(err error) {
 		return
 	}
 	st.over, st.err = true, err
-	drop := st.in.lose()
+	drop, waited := st.in.lose()
+	owed := waited && st.answered
 	// Whoever learns of the end finds room for another window.
 	st.s.peer.windows.release(st.in.held)
 	st.in.held = 0
@@ -234,6 +235,9 @@ func (st *RawStream) finish(err error) {
 	st.mu.Unlock()
 	for _, m := range drop {
 		m.drop()
+	}
+	if owed {
+		st.s.w.reset(st.id, wire.CodeCanceled) // as in discard
 	}
 	if stop != nil {
 		stop()

@@ -3,6 +3,9 @@ package core
 import (
 	"context"
 	"errors"
+	"io"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,4 +152,273 @@ func TestResponseGivenUpAtItsFirstPart(t *testing.T) {
 	if held, waiting := s.peer.memory[kindResponse].inUse(); held != 0 || waiting != 0 {
 		t.Errorf("%d bytes are reserved for a response that was given up, %d wait", held, waiting)
 	}
+}
+
+// TestLargeMessagesThatNobodyTakes has a handler that takes no more messages and
+// goes on with other things, while its caller sends large ones. Nothing of them
+// is kept. They all used to be kept, for as long as the handler ran.
+func TestLargeMessagesThatNobodyTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		streams := make(chan *RawStream, 1)
+		a, _ := newTestPair(t, nil, func(b *Manager) error {
+			return b.HandleStreamFunc("deaf", func(_ context.Context, _ []byte, s *RawStream) error {
+				_ = s.Close()
+				streams <- s
+				<-release
+				return nil
+			})
+		})
+		st, err := a.Connection("b").OpenStream(t.Context(), "deaf", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving := <-streams
+		for range 20 {
+			if err := st.Send(make([]byte, 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		serving.mu.Lock()
+		if n := len(serving.in.large) + len(serving.in.chunks); n != 0 {
+			t.Errorf("of messages that nobody takes %d are kept", n)
+		}
+		serving.mu.Unlock()
+		close(release)
+		if _, err := st.Recv(nil); err != io.EOF {
+			t.Errorf("Recv returned %v, want io.EOF", err)
+		}
+	})
+}
+
+// TestCreditGivenBackOnce has one goroutine take messages, and the reader bring
+// large ones, while another closes the stream for reading. Each message is paid
+// back once. What was given back just then, or had just begun, used to be paid
+// back twice, and the other side ended the stream for it.
+func TestCreditGivenBackOnce(t *testing.T) {
+	m := newTestManager(t, nil)
+	s, _ := newTestSession(m)
+	defer s.finishTest()
+	const capacity, window = 4, 64 << 10
+	for round := range 3000 {
+		st := &RawStream{s: s, id: wire.MakeCallID(uint32(round+1), 0, 1-s.side)}
+		st.in.init(st, capacity, window, window)
+		st.out.init(st, capacity, window)
+		for range 2 {
+			if err := st.deliver([]byte("small")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range 2 {
+				if _, err := st.Recv(nil); err != nil {
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			if err := st.deliverFirst(40<<10, make([]byte, 20<<10)); err != nil {
+				t.Error(err)
+			}
+			if err := st.deliverPart(make([]byte, 20<<10)); err != nil {
+				t.Error(err)
+			}
+		})
+		for range round % 40 {
+			runtime.Gosched()
+		}
+		st.discard(errStreamClosed)
+		wg.Wait()
+		if q := &st.in; q.messages != q.capacity || q.bytes != q.window {
+			t.Fatalf("round %d: at rest there is credit for %d messages and %d bytes, want all of %d and %d",
+				round, q.messages, q.bytes, q.capacity, q.window)
+		}
+	}
+}
+
+// TestEndedStreamsLeaveTheirContexts ends streams of which a large message is
+// left: the one is cut off in the middle of it, the other is closed with it unread.
+// Nothing of them hangs on their context then. Both used to, for as long as it
+// lived.
+func TestEndedStreamsLeaveTheirContexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		defer s.finishTest()
+		open := func() *RawStream {
+			s.busy.Add(1)
+			st := &RawStream{s: s}
+			st.in.init(st, 4, 1<<16, 0)
+			st.out.init(st, 4, 1<<16)
+			if _, err := s.calls.get(nil, 0, st); err != nil {
+				t.Fatal(err)
+			}
+			st.watch(t.Context())
+			return st
+		}
+		wantLeft := func(what string, st *RawStream) {
+			if st.mu.Lock(); st.stop != nil {
+				t.Errorf("%s: the stream is still watched", what)
+			}
+			st.mu.Unlock()
+			if held, waiting := s.peer.memory[kindMessage].inUse(); held != 0 || waiting != 0 {
+				t.Errorf("%s: %d bytes are reserved, %d messages wait", what, held, waiting)
+			}
+		}
+
+		cut := open()
+		if err := cut.deliverFirst(1<<20, make([]byte, 1<<10)); err != nil {
+			t.Fatal(err)
+		}
+		cut.giveUp(ErrDisconnected, wire.CodeNone)
+		if _, err := cut.Recv(nil); !errors.Is(err, ErrDisconnected) {
+			t.Errorf("half a message is received as %v", err)
+		}
+		wantLeft("cut off", cut)
+
+		unread := open()
+		if err := unread.deliverFirst(100<<10, make([]byte, 50<<10)); err != nil {
+			t.Fatal(err)
+		}
+		if err := unread.deliverPart(make([]byte, 50<<10)); err != nil {
+			t.Fatal(err)
+		}
+		s.answerStream(s.calls.take(unread.id), OutcomeRemote, nil)
+		_ = unread.Close()
+		wantLeft("closed", unread)
+	})
+}
+
+// TestReceivingAfterTheHandlerReturned has a goroutine of a handler receive when
+// the handler returns, before the caller has sent its last message. That is no
+// clean end of the input. At that very moment it used to look like one.
+func TestReceivingAfterTheHandlerReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		defer s.finishTest()
+		st := &RawStream{s: s, id: wire.MakeCallID(1, 0, 1-s.side)}
+		st.in.init(st, 4, 1<<16, 0)
+		st.out.init(st, 4, 1<<16)
+		got := make(chan error, 1)
+		go func() {
+			_, err := st.Recv(nil)
+			got <- err
+		}()
+		synctest.Wait()
+		st.finish(nil) // as answer does first
+		if err := <-got; err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("Recv returned %v, want an error that is no clean end", err)
+		}
+	})
+}
+
+// TestGivenUpBeforeItIsAnnounced has a stream given up when Send has a large
+// message ready and has not told the writer. The message takes no place among
+// those that wait for the peer's memory. It used to keep it for ever: after 16 of
+// them no large message of the session got through.
+func TestGivenUpBeforeItIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		defer s.finishTest()
+		s.busy.Add(1)
+		st := &RawStream{s: s}
+		st.in.init(st, 4, 1<<16, 0)
+		st.out.init(st, 4, 1<<16)
+		if _, err := s.calls.get(nil, 0, st); err != nil {
+			t.Fatal(err)
+		}
+		b := &bulkSend{id: st.id, kind: kindRequest, stream: st, open: true, capacity: 4, data: make([]byte, 1<<20), size: 1 << 20}
+		st.out.large, st.out.parts, st.out.scheduled = b, true, true
+		st.giveUp(context.Canceled, wire.CodeCanceled)
+		s.w.announce(b, true)
+		synctest.Wait()
+		s.w.mu.Lock()
+		defer s.w.mu.Unlock()
+		if n := len(s.w.bulk.begun[kindRequest]); n != 0 {
+			t.Errorf("%d messages that were given up wait for the peer's memory", n)
+		}
+	})
+}
+
+// TestOpenTooLate opens a stream whose time is over before the first part of its
+// payload can be written. It is that, and nothing was sent. It used to be
+// ErrDisconnected, and nothing was known, if the writer was faster than the timer.
+func TestOpenTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		defer s.finishTest()
+		known, err := parseCatalogue(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.catalogue = known.digest
+		m.catalogues.add(known)
+		s.w.mu.Lock()
+		s.w.bulk.pace.sent = 1 << 20 // nothing goes out
+		s.w.mu.Unlock()
+		deadline := m.now() + int64(time.Second)
+		opened := make(chan result, 1)
+		go func() {
+			_, res := s.openStream(t.Context(), handlerKey{id: "x"}, make([]byte, 50<<10), PriorityNormal, deadline, false)
+			opened <- res
+		}()
+		synctest.Wait()
+		st := s.calls.streams()[0]
+		// The writer comes first.
+		large, ok := st.takeOut(deadline)
+		if !ok {
+			t.Fatal("there is no turn")
+		}
+		var bt batch
+		large.part(&bt, s.layout, deadline)
+		st.endTurn(large)
+		if res := <-opened; res.outcome != OutcomeNotSent || !errors.Is(res.err, context.DeadlineExceeded) {
+			t.Errorf("it ended with %v (%v), want its deadline, not sent", res.err, res.outcome)
+		}
+	})
+}
+
+// TestChannelsOfAStreamThatEndsAtOnce ends a stream before the form with channels
+// watches over it. When its context ends, Responses is closed all the same,
+// whether or not anybody reads it. It used to keep a goroutine for ever.
+func TestChannelsOfAStreamThatEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newTestPair(t, nil, func(b *Manager) error {
+			return b.HandleStreamFunc("brief", func(_ context.Context, _ []byte, s *RawStream) error {
+				_ = s.Send([]byte("message"))
+				return &RemoteError{Code: 1001}
+			}, WithCapacity(0, 1))
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		raw, err := a.Connection("b").OpenStream(ctx, "brief", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-raw.Done()
+		synctest.Wait()
+		s := raw.channels(ctx)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		var got []Response
+		for range 2 {
+			select {
+			case r, ok := <-s.Responses:
+				if ok {
+					got = append(got, r)
+				}
+			default:
+				t.Error("Responses is still open")
+			}
+		}
+		if len(got) != 1 || got[0].Err == nil {
+			t.Errorf("Responses brings %v, want an error alone", got)
+		}
+	})
 }
