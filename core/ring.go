@@ -32,6 +32,7 @@ type source interface {
 type bulkClass struct {
 	levels [priorities]ring
 	pace   pace
+	writes uint64             // that had turns
 	begun  [kinds][]*bulkSend // of which the peer has not said yet that it has memory
 	later  [kinds][]*bulkSend // that begin after those
 }
@@ -61,17 +62,18 @@ func (k *bulkClass) empty() bool {
 // ready reports whether something can be sent.
 func (k *bulkClass) ready() bool { return !k.empty() && k.pace.room() > 0 }
 
-// take moves the sources that are next to turns. In every eighth write the
+// take moves the sources that are next to turns. In every eighth write of bulk the
 // lowest priority is first, in every second one an old source goes before the
 // fresh ones: so nothing starves.
-func (k *bulkClass) take(turns []source, writes uint64) []source {
+func (k *bulkClass) take(turns []source) []source {
+	k.writes++
 	order := [priorities]Priority{PriorityHigh, PriorityNormal, PriorityLow}
-	if writes%8 == 7 {
+	if k.writes%8 == 0 {
 		slices.Reverse(order[:])
 	}
 	for _, level := range order {
 		r := &k.levels[level]
-		if writes%2 == 1 {
+		if k.writes%2 == 0 {
 			turns = takeFrom(&r.old, turns, 1)
 		}
 		turns = takeFrom(&r.fresh, turns, turnsPerWrite)
