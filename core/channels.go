@@ -170,19 +170,19 @@ func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []by
 }
 
 // channels puts the form with channels around a stream that was opened with ctx.
-func (raw *RawStream) channels(ctx context.Context) *Stream {
-	responses := make(chan Response, min(raw.in.capacity, channelRoom))
-	s := &Stream{Responses: responses, raw: raw}
-	gone := raw.keepWatching(ctx)
-	expire := raw.atDeadline(func() {
-		raw.giveUp(errTimeout, wire.CodeDeadline)
-		raw.discard(errTimeout)
+func (st *RawStream) channels(ctx context.Context) *Stream {
+	responses := make(chan Response, min(st.in.capacity, channelRoom))
+	s := &Stream{Responses: responses, raw: st}
+	gone := st.keepWatching(ctx)
+	expire := st.atDeadline(func() {
+		st.giveUp(errTimeout, wire.CodeDeadline)
+		st.discard(errTimeout)
 	})
-	go raw.respond(responses, gone, expire)
-	if raw.out.capacity > 0 {
-		requests := make(chan []byte, min(raw.out.capacity, channelRoom))
+	go st.respond(responses, gone, expire)
+	if st.out.capacity > 0 {
+		requests := make(chan []byte, min(st.out.capacity, channelRoom))
 		s.Requests = requests
-		go raw.request(requests)
+		go st.request(requests)
 	}
 	return s
 }
