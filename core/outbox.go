@@ -233,13 +233,14 @@ func (st *RawStream) cutOut() (unsent bool) {
 		o.tail.put()
 	}
 	o.buf, o.tail, o.large = nil, nil, nil
-	release := o.release
+	release, scheduled := o.release, o.scheduled
 	o.release = nil
 	o.wakeUp()
 	st.mu.Unlock()
 	if b != nil {
 		st.s.w.forget(b)
 	}
+	st.s.w.unschedule(st, scheduled)
 	if release != nil {
 		release()
 	}
