@@ -121,7 +121,7 @@ func TestRapidReset(t *testing.T) {
 // reads nothing: what is kept for the peer has a bound, where more than that is
 // provoked the session ends with code 35, and no other suffers (T7, F26).
 func TestRepliesThatNobodyReads(t *testing.T) {
-	const limit, slots = 256 << 10, 40
+	const limit, slots = 64 << 10, 40
 	setup := lab.RawSetup{
 		Config: func(cfg *core.Config) { cfg.MaxOutput, cfg.MaxHandlers, cfg.MaxCalls = limit, 100, 1<<20 },
 		Register: func(m *core.Manager) error {
@@ -182,7 +182,7 @@ func TestRepliesThatNobodyReads(t *testing.T) {
 			p := r.Dial()
 			p.DeafHandshake()
 			heap := lab.HeapInUse()
-			for g := uint32(2); g < uint32(lab.Scale(2500, 700, 25_000)); g++ {
+			for g := uint32(2); g < uint32(lab.Scale(1000, 300, 25_000)); g++ {
 				var batch []byte
 				for slot := range uint32(slots) {
 					batch = append(batch, flood.frames(p, slot, g)...)
