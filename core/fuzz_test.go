@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"runtime"
 	"testing"
 	"time"
@@ -50,13 +51,51 @@ func FuzzReader(f *testing.F) {
 	seed(wire.AppendRequestStart(nil, theirs(1, 0), hash("echo"), 0, 0, 20, payload), wire.AppendRequest(nil, theirs(2, 0), hash("echo"), 0, 0, payload))
 	seed(join(wire.AppendPing(nil, wire.TypePing, 1), wire.AppendPing(nil, wire.TypePong, 2), wire.AppendStatus(nil, wire.TypeGoaway, 0, status)))
 	seed(join(wire.AppendRequest(nil, theirs(1, 0), hash("wait"), 0, 0, nil), wire.AppendRequest(nil, theirs(2, 0), hash("wait"), 0, 0, nil)))
+	seedStreams(seed, join)
 	f.Fuzz(readArbitrary)
+}
+
+// seedStreams adds frames of streams: in order, out of order, beyond their credit
+// and for calls that are none, of streams that the peer has opened and of the one
+// that this side has, which is in slot 3.
+func seedStreams(seed func(batches ...[]byte), join func(frames ...[]byte) []byte) {
+	hash := func(id HandlerID) uint64 { return handlerKey{id: id}.hash() }
+	message, large := []byte("message"), make([]byte, 40_000)
+	both := []wire.CallID{wire.MakeCallID(1, 0, 0), wire.MakeCallID(1, 3, 1)}
+	for i, id := range both {
+		data, end := wire.AppendData(nil, id, message), wire.AppendEnd(nil, id)
+		first, rest := wire.AppendDataStart(nil, id, 14, message), wire.AppendFragment(nil, id, message)
+		reset := wire.AppendStatus(nil, wire.TypeReset, id, wire.Status{Code: wire.CodeCanceled})
+		failed := wire.AppendStatus(nil, wire.TypeError, id, wire.Status{Code: 1001})
+		for _, h := range []HandlerID{"stream.echo", "stream.close", "stream.wait", "stream.deaf", "stream.panic", "echo", "none"} {
+			var open []byte
+			if i == 0 {
+				open = wire.AppendOpen(nil, id, hash(h), 0, 2, 0, message)
+			} else if h != "none" {
+				continue // that stream is there already
+			}
+			seed(join(open, data, first, rest), join(data, end, end))
+			seed(join(open, data, data, data, data, data), data, reset, join(data, end))
+			seed(open, first, failed, rest)
+			seed(open, first, reset, join(rest, rest))
+			seed(open, wire.AppendResponse(nil, id, nil), data, end)
+			seed(open, join(first, end), data)
+			seed(open, wire.AppendDataStart(nil, id, 40_000, large[:20_000]), wire.AppendFragment(nil, id, large[:20_000]), end)
+			seed(open, wire.AppendDataStart(nil, id, 1<<40, message), data)
+			seed(open, wire.AppendCredit(nil, id, 1, 1), wire.AppendCredit(nil, id, 1<<32-1, 1<<32-1), data)
+			seed(open, wire.AppendGrant(nil, id), wire.AppendAck(nil, 0), wire.AppendAck(nil, 1<<40))
+			seed(wire.AppendOpenStart(nil, id, hash(h), 1000, 1, wire.FlagLow, 14, message), rest, data)
+			seed(wire.AppendOpenStart(nil, id, hash(h), 0, 1, 0, 60_000, large[:20_000]), data)
+			seed(wire.AppendOpenStart(nil, id, hash(h), 0, 1, 0, 60_000, large[:20_000]), reset, open)
+		}
+	}
 }
 
 func readArbitrary(t *testing.T, in []byte) {
 	m, err := NewManager(Config{
 		Local: Node{Addr: "a"}, Peers: []Node{{Addr: "b"}}, Transport: inmem.NewNetwork().Node("a"),
 		MaxMessage: 1 << 16, MaxReassembly: 1 << 17, MaxHandlers: 8, MaxCalls: 64,
+		StreamWindow: 1 << 12, MaxStreamBuffers: 1 << 15,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +108,7 @@ func readArbitrary(t *testing.T, in []byte) {
 		m.Handle("panic", func(context.Context, []byte) ([]byte, error) { panic("as asked") }),
 		m.Handle("goexit", func(context.Context, []byte) ([]byte, error) { runtime.Goexit(); return nil, nil }),
 		m.Handle("wait", func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }),
+		registerStreams(m),
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +133,14 @@ func readArbitrary(t *testing.T, in []byte) {
 	for s.busy.Load() < outgoing {
 		runtime.Gosched()
 	}
+	m.catalogues.add(&catalogue{digest: s.catalogue, entries: map[uint64]handlerEntry{handlerKey{id: "theirs"}.hash(): {streamHandler, 2, 2}}})
+	st, res := s.openStream(t.Context(), handlerKey{id: "theirs"}, []byte("initial"), PriorityNormal, 0, false)
+	if res.err != nil {
+		t.Fatal(res.err)
+	}
+	streamed := make(chan error, 2)
+	go func() { streamed <- exchange(st) }()
+	go func() { streamed <- receiveAll(st) }()
 
 	for len(in) >= 2 && !s.ending.Load() {
 		n := min(int(binary.LittleEndian.Uint16(in)), len(in)-2)
@@ -109,6 +157,16 @@ func readArbitrary(t *testing.T, in []byte) {
 
 	s.end(errManagerDone, wire.CodeNone)
 	s.retire()
+	for range cap(streamed) {
+		select {
+		case err := <-streamed:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a method of a stream does not return although its session has ended")
+		}
+	}
 	for range outgoing {
 		select {
 		case r := <-calls:
@@ -122,11 +180,59 @@ func readArbitrary(t *testing.T, in []byte) {
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
-	for began := time.Now(); m.handlersRunning.Load() != 0 || !peer.idle() || s.busy.Load() != 0; {
+	for began := time.Now(); m.handlersRunning.Load() != 0 || !peer.idle() || s.busy.Load() != 0 || peer.windows.held.Load() != 0; {
 		if time.Since(began) > 20*time.Second {
-			t.Fatalf("after the end %d handlers, %d of the peer and %d calls are there, or memory is taken; want none",
-				m.handlersRunning.Load(), peer.handlers.Load(), s.busy.Load())
+			t.Fatalf("after the end %d handlers, %d of the peer, %d calls and %d bytes of windows are there, or memory is taken; want none",
+				m.handlersRunning.Load(), peer.handlers.Load(), s.busy.Load(), peer.windows.held.Load())
 		}
 		runtime.Gosched()
+	}
+}
+
+// registerStreams registers handlers of streams that do what a handler may.
+func registerStreams(m *Manager) error {
+	echo := func(_ context.Context, _ []byte, s *RawStream) error {
+		for msg, err := range s.All() {
+			if err != nil {
+				return err
+			}
+			if err := s.Send(msg); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errors.Join(
+		m.HandleStreamFunc("stream.echo", echo, WithCapacity(4, 4)),
+		m.HandleStreamFunc("stream.close", func(ctx context.Context, _ []byte, s *RawStream) error { s.Close(); <-ctx.Done(); return nil }),
+		m.HandleStreamFunc("stream.wait", func(ctx context.Context, _ []byte, _ *RawStream) error { <-ctx.Done(); return ctx.Err() }, WithCapacity(4, 4)),
+		m.HandleStreamFunc("stream.deaf", func(ctx context.Context, _ []byte, s *RawStream) error {
+			return errors.Join(s.Send(make([]byte, 5000)), s.CloseSend())
+		}, WithCapacity(0, 1)),
+		m.HandleStreamFunc("stream.panic", func(context.Context, []byte, *RawStream) error { panic("as asked") }),
+	)
+}
+
+// exchange sends until it cannot any more.
+func exchange(st *RawStream) error {
+	for i := range 100 {
+		if err := st.Send(make([]byte, i*50)); err != nil {
+			return nil //nolint:nilerr // However the stream ends, it does.
+		}
+	}
+	return st.CloseSend()
+}
+
+// receiveAll receives until the end, which has to stay.
+func receiveAll(st *RawStream) error {
+	for {
+		if _, err := st.Recv(nil); err == nil {
+			continue
+		}
+		msg, err := st.Recv(nil)
+		if err == nil {
+			return fmt.Errorf("a message of %d bytes arrived behind the end of its stream", len(msg))
+		}
+		return nil
 	}
 }

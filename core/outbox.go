@@ -23,7 +23,7 @@ type outbox struct {
 	ended     bool      // END, or the answer, is queued
 	answered  bool      // the answer is queued, or was sent
 	cut       bool      // nothing more is sent
-	dropped   bool      // a large message was dropped, also in the middle
+	dropped   *bulkSend // a large message that was, maybe in the middle
 	parts     bool      // some message was large
 	messages  int       // credit
 	bytes     int
@@ -235,13 +235,14 @@ func (st *RawStream) cutOut() (unsent bool) {
 		o.tail.put()
 	}
 	o.buf, o.tail, o.large = nil, nil, nil
-	release := o.release
+	release, scheduled := o.release, o.scheduled
 	o.release = nil
 	o.wakeUp()
 	st.mu.Unlock()
 	if b != nil {
 		st.s.w.forget(b)
 	}
+	st.s.w.unschedule(st, scheduled)
 	if release != nil {
 		release()
 	}

@@ -176,6 +176,22 @@ func (w *writer) schedule(src source) {
 	w.kick(true)
 }
 
+// unschedule forgets a stream that is over: while the link takes nothing, others
+// may come and go without end. scheduled says that it may stand in the ring.
+func (w *writer) unschedule(st *RawStream, scheduled bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if scheduled {
+		w.bulk.remove(st)
+	}
+	if st.owedMessages != 0 || st.owedBytes != 0 {
+		st.owedMessages, st.owedBytes = 0, 0
+		if i := slices.Index(w.credits, st); i >= 0 {
+			w.credits = slices.Delete(w.credits, i, i+1)
+		}
+	}
+}
+
 // scheduleOpen is schedule for a stream that is to be opened. It reports false if
 // none is any more.
 func (w *writer) scheduleOpen(src source) (ok bool) {

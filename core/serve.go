@@ -209,6 +209,7 @@ func (c *inCall) release() {
 	if c.stream != nil {
 		c.stream.finish(errNeverRan)
 		c.stream.discard(errNeverRan)
+		c.stream.forgetDropped()
 		c.ctx.stream.Store(nil)
 	}
 	c.cell.ctx.CompareAndSwap(c.ctx, nil)

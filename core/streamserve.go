@@ -90,10 +90,23 @@ func (st *RawStream) dropLarge() {
 	if o.tail != nil {
 		o.tail.put()
 	}
-	o.large, o.tail, o.dropped = nil, nil, true
+	o.large, o.tail, o.dropped = nil, nil, b
 	o.wakeUp()
 	st.mu.Unlock()
-	st.s.w.forget(b)
+	if !b.hasBegun() {
+		st.s.w.forget(b)
+	}
+}
+
+// forgetDropped ends the waiting of a message that was dropped for its GRANT. For
+// the other side it is dropped with the answer, and until then GRANT may come.
+func (st *RawStream) forgetDropped() {
+	st.mu.Lock()
+	b := st.out.dropped
+	st.mu.Unlock()
+	if b != nil {
+		st.s.w.forget(b)
+	}
 }
 
 // answer queues the answer to the stream behind everything that was sent, after
@@ -112,7 +125,7 @@ func (st *RawStream) answer(failed *wire.Status, release func()) {
 	o.release = release
 	tell := false
 	if !o.answered {
-		if failed == nil && o.dropped {
+		if failed == nil && o.dropped != nil {
 			// A clean end would stand in the middle of a message, or hide it.
 			ended := failure(st.ctx.Err(), st.ctx.Err())
 			failed = &ended

@@ -101,7 +101,7 @@ func TestReceiverGivesCredit(t *testing.T) {
 			random := rand.New(rand.NewPCG(uint64(capacity), 83))
 			e := b.open()
 			messages, room, most := capacity, window, window
-			for round := range lab.Scale(60, 20, 1000) {
+			for round := range lab.Scale(40, 10, 1000) {
 				count := 0
 				for range random.IntN(2*capacity) + 1 {
 					size := random.IntN(200)
@@ -288,6 +288,7 @@ func TestFlowControlBreaches(t *testing.T) {
 // breach was a message or came amid one, and other streams and calls go on (T9,
 // F26).
 func TestDataBeyondCreditIsNotKept(t *testing.T) {
+	streams := lab.Scale(20, 8, 20)
 	for name, begin := range map[string]func(e *end) []byte{
 		"messages": func(e *end) []byte { return e.data(make([]byte, 60_000)) },
 		"amid a message of 16 MiB": func(e *end) []byte {
@@ -297,14 +298,14 @@ func TestDataBeyondCreditIsNotKept(t *testing.T) {
 		inRoles(t, "W84 "+name, shape{in: 4}, func(t *testing.T, b *bench) {
 			other := b.open()
 			var ends []*end
-			for range 20 {
+			for range streams {
 				ends = append(ends, b.open())
 			}
 			before := lab.HeapInUse()
 			part := make([]byte, 60_000)
 			for _, e := range ends {
 				b.p.Send(begin(e))
-				for range lab.Scale(5<<20, 2<<20, 16<<20) / len(part) {
+				for range lab.Scale(5<<20, 1<<20, 16<<20) / len(part) {
 					if name == "messages" {
 						b.p.Send(e.data(part))
 					} else {
@@ -316,8 +317,8 @@ func TestDataBeyondCreditIsNotKept(t *testing.T) {
 					t.Fatalf("W84: the session has ended: %v", err)
 				}
 			}
-			if grown := int64(lab.HeapInUse()) - int64(before); grown > 20*window+4<<20 {
-				t.Errorf("W84: what was sent beyond the credit of 20 streams has left %d bytes, want no more than their windows", grown)
+			if grown := int64(lab.HeapInUse()) - int64(before); grown > int64(streams)*window+4<<20 {
+				t.Errorf("W84: what was sent beyond the credit of the streams has left %d bytes, want no more than their windows", grown)
 			}
 			for f, ok := b.p.Next(); ok; f, ok = b.p.Next() {
 				if f.ID == other.id {

@@ -202,6 +202,13 @@ func TestStreamOutOfTime(t *testing.T) {
 			if e.ctx.Err() != context.DeadlineExceeded { //nolint:errorlint // Err returns one of two values.
 				t.Errorf("W24: the context's error is %v", e.ctx.Err())
 			}
+			if size > 10 {
+				b.p.Send(wire.AppendGrant(nil, e.id))
+				settle()
+				if err := b.p.Ended(); err != nil {
+					t.Fatalf("W45: a GRANT that comes late has ended the session: %v", err)
+				}
+			}
 			e.result <- nil
 			for f, ok := b.p.Next(); ok; f, ok = b.p.Next() {
 				switch f.Type {
