@@ -31,8 +31,8 @@ var limited = map[string]string{
 
 // noLimit are constants whose names look like those of limits.
 var noLimit = []string{
-	"core.maxSmall",                                                                                     // where messages are cut
-	"core.maxChunk", "core.maxHint",                                                                     // of its own memory
+	"core.maxSmall",                 // where messages are cut
+	"core.maxChunk", "core.maxHint", // of its own memory
 	"websocket.maxDiscard", "websocket.maxVector", "websocket.minPooledBits", "websocket.maxPooledBits", // of its own memory
 }
 
