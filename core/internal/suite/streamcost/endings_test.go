@@ -14,9 +14,10 @@ import (
 
 // ending is a way for a stream to end.
 type ending struct {
-	name  string
-	serve func(ctx context.Context, s *core.RawStream) error
-	end   func(s caller, cancel func()) error // at the calling side
+	name    string
+	serve   func(ctx context.Context, s *core.RawStream) error
+	end     func(s caller, cancel func()) error // at the calling side
+	cancels bool                                // end does, a context of its own
 
 	opts []core.CallOption
 }
@@ -119,9 +120,9 @@ var endings = []ending{
 			return errors.Join(err, s.Close())
 		},
 	},
-	{name: "cancelled and never touched again", serve: untilEnd, end: func(_ caller, cancel func()) error { cancel(); return nil }},
+	{name: "cancelled and never touched again", cancels: true, serve: untilEnd, end: func(_ caller, cancel func()) error { cancel(); return nil }},
 	{
-		name: "cancelled while it is full", serve: func(_ context.Context, s *core.RawStream) error {
+		name: "cancelled while it is full", cancels: true, serve: func(_ context.Context, s *core.RawStream) error {
 			for {
 				if err := s.Send(make([]byte, 1000)); err != nil {
 					return err
@@ -148,14 +149,14 @@ var endings = []ending{
 	}},
 }
 
-// call makes a stream that ends in this way.
-func (e ending) call(c *core.Connection, channels bool, number byte) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	// Not every context ends: what was read to its end leaves nothing by itself.
-	if e.name == "the handler returns" {
-		ctx = context.Background()
+// call makes a stream that ends in this way. The context lives on: what was
+// ended otherwise has to leave nothing in it.
+func (e ending) call(ctx context.Context, c *core.Connection, channels bool, number byte) error {
+	cancel := func() {}
+	if e.cancels {
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
 	}
-	defer cancel()
 	var s caller
 	if channels {
 		st, err := c.NewStream(ctx, "end", []byte{number}, e.opts...)

@@ -117,13 +117,15 @@ func TestStreamsLeaveNothing(t *testing.T) {
 				return endings[payload[0]].serve(ctx, s)
 			})
 		}))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		run := func(n int) {
 			var wg sync.WaitGroup
 			for o := range openers {
 				wg.Go(func() {
 					for i := range n / openers {
 						e := (o + i) % len(endings)
-						if err := endings[e].call(c.Conn(0, 1), i%3 == 0, byte(e)); err != nil {
+						if err := endings[e].call(ctx, c.Conn(0, 1), i%3 == 0, byte(e)); err != nil {
 							t.Errorf("%s: %v", endings[e].name, err)
 							return
 						}
