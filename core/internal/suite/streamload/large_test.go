@@ -75,6 +75,7 @@ func TestLargeRequestsShareTheirMemory(t *testing.T) {
 		}
 		// All of the memory is free again.
 		lab.MustCall(t, c.Conn(0, 1), "slow", req)
+		wantNothingHeld(t, c)
 	})
 }
 
@@ -95,6 +96,7 @@ func TestLargeResponsesShareTheirMemory(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		wantNothingHeld(t, c)
 	})
 }
 
@@ -144,6 +146,7 @@ func TestLargeMessagesShareTheirMemory(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		wantNothingHeld(t, c)
 	})
 }
 
@@ -214,6 +217,7 @@ func TestNestedLargeCalls(t *testing.T) {
 			for from := range 2 {
 				lab.MustCall(t, c.Conn(from, 1-from), "echo", req)
 			}
+			wantNothingHeld(t, c)
 		}
 	})
 }

@@ -45,6 +45,7 @@ func TestManyShortStreams(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		wantNothingHeld(t, c)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/audit"
 	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
@@ -76,6 +77,16 @@ func TestMemoryOfAPeer(t *testing.T) {
 		if n := len(requests.Began); n != reassembly/large {
 			t.Errorf("%d large requests run at once, want as many as there is memory for, %d", n, reassembly/large)
 		}
+		for _, u := range audit.Of(c.Manager(1)).Usages {
+			if u.Windows > buffers {
+				t.Errorf("%d bytes are reserved for windows, want at most %d", u.Windows, buffers)
+			}
+			for k, m := range u.Memory {
+				if m.Held > reassembly || m.Waiting > ungranted {
+					t.Errorf("%d bytes are reserved for messages of kind %d, and %d messages wait, want at most %d and %d", m.Held, k, m.Waiting, reassembly, ungranted)
+				}
+			}
+		}
 		held := int(lab.HeapInUse()) - int(before)
 		t.Logf("%d KiB are held, %d KiB are allowed", held>>10, most>>10)
 		if held > most+own {
@@ -91,6 +102,7 @@ func TestMemoryOfAPeer(t *testing.T) {
 		wg.Wait()
 		synctest.Wait()
 		close(open)
+		wantNothingHeld(t, c)
 		for range 3 {
 			fits(t, conn, buffers/window)
 		}
@@ -102,6 +114,7 @@ func TestMemoryOfAPeer(t *testing.T) {
 			})
 		}
 		done.Wait()
+		wantNothingHeld(t, c)
 		// Workers, and what is pooled, go with time.
 		time.Sleep(time.Minute)
 		runtime.GC()
@@ -195,7 +208,7 @@ func TestReconnectUnderPendingStreams(t *testing.T) {
 				check(t, fmt.Sprintf("closing stream %d", i), st.Close())
 			}
 			running.Wait()
-			synctest.Wait()
+			wantNothingHeld(t, c)
 		}
 	})
 }

@@ -41,6 +41,7 @@ func TestBothSidesEchoLargeMessages(t *testing.T) {
 				}
 			}
 			wg.Wait()
+			wantNothingHeld(t, c)
 		})
 	}
 }
@@ -84,6 +85,7 @@ func TestBothEndsOnlyWrite(t *testing.T) {
 			}
 			close(read)
 			wg.Wait()
+			wantNothingHeld(t, c)
 		}
 	}
 	for _, l := range tiny {
