@@ -113,7 +113,7 @@ func receiveAll(s *core.RawStream) error { return receiveInto(s, make([]byte, 0,
 func receiveInto(s *core.RawStream, buf []byte) error {
 	for {
 		var err error
-		if buf, err = s.Recv(buf[:0]); err == io.EOF { //nolint:errorlint // Recv returns it as it is.
+		if buf, err = s.Recv(buf[:0]); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
@@ -140,14 +140,15 @@ func TestAllocationsOfOpenStream(t *testing.T) {
 		cancellable, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		buf := make([]byte, 0, 512)
+		forever := context.Background() //nolint:usetesting // one that cannot end
 		for _, test := range []struct {
 			name     string
 			ctx      context.Context
 			messages byte
 			most     float64
 		}{
-			{"without messages", context.Background(), 0, 3.1},
-			{"with a message", context.Background(), 1, 4.1},
+			{"without messages", forever, 0, 3.1},
+			{"with a message", forever, 1, 4.1},
 			{"with a message, cancellable", cancellable, 1, 7.1},
 		} {
 			payload := make([]byte, 100)

@@ -72,7 +72,7 @@ func untilEnd(ctx context.Context, s *core.RawStream) error {
 
 func read(s caller) error {
 	for {
-		if _, err := s.recv(); err == io.EOF { //nolint:errorlint // Recv returns it as it is.
+		if _, err := s.recv(); err == io.EOF {
 			return nil
 		} else if err != nil {
 			return err
@@ -97,12 +97,12 @@ var endings = []ending{
 	},
 	{
 		name:  "the handler does not return",
-		serve: func(context.Context, *core.RawStream) error { panic(errPlanned) }, //nolint:forbidigo // handlers may
+		serve: func(context.Context, *core.RawStream) error { panic(errPlanned) },
 		end:   func(s caller, _ func()) error { return wantError(read(s)) },
 	},
 	{
 		name: "the caller ends its messages", serve: func(ctx context.Context, s *core.RawStream) error {
-			if err := untilEnd(ctx, s); err != io.EOF { //nolint:errorlint // Recv returns it as it is.
+			if err := untilEnd(ctx, s); err != io.EOF {
 				return err
 			}
 			return nil

@@ -69,7 +69,7 @@ func TestIdleStreams(t *testing.T) {
 		keep := make([]*core.RawStream, n)
 		buf := make([]byte, 0, 1024)
 		ctx, cancel := context.WithCancel(t.Context())
-		watched := context.Background()
+		watched := context.Background() //nolint:usetesting // one that cannot end
 		if test.watched {
 			watched = ctx
 		}

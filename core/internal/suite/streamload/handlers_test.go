@@ -52,7 +52,7 @@ func receiveMessages(s *core.RawStream, n int) error {
 	for i := 0; ; i++ {
 		var err error
 		switch buf, err = s.Recv(buf[:0]); {
-		case err == io.EOF && i == n: //nolint:errorlint // Recv returns it as it is.
+		case err == io.EOF && i == n:
 			return nil
 		case err != nil:
 			return fmt.Errorf("after %d of %d messages: %w", i, n, err)

@@ -140,7 +140,7 @@ func TestLargeMessagesShareTheirMemory(t *testing.T) {
 				sent := lab.Go(func() error { return send(st) })
 				check(t, "receiving", receive(st))
 				check(t, "sending", <-sent)
-				if _, err := st.Recv(nil); err != io.EOF { //nolint:errorlint // Recv returns it as it is.
+				if _, err := st.Recv(nil); err != io.EOF {
 					t.Errorf("the stream ended with %v", err)
 				}
 			})
