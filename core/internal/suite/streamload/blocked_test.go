@@ -40,7 +40,7 @@ func TestBlockedConsumer(t *testing.T) {
 			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 				told := make(chan error, 2)
 				c := l.Cluster(t, 2, lab.Impatient(), handleStream("told", ends(told, endless)), streams())
-				giveUp := blockedStream(t, c, test.useRaw, test.close)
+				giveUp, _ := blockedStream(t, c, test.useRaw, test.close)
 				lab.MustCall(t, c.Conn(0, 1), "echo", []byte("beside a blocked stream"))
 				began := time.Now()
 				giveUp()
@@ -54,8 +54,10 @@ func TestBlockedConsumer(t *testing.T) {
 				lab.MustCall(t, c.Conn(1, 0), "echo", []byte("after it"))
 
 				// A link that is lost ends the next one.
-				defer blockedStream(t, c, test.useRaw, test.close)()
+				giveUp, ended := blockedStream(t, c, test.useRaw, test.close)
+				defer giveUp()
 				c.Cut(0, 1)
+				lab.Wait(t, ended, "the caller of a stream whose link is lost is told")
 				if why := lab.Wait(t, told, "the handler of a stream whose link is lost is told"); !errors.Is(why, core.ErrDisconnected) {
 					t.Errorf("the handler's context ended because of %v, want ErrDisconnected", why)
 				}
@@ -68,8 +70,9 @@ func TestBlockedConsumer(t *testing.T) {
 }
 
 // blockedStream opens a stream, takes one message, and leaves it until the sender
-// waits for credit. It returns how to give the stream up.
-func blockedStream(t *testing.T, c *lab.Cluster, useRaw, closes bool) (giveUp func()) {
+// waits for credit. It returns how to give the stream up, and what tells of its
+// end.
+func blockedStream(t *testing.T, c *lab.Cluster, useRaw, closes bool) (giveUp func(), ended <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	if useRaw {
@@ -81,9 +84,9 @@ func blockedStream(t *testing.T, c *lab.Cluster, useRaw, closes bool) (giveUp fu
 			t.Fatalf("a stream failed: %v", err)
 		}
 		if closes {
-			return func() { _ = st.Close(); cancel() }
+			return func() { _ = st.Close(); cancel() }, st.Done()
 		}
-		return cancel
+		return cancel, st.Done()
 	}
 	st, err := c.Conn(0, 1).NewStream(ctx, "told", order(0, 1000))
 	if err != nil {
@@ -93,9 +96,9 @@ func blockedStream(t *testing.T, c *lab.Cluster, useRaw, closes bool) (giveUp fu
 		t.Fatalf("a stream failed: %v", r.Err)
 	}
 	if closes {
-		return func() { _ = st.Close(); cancel() }
+		return func() { _ = st.Close(); cancel() }, st.Done()
 	}
-	return cancel
+	return cancel, st.Done()
 }
 
 // TestBlockedForLong blocks producers and consumers of streams for five times as

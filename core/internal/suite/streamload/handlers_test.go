@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/audit"
 	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
@@ -51,7 +52,7 @@ func receiveMessages(s *core.RawStream, n int) error {
 	for i := 0; ; i++ {
 		var err error
 		switch buf, err = s.Recv(buf[:0]); {
-		case err == io.EOF && i == n: //nolint:errorlint // Recv returns it as it is.
+		case err == io.EOF && i == n:
 			return nil
 		case err != nil:
 			return fmt.Errorf("after %d of %d messages: %w", i, n, err)
@@ -130,4 +131,24 @@ func check(t testing.TB, what string, err error) {
 	if err != nil {
 		t.Errorf("%s: %v", what, err)
 	}
+}
+
+// wantNothingHeld holds that the nodes have given back all that they held for
+// each other, once nothing is under way any more.
+func wantNothingHeld(t testing.TB, c *lab.Cluster) {
+	t.Helper()
+	lab.Until(t, "nodes hold nothing for each other when all is over", func() bool {
+		for i := range c.Len() {
+			books := audit.Of(c.Manager(i))
+			if books.Handlers != 0 {
+				return false
+			}
+			for _, u := range books.Usages {
+				if u.Handlers != 0 || u.Windows != 0 || u.Memory != (audit.Usage{}).Memory {
+					return false
+				}
+			}
+		}
+		return true
+	})
 }

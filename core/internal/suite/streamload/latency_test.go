@@ -88,7 +88,7 @@ func forget() coretest.Option {
 // 512 bytes beside it, at every moment of that. None takes longer than a round
 // trip and one window of bulk in each direction that is loaded; once the window
 // has adapted, that is two fragments. The bulk has nearly all of the link
-// nevertheless; three quarters of it where both directions are loaded, since
+// nevertheless; two thirds of it where both directions are loaded, since
 // acknowledgements then wait for what is under way the other way.
 func TestSmallCallBesideBulk(t *testing.T) {
 	for _, test := range []struct {
@@ -98,8 +98,8 @@ func TestSmallCallBesideBulk(t *testing.T) {
 	}{
 		{"echoes of 4 MiB", 1, calls("echo", 4<<20)},
 		{"a request of 4 MiB", 1, calls("forget", 4<<20)},
-		{"16 requests of 1 MiB", 1, sideBySide(16, calls("forget", 1<<20))},
-		{"16 requests of 1 MiB each way", 2, sideBySide(16, calls("forget", 1<<20))},
+		{"16 requests of 512 KiB", 1, sideBySide(16, calls("forget", 512<<10))},
+		{"16 requests of 128 KiB each way", 2, sideBySide(16, calls("forget", 128<<10))},
 		{"a stream of 32 KiB", 1, fetches(32 << 10)},
 		{"a stream of 1 KiB", 1, fetches(1 << 10)},
 		{"a stream of 1 MiB", 1, fetches(1 << 20)},
@@ -109,7 +109,9 @@ func TestSmallCallBesideBulk(t *testing.T) {
 			// The window has to see to it: the buffers of the link take everything.
 			c := lab.InmemLink(inmem.WithBuffer(64<<20)).Cluster(t, 2, streams(), forget())
 			c.Memory().SetConditions(inmem.Conditions{Latency: latency, Bandwidth: bandwidth, Split: true})
-			const adapts, whole = 500 * time.Millisecond, 12 * time.Second
+			// Longer than the pace remembers what a round trip takes.
+			const adapts = 500 * time.Millisecond
+			whole := time.Duration(lab.Scale(12, 3, 30)) * time.Second
 			ctx, cancel := context.WithCancel(t.Context())
 			var got atomic.Int64
 			var loaded sync.WaitGroup
@@ -130,7 +132,7 @@ func TestSmallCallBesideBulk(t *testing.T) {
 				t.Errorf("small calls beside bulk take up to %v, and %v once the window has adapted, want at most %v and %v",
 					first, adapted, bound(firstWindow), bound(adaptedWindow))
 			}
-			if least := 0.95 - 0.1*float64(test.directions); share < least {
+			if least := []float64{1: 0.85, 2: 0.66}[test.directions]; share < least {
 				t.Errorf("bulk has %.2f of the link, want at least %.2f", share, least)
 			}
 			synctest.Wait()
@@ -178,7 +180,7 @@ func TestLongLink(t *testing.T) {
 			var got atomic.Int64
 			loaded := lab.Go(func() bool { test.load(ctx, t, c.Conn(0, 1), &got); return true })
 			time.Sleep(time.Second)
-			const measured = 3 * time.Second
+			measured := time.Duration(lab.Scale(2000, 500, 5000)) * time.Millisecond
 			before := got.Load()
 			time.Sleep(measured)
 			rate := float64(got.Load()-before) / measured.Seconds()

@@ -45,6 +45,7 @@ func TestManyShortStreams(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		wantNothingHeld(t, c)
 	})
 }
 
@@ -82,7 +83,7 @@ func collect(raw *core.RawStream, channels *core.Stream) (msgs [][]byte, err err
 	for {
 		msg, err := raw.Recv(nil)
 		switch {
-		case err == io.EOF: //nolint:errorlint // Recv returns it as it is.
+		case err == io.EOF:
 			return msgs, nil
 		case err != nil:
 			return msgs, err

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/audit"
 	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
@@ -50,7 +50,7 @@ func TestMemoryOfAPeer(t *testing.T) {
 		conn := c.Conn(0, 1)
 		msg := make([]byte, large)
 		fits(t, conn, buffers/window)
-		before := lab.HeapInUse()
+		before := heapAlive()
 
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -76,7 +76,17 @@ func TestMemoryOfAPeer(t *testing.T) {
 		if n := len(requests.Began); n != reassembly/large {
 			t.Errorf("%d large requests run at once, want as many as there is memory for, %d", n, reassembly/large)
 		}
-		held := int(lab.HeapInUse()) - int(before)
+		for _, u := range audit.Of(c.Manager(1)).Usages {
+			if u.Windows > buffers {
+				t.Errorf("%d bytes are reserved for windows, want at most %d", u.Windows, buffers)
+			}
+			for k, m := range u.Memory {
+				if m.Held > reassembly || m.Waiting > ungranted {
+					t.Errorf("%d bytes are reserved for messages of kind %d, and %d messages wait, want at most %d and %d", m.Held, k, m.Waiting, reassembly, ungranted)
+				}
+			}
+		}
+		held := heapAlive() - before
 		t.Logf("%d KiB are held, %d KiB are allowed", held>>10, most>>10)
 		if held > most+own {
 			t.Errorf("a peer that sends all it can makes the process hold %d KiB, want at most %d KiB and %d KiB of its own",
@@ -91,6 +101,7 @@ func TestMemoryOfAPeer(t *testing.T) {
 		wg.Wait()
 		synctest.Wait()
 		close(open)
+		wantNothingHeld(t, c)
 		for range 3 {
 			fits(t, conn, buffers/window)
 		}
@@ -102,13 +113,20 @@ func TestMemoryOfAPeer(t *testing.T) {
 			})
 		}
 		done.Wait()
+		wantNothingHeld(t, c)
 		// Workers, and what is pooled, go with time.
 		time.Sleep(time.Minute)
-		runtime.GC()
-		if left := int(lab.HeapInUse()) - int(before); left > 1<<20 {
+		if left := heapAlive() - before; left > 1<<20 {
 			t.Errorf("%d KiB are held when all is over", left>>10)
 		}
 	})
+}
+
+// heapAlive is what is alive in the heap: the second collection empties what the
+// first has left in pools.
+func heapAlive() int {
+	lab.HeapInUse()
+	return int(lab.HeapInUse())
 }
 
 // fits holds that so many streams, and not one more, find room.
@@ -195,7 +213,7 @@ func TestReconnectUnderPendingStreams(t *testing.T) {
 				check(t, fmt.Sprintf("closing stream %d", i), st.Close())
 			}
 			running.Wait()
-			synctest.Wait()
+			wantNothingHeld(t, c)
 		}
 	})
 }

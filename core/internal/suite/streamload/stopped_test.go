@@ -19,8 +19,9 @@ import (
 // longer, in either direction. So a stopped reader holds nothing that others need
 // (T23).
 func TestOneReaderStops(t *testing.T) {
-	const n, size = 1000, 1 << 10
-	messages := lab.Scale(120, 80, 500)
+	const size = 1 << 10
+	n := lab.Scale(1000, 400, 1000)
+	messages := lab.Scale(120, 30, 500)
 	for _, towards := range []string{"the caller", "the handlers"} {
 		t.Run(towards, func(t *testing.T) {
 			var took [2]time.Duration

@@ -25,7 +25,7 @@ func TestBothSidesEchoLargeMessages(t *testing.T) {
 	for _, l := range tiny {
 		lab.Bubble(t, l.Name, func(t *testing.T) {
 			c := l.Cluster(t, 2, streams())
-			size := lab.Scale(1<<20, 1<<18, 1<<20)
+			size := lab.Scale(1<<20, 1<<17, 1<<20)
 			n := lab.Scale(64, 16, 64)
 			var wg sync.WaitGroup
 			for from := range 2 {
@@ -41,6 +41,7 @@ func TestBothSidesEchoLargeMessages(t *testing.T) {
 				}
 			}
 			wg.Wait()
+			wantNothingHeld(t, c)
 		})
 	}
 }
@@ -58,7 +59,7 @@ func echoOver(t *testing.T, c *core.Connection, messages, size int) error {
 // receive, everything arrives.
 func TestBothEndsOnlyWrite(t *testing.T) {
 	run := func(t *testing.T, l *lab.Link) {
-		n, messages := 20, lab.Scale(120, 60, 1000)
+		n, messages := lab.Scale(20, 6, 40), lab.Scale(120, 40, 1000)
 		for _, size := range []int{100, 40_000, 100_000} {
 			read := make(chan struct{})
 			end := func(s *core.RawStream) error {
@@ -84,6 +85,7 @@ func TestBothEndsOnlyWrite(t *testing.T) {
 			}
 			close(read)
 			wg.Wait()
+			wantNothingHeld(t, c)
 		}
 	}
 	for _, l := range tiny {
