@@ -437,7 +437,7 @@ func (w *writer) take() {
 		n = 1 + len(w.spare.buf)/smallPerFragment
 	}
 	if w.quota = min(n*maxSmall, w.bulk.pace.room(), int(w.bulk.pace.window/2)); w.quota > 0 {
-		w.turns = w.bulk.take(w.turns, w.writes)
+		w.turns = w.bulk.take(w.turns)
 	}
 }
 
