@@ -152,7 +152,7 @@ func TestCutsMidStreamOverEveryLink(t *testing.T) {
 		const total = 1 << 20 // never reached
 		w := newTwoWay(total)
 		c := l.Cluster(t, 2, lab.Impatient(), f.serve("two-way", w.serve, 4, 4))
-		for round := range lab.Scale(40, 10, 250) { // 1 000 over each link with -heavy
+		for round := range lab.Scale(15, 5, 250) { // 1 000 over each link with -heavy
 			st := f.mustOpen(t, c.Conn(0, 1), "two-way", nil, core.WaitForConnection())
 			counted := &counting{calling: st, until: 1 + round*7%60, reached: make(chan bool)}
 			called := lab.Go(func() received { return w.call(counted) })
