@@ -122,7 +122,8 @@ func TestLoopToTheEnd(t *testing.T) {
 // TestConcurrentSends has many goroutines send on one stream, on both sides:
 // every message arrives once and whole, and those of one goroutine in their order.
 func TestConcurrentSends(t *testing.T) {
-	const senders, each = 8, 30
+	const senders = 8
+	each := lab.Scale(30, 10, 300)
 	sendAll := func(s end) error {
 		errs := make([]error, senders)
 		var wg sync.WaitGroup
