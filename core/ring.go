@@ -31,8 +31,8 @@ type source interface {
 // for those that send much.
 type bulkClass struct {
 	levels [priorities]ring
+	rounds uint64 // of turns that were taken
 	pace   pace
-	writes uint64             // that had turns
 	begun  [kinds][]*bulkSend // of which the peer has not said yet that it has memory
 	later  [kinds][]*bulkSend // that begin after those
 }
@@ -62,24 +62,34 @@ func (k *bulkClass) empty() bool {
 // ready reports whether something can be sent.
 func (k *bulkClass) ready() bool { return !k.empty() && k.pace.room() > 0 }
 
-// take moves the sources that are next to turns. In every eighth write of bulk the
-// lowest priority is first, in every second one an old source goes before the
-// fresh ones: so nothing starves.
+// firstInRound is the priority that goes first in each of eight rounds. Nothing
+// starves, though a round may serve one source alone.
+var firstInRound = [8]Priority{
+	PriorityHigh, PriorityHigh, PriorityHigh, PriorityNormal, PriorityHigh, PriorityHigh, PriorityNormal, PriorityLow,
+}
+
+// take moves the sources that are next to turns: those of the priority whose round
+// it is, then the others from the highest to the lowest. In every second round an
+// old source goes before the fresh ones.
 func (k *bulkClass) take(turns []source) []source {
-	k.writes++
-	order := [priorities]Priority{PriorityHigh, PriorityNormal, PriorityLow}
-	if k.writes%8 == 0 {
-		slices.Reverse(order[:])
+	if k.empty() {
+		return turns
 	}
-	for _, level := range order {
-		r := &k.levels[level]
-		if k.writes%2 == 0 {
-			turns = takeFrom(&r.old, turns, 1)
-		}
-		turns = takeFrom(&r.fresh, turns, turnsPerWrite)
-		turns = takeFrom(&r.old, turns, turnsPerWrite)
+	round := k.rounds
+	k.rounds++
+	turns = k.levels[firstInRound[round%8]].take(turns, round)
+	for _, level := range [priorities]Priority{PriorityHigh, PriorityNormal, PriorityLow} {
+		turns = k.levels[level].take(turns, round)
 	}
 	return turns
+}
+
+func (r *ring) take(turns []source, round uint64) []source {
+	if (round^round>>3)%2 == 1 { // not always the same in the rounds of a priority
+		turns = takeFrom(&r.old, turns, 1)
+	}
+	turns = takeFrom(&r.fresh, turns, turnsPerWrite)
+	return takeFrom(&r.old, turns, turnsPerWrite)
 }
 
 func takeFrom(q *[]source, turns []source, n int) []source {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"testing"
@@ -14,6 +15,22 @@ import (
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
 )
+
+// someGoroutines is how many may be there now and not then: writers and workers,
+// which come and go.
+const someGoroutines = 4
+
+// goroutinesAtRest is how many there are in a bubble when what is idle has ended,
+// at a moment in which no keep-alive is at work.
+func goroutinesAtRest() int {
+	least := math.MaxInt
+	for range 5 {
+		time.Sleep(7300 * time.Millisecond)
+		synctest.Wait()
+		least = min(least, runtime.NumGoroutine())
+	}
+	return least
+}
 
 // flood sends until it cannot, and says why.
 func flood(ended chan<- error) serveFunc {
@@ -48,8 +65,8 @@ func TestAbandonedReader(t *testing.T) {
 			for _, on := range []*core.Connection{c.Conn(0, 1), c.Conn(1, 0)} {
 				lab.MustCall(t, on, "echo", []byte(when), core.WaitForConnection())
 				st := f.mustOpen(t, on, "back", nil)
-				for i := range 50 {
-					msg := string(lab.Pattern(i, i*1000))
+				for i := range 15 {
+					msg := string(lab.Pattern(i, i*3000))
 					if err := st.send([]byte(msg)); err != nil {
 						t.Fatalf("%s: another stream: %v", when, err)
 					}
@@ -136,7 +153,7 @@ func TestBothSidesOnlySend(t *testing.T) {
 				}
 			}
 		})
-		for range 100 {
+		for range 20 {
 			lab.MustCall(t, c.Conn(0, 1), "echo", make([]byte, 50_000))
 			lab.MustCall(t, c.Conn(1, 0), "echo", make([]byte, 50_000))
 		}
@@ -151,27 +168,25 @@ func TestBothSidesOnlySend(t *testing.T) {
 // or memory is taken.
 func TestAbandonedStreamsLeaveNothing(t *testing.T) {
 	inBubbles(t, func(t *testing.T, f form) {
-		const window, most = 64 << 10, 4
+		const window, most, whole = 64 << 10, 4, 300 << 10
 		ended := make(chan error, 100*most)
 		c := lab.InmemLink().Cluster(t, 2, f.serve("floods", flood(ended), 5, 20), f.serve("large", func(ctx context.Context, _ []byte, s end) error {
-			for s.send(make([]byte, largest)) == nil {
+			for s.send(make([]byte, whole)) == nil {
 			}
 			ended <- context.Cause(ctx)
 			return ctx.Err()
-		}, 5, 20), f.serve("waits", func(ctx context.Context, _ []byte, _ end) error {
+		}, 5, 3), f.serve("waits", func(ctx context.Context, _ []byte, _ end) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}, 5, 5), lab.Configure(func(cfg *core.Config) {
-			limited(cfg)
+			cfg.MaxMessage = whole
 			// A window that has grown leaves half of the memory to others.
-			cfg.MaxReassembly, cfg.MaxStreamBuffers, cfg.MaxCalls, cfg.MaxHandlers = largest, 2*most*window, 2*most, 2*most
+			cfg.MaxReassembly, cfg.MaxStreamBuffers, cfg.MaxCalls, cfg.MaxHandlers = whole, 2*most*window, 2*most, 2*most
 		}))
 		// Once, for what stays with the connection.
 		lab.MustCall(t, c.Conn(0, 1), "echo", nil)
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		before := runtime.NumGoroutine()
-		for round := range 20 {
+		before := goroutinesAtRest()
+		for round := range lab.Scale(20, 8, 200) {
 			ctx, cancel := context.WithCancel(t.Context())
 			for i := range most {
 				h := core.HandlerID("floods")
@@ -186,7 +201,7 @@ func TestAbandonedStreamsLeaveNothing(t *testing.T) {
 						}
 					}
 				}
-				go st.send(make([]byte, largest)) // nobody takes it
+				go st.send(make([]byte, whole)) // nobody takes it
 			}
 			if round%2 == 0 {
 				synctest.Wait() // everything waits for credit, or for memory
@@ -201,9 +216,7 @@ func TestAbandonedStreamsLeaveNothing(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if after := runtime.NumGoroutine(); after > before {
+		if after := goroutinesAtRest(); after > before+someGoroutines {
 			t.Errorf("after streams that were abandoned there are %d goroutines, before there were %d", after, before)
 		}
 		// All of the memory, all windows and all slots are there.
@@ -225,7 +238,7 @@ func TestAbandonedStreamsLeaveNothing(t *testing.T) {
 			read = append(read, lab.Go(func() error {
 				defer st.close()
 				msg, err := st.recv()
-				return errors.Join(err, lengthError(msg, largest))
+				return errors.Join(err, lengthError(msg, whole))
 			}))
 		}
 		for _, done := range read {
@@ -278,13 +291,11 @@ func TestManyStreams(t *testing.T) {
 					for i := range n {
 						open(i)
 					}
-					time.Sleep(time.Minute) // idle goroutines end
-					synctest.Wait()
 				}
 				round(1000)
-				goroutines, heap := runtime.NumGoroutine(), lab.HeapInUse()
+				goroutines, heap := goroutinesAtRest(), lab.HeapInUse()
 				round(lab.Scale(50_000, 5000, 500_000)) // in both forms together 100 000
-				if after := runtime.NumGoroutine(); after > goroutines {
+				if after := goroutinesAtRest(); after > goroutines+someGoroutines {
 					t.Errorf("there are %d goroutines, before there were %d", after, goroutines)
 				}
 				if after := lab.HeapInUse(); after > heap+1<<20 {

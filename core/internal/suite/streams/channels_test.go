@@ -191,8 +191,8 @@ func TestOutputBeforeTheReturn(t *testing.T) {
 // and writes into those that came before: nothing else changes.
 func TestMessagesBelongToTheReceiver(t *testing.T) {
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
-		const many = 300
-		message := func(i int) []byte { return lab.Pattern(i, 1+i*7) }
+		const many = 60
+		message := func(i int) []byte { return lab.Pattern(i, 1+i*40) }
 		keep := func(all [][]byte, msg []byte) [][]byte {
 			if !bytes.Equal(msg, message(len(all))) {
 				t.Errorf("message %d is damaged", len(all))

@@ -165,7 +165,7 @@ func TestDeadlinesTravel(t *testing.T) {
 // stream ends all of them.
 func TestNestedStreams(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *lab.Link, f form) {
-		const depth = 20
+		depth := byte(lab.Scale(20, 8, 100))
 		var c *lab.Cluster
 		ended := make(chan error, depth)
 		c = l.Cluster(t, 3, coretest.WithHandlers(func(i int, m *core.Manager) error {
@@ -212,8 +212,8 @@ func TestNestedStreams(t *testing.T) {
 			}, 2, 2)
 		}))
 		st := f.mustOpen(t, c.Conn(0, 1), "nested", []byte{depth})
-		for i := range 20 {
-			msg := string(lab.Pattern(i, i*5000))
+		for i := range 8 {
+			msg := string(lab.Pattern(i, i*7000))
 			if err := st.send([]byte(msg)); err != nil {
 				t.Fatal(err)
 			}

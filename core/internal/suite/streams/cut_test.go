@@ -112,7 +112,7 @@ func TestCutsMidStream(t *testing.T) {
 				c := lab.InmemLink(inmem.WithSeed(uint64(i))).Cluster(t, 2, f.serve("two-way", w.serve, 4, 4))
 				c.Memory().SetConditions(inmem.Conditions{Latency: time.Millisecond, Jitter: time.Millisecond, Bandwidth: 5 << 20, Split: true})
 				var clean, broken, cutLate int
-				for broken < lab.Scale(250, 250, 2500) { // 1 000 in all forms together
+				for broken < lab.Scale(250, 40, 2500) { // 1 000 in all forms together
 					st := f.mustOpen(t, c.Conn(0, 1), "two-way", nil, core.WaitForConnection())
 					called := lab.Go(func() received { return w.call(st) })
 					lab.Wait(t, w.began, "the handler begins")
@@ -152,7 +152,7 @@ func TestCutsMidStreamOverEveryLink(t *testing.T) {
 		const total = 1 << 20 // never reached
 		w := newTwoWay(total)
 		c := l.Cluster(t, 2, lab.Impatient(), f.serve("two-way", w.serve, 4, 4))
-		for round := range lab.Scale(40, 10, 250) { // 1 000 over each link with -heavy
+		for round := range lab.Scale(15, 5, 250) { // 1 000 over each link with -heavy
 			st := f.mustOpen(t, c.Conn(0, 1), "two-way", nil, core.WaitForConnection())
 			counted := &counting{calling: st, until: 1 + round*7%60, reached: make(chan bool)}
 			called := lab.Go(func() received { return w.call(counted) })

@@ -18,7 +18,7 @@ import (
 // once, in every way, while its caller has not read any yet. The caller gets all
 // of them, in order, and then the end or the error (D14, I5).
 func TestEverythingBeforeTheEnd(t *testing.T) {
-	const many = 1000
+	many := lab.Scale(1000, 200, 1000)
 	message := func(i int) string { return fmt.Sprintf("item %d", i) }
 	overLinks(t, func(t *testing.T, l *lab.Link, f form) {
 		returned := make(chan bool, 1)
@@ -68,7 +68,7 @@ func TestEverythingBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// TestSlowReader reads a message an hour, of a handler that has long returned,
+// TestSlowReader reads a message a minute, of a handler that has long returned,
 // and gets all of them (D14).
 func TestSlowReader(t *testing.T) {
 	inBubbles(t, func(t *testing.T, f form) {
@@ -83,12 +83,12 @@ func TestSlowReader(t *testing.T) {
 		}, 0, 5))
 		st := f.mustOpen(t, c.Conn(0, 1), "fast", nil)
 		for i := range many {
-			time.Sleep(time.Hour)
+			time.Sleep(time.Minute)
 			if msg, err := st.recv(); err != nil || string(msg) != string(lab.Pattern(i, i*3000)) {
 				t.Fatalf("message %d has %d bytes, error %v", i, len(msg), err)
 			}
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Minute)
 		if _, err := st.recv(); !errors.Is(err, errNoDisk) {
 			t.Errorf("behind the last message got %v", err)
 		}
@@ -96,14 +96,14 @@ func TestSlowReader(t *testing.T) {
 }
 
 // TestInputBeforeTheEnd has a caller send all its messages, end them and not look
-// any more while the handler reads a message an hour: it gets all of them and then
+// any more while the handler reads a message a minute: it gets all of them and then
 // io.EOF.
 func TestInputBeforeTheEnd(t *testing.T) {
 	inBubbles(t, func(t *testing.T, f form) {
 		const many = 60
 		c := lab.InmemLink().Cluster(t, 2, f.serve("slow", func(ctx context.Context, _ []byte, s end) error {
 			for i := range many {
-				time.Sleep(time.Hour)
+				time.Sleep(time.Minute)
 				if msg, err := s.recv(); err != nil || string(msg) != string(lab.Pattern(i, i*3000)) {
 					return fmt.Errorf("message %d has %d bytes, %w", i, len(msg), err)
 				}

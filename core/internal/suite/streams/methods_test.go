@@ -122,14 +122,15 @@ func TestLoopToTheEnd(t *testing.T) {
 // TestConcurrentSends has many goroutines send on one stream, on both sides:
 // every message arrives once and whole, and those of one goroutine in their order.
 func TestConcurrentSends(t *testing.T) {
-	const senders, each = 8, 100
+	const senders = 8
+	each := lab.Scale(30, 10, 300)
 	sendAll := func(s end) error {
 		errs := make([]error, senders)
 		var wg sync.WaitGroup
 		for n := range senders {
 			wg.Go(func() {
 				for i := range each {
-					msg := lab.Pattern(n*each+i, 8+(n*each+i)%11*6000)
+					msg := lab.Pattern(n*each+i, 8+(n*each+i)%7*6000)
 					binary.LittleEndian.PutUint32(msg, uint32(n))
 					binary.LittleEndian.PutUint32(msg[4:], uint32(i))
 					errs[n] = errors.Join(errs[n], s.send(msg))
@@ -150,7 +151,7 @@ func TestConcurrentSends(t *testing.T) {
 			if n >= senders || next[n] != i {
 				return fmt.Errorf("of sender %d came message %d, want %d", n, i, next[n])
 			}
-			want := lab.Pattern(int(n)*each+i, 8+(int(n)*each+i)%11*6000)
+			want := lab.Pattern(int(n)*each+i, 8+(int(n)*each+i)%7*6000)
 			if len(msg) != len(want) || string(msg[8:]) != string(want[8:]) {
 				return fmt.Errorf("message %d of sender %d is damaged", i, n)
 			}
