@@ -68,7 +68,7 @@ func (in *incarnation) registerTalks() error {
 		}
 		errs = append(errs, in.m.HandleStreamFunc(h.id, in.serveRaw, append(opts, core.WithCapacity(capIn, capOut))...))
 	}
-	return errors.Join(append(errs, in.m.HandleStreamFunc(hRogueTalk, in.serveRogueTalk))...)
+	return errors.Join(append(errs, in.m.HandleStreamFunc(hRogueTalk, in.serveRogueTalk, core.WithCapacity(in.w.p.capacity[0], in.w.p.capacity[1])))...)
 }
 
 // server is the serving end of a talk, in either form.
@@ -258,6 +258,9 @@ func (t *talk) ends(err error) {
 	t.w.trace.notef("stream %d: its handler sent %d, received %d, and ends with %v", t.number, t.down.sent, t.up.got, err)
 }
 
+// rogueStops is the payload that has a handler of the rogue's do nothing.
+const rogueStops = 255
+
 // serveRogueTalk serves the streams that the rogue opens.
 func (in *incarnation) serveRogueTalk(ctx context.Context, payload []byte, s *core.RawStream) error {
 	peer := core.PeerFromContext(ctx)
@@ -266,6 +269,10 @@ func (in *incarnation) serveRogueTalk(ctx context.Context, payload []byte, s *co
 	var first byte
 	if len(payload) > 0 {
 		first = payload[0]
+	}
+	if first == rogueStops {
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	if first%3 == 0 {
 		// It sends for as long as it may, while nobody receives.
