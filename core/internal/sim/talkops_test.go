@@ -87,6 +87,9 @@ func (g *generator) talk(to int) *talkSpec {
 	if h.takes {
 		s.up = g.lane()
 	}
+	if len(s.up.sizes) > 0 && !h.channels && g.IntN(6) == 0 {
+		s.dropAt = 1 + g.IntN(len(s.up.sizes))
+	}
 	if !h.gives && g.IntN(2) == 0 {
 		s.down.sizes = nil
 	}
