@@ -25,6 +25,7 @@ type outbox struct {
 	cut       bool      // nothing more is sent
 	dropped   bool      // a large message was dropped, also in the middle
 	parts     bool      // some message was large
+	cutOff    *bulkSend // dropped in the middle: the peer may grant it until the answer drops it there too (W46)
 	messages  int       // credit
 	bytes     int
 	capacity  int // messages never exceed it
@@ -395,10 +396,17 @@ func (st *RawStream) endTurn(large *bulkSend) (more bool) {
 	more = o.taken != nil || st.hasOutput()
 	o.scheduled = more
 	var release func()
+	var cutOff *bulkSend
 	if !more && o.large == nil {
 		release, o.release = o.release, nil
+		if o.answered {
+			cutOff, o.cutOff = o.cutOff, nil
+		}
 	}
 	st.mu.Unlock()
+	if cutOff != nil {
+		st.s.w.forget(cutOff)
+	}
 	if release != nil {
 		release()
 	}

@@ -86,14 +86,19 @@ func (st *RawStream) dropLarge() {
 		st.mu.Unlock()
 		return
 	}
-	b.drop()
+	unsent := b.drop()
+	if !unsent {
+		o.cutOff = b
+	}
 	if o.tail != nil {
 		o.tail.put()
 	}
 	o.large, o.tail, o.dropped = nil, nil, true
 	o.wakeUp()
 	st.mu.Unlock()
-	st.s.w.forget(b)
+	if unsent {
+		st.s.w.forget(b)
+	}
 }
 
 // answer queues the answer to the stream behind everything that was sent, after
