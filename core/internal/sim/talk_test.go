@@ -34,6 +34,7 @@ type talkSpec struct {
 // lane is what goes one way.
 type lane struct {
 	sizes []int
+	over  bool          // the last one is over the limit, and cannot be sent
 	gap   time.Duration // between messages, of who sends
 	// half: its sender says when it has sent the last one, else its receiver
 	// knows how many there are.
