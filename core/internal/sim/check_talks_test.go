@@ -69,8 +69,9 @@ func (t *talk) checkEnd(up bool, err error) {
 	case answered && !ended:
 		t.w.violatef("I5", "%v: the answer of a handler that has not returned: %v", t, err)
 	case left: // and what had arrived is dropped
-	case t.spec.timed() && t.spec.keeps():
-		// What is handed over after the context has ended goes nowhere.
+	case t.spec.keeps() && (t.spec.timed() || t.spec.down.over):
+		// What is handed over after the context has ended goes nowhere, and so
+		// does what is over the limit.
 	case answered && now.got != now.sent:
 		t.w.violatef("I5", "%v: the answer of the handler after %d of its %d messages: %v", t, now.got, now.sent, err)
 	}
@@ -238,7 +239,7 @@ func (t *talk) blocks() bool {
 	if len(s.up.sizes)+len(s.down.sizes) > 0 {
 		largest = slices.Max(slices.Concat(s.up.sizes, s.down.sizes))
 	}
-	return s.first && s.order != orderBoth || s.payload > wholeUpTo || s.order == orderSendOnly ||
+	return s.first && s.order != orderBoth || s.payload > wholeUpTo || s.order == orderSendOnly || s.up.over || s.down.over ||
 		largest > t.w.p.window() && t.w.othersRest(t)
 }
 

@@ -29,10 +29,15 @@
 // (once, the truth about the outcome, at most once, no cross-talk).
 // check_calls_test.go holds I6 (deadlines and cancellation, to the nanosecond at
 // the caller), I15 (progress), and that no call is lost between nodes that are
-// well, nor by one that is shut down; check_state_test.go I10, I11 and I13
-// (connected when they have to be, without flapping, and reported truly);
-// check_bounds_test.go I8; end_test.go I9 and I10. I14, no panic, is held by
-// running seeds in child processes.
+// well, nor by one that is shut down; check_talks_test.go the same of streams, and
+// I5: each direction brings a prefix of what was sent, in order, unchanged, and a
+// clean end, or the answer of the handler, comes behind all of it. check_books_test.go
+// holds I7 (credit and windows, at both ends of every stream) and that nothing is
+// held at the end; it reads core/internal/audit. check_state_test.go holds I10,
+// I11 and I13 (connected when they have to be, without flapping, and reported
+// truly); check_bounds_test.go I8; end_test.go I9 and I10; witness_test.go I12
+// (trouble between two nodes changes nothing for others). I14, no panic, is held
+// by running seeds in child processes.
 //
 // What nodes owe each other depends on what was done to them: health_test.go
 // keeps account of that. Two nodes are well if both run, nothing is wrong with
@@ -46,7 +51,8 @@
 // function that draws its particulars and one that carries it out. A fault that
 // breaks something tells the health of the pair. A new checker looks in
 // world.check, which runs whenever everybody is at rest, or where calls and
-// handlers begin and end (call_test.go). A new part of the library deserves bugs
+// handlers begin and end (call_test.go). What may happen to a stream, which the
+// simulation calls a talk, is a field of talkSpec (talk_test.go). A new part of the library deserves bugs
 // in the list of the command mutants too.
 //
 // # Replays

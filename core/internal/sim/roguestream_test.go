@@ -124,6 +124,8 @@ func (v *visit) streamFrames(payload []byte) []byte {
 		return v.end(id, leave)
 	case 13:
 		return v.unfit(id, payload)
+	case 14, 15:
+		return v.overdraw()
 	default:
 		return wire.AppendData(nil, id, payload[:len(payload)/(1+r.IntN(40))])
 	}
@@ -135,6 +137,18 @@ func (v *visit) openStream(payload []byte) []byte {
 	v.own = slices.DeleteFunc(v.own, func(old wire.CallID) bool { return old.Slot() == id.Slot() })
 	v.own = append(v.own, id)
 	return wire.AppendOpen(nil, id, rogueTalkHash, uint64(v.r.IntN(2e6)), 1+uint32(v.r.IntN(70)), 0, payload)
+}
+
+// overdraw opens a stream whose handler takes nothing, and sends one message more
+// than it has credit for.
+func (v *visit) overdraw() []byte {
+	id := v.rise()
+	v.own = slices.DeleteFunc(v.own, func(old wire.CallID) bool { return old.Slot() == id.Slot() })
+	b := wire.AppendOpen(nil, id, rogueTalkHash, uint64(v.r.IntN(2e6)), 1, 0, []byte{rogueStops})
+	for range v.w.p.capacity[0] + 1 {
+		b = wire.AppendData(b, id, nil)
+	}
+	return b
 }
 
 // end ends a stream, by RESET or by an answer.

@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -54,4 +55,20 @@ func TestOnly(t *testing.T) {
 	if len(few) != 2 || few[0] != events[2] || few[1] != events[5] {
 		t.Errorf("events 2 and 5 of %d are %v", len(events), few)
 	}
+}
+
+// TestRogueGetsIn holds that nodes take the rogue for a member: else it would
+// harm nobody, and no checker would notice.
+func TestRogueGetsIn(t *testing.T) {
+	const connected = "sees rogue: connecting -> connected"
+	for seed := range uint64(200) {
+		p := newProfile(seed)
+		if !p.rogue {
+			continue
+		}
+		if out := run(t, p, newSchedule(p), false, func(v violation) { t.Log(v) }); strings.Contains(string(out.trace.text), connected) {
+			return
+		}
+	}
+	t.Error("no seed of 200 has it connected")
 }

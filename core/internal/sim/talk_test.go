@@ -23,6 +23,7 @@ type talkSpec struct {
 	order    order
 	first    bool // its caller sends everything before it receives
 	finish   finish
+	dropAt   int // its handler takes no more than so many messages, and drops the rest; 0: it takes all
 	leave    leave
 	leaveAt  int // after so many messages received
 	end      endKind
@@ -33,6 +34,7 @@ type talkSpec struct {
 // lane is what goes one way.
 type lane struct {
 	sizes []int
+	over  bool          // the last one is over the limit, and cannot be sent
 	gap   time.Duration // between messages, of who sends
 	// half: its sender says when it has sent the last one, else its receiver
 	// knows how many there are.
@@ -86,6 +88,9 @@ func (s *talkSpec) String() string {
 	}
 	text := fmt.Sprintf("{to %d %s %s, payload %d, priority %v, up %v, down %v, order %d finish %d",
 		s.to, s.handler, form, s.payload, s.prio, &s.up, &s.down, s.order, s.finish)
+	if s.dropAt != 0 {
+		text += fmt.Sprintf(", drop from %d", s.dropAt)
+	}
 	if s.leave != leaveNever {
 		text += fmt.Sprintf(", leave %d at %d", s.leave, s.leaveAt)
 	}

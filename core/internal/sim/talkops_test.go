@@ -69,6 +69,9 @@ func (g *generator) lane() (l lane) {
 			l.stopFor = -1
 		}
 	}
+	if g.IntN(40) == 0 {
+		l.sizes, l.over = append(l.sizes, g.p.limits.MaxMessage+1), true
+	}
 	return l
 }
 
@@ -86,6 +89,9 @@ func (g *generator) talk(to int) *talkSpec {
 	}
 	if h.takes {
 		s.up = g.lane()
+	}
+	if len(s.up.sizes) > 0 && !h.channels && g.IntN(6) == 0 {
+		s.dropAt = 1 + g.IntN(len(s.up.sizes))
 	}
 	if !h.gives && g.IntN(2) == 0 {
 		s.down.sizes = nil
@@ -111,7 +117,7 @@ func (g *generator) talk(to int) *talkSpec {
 // standstill always is.
 func (g *generator) limitTalk(s *talkSpec) {
 	s.end = pick(g.Rand, endNever, endNever, endTimeout, endDeadline, endCancel)
-	endless := s.up.stopFor < 0 || s.down.stopFor < 0 || s.finish == finishBlock || s.first || s.order != orderBoth || s.leave == leaveForgets
+	endless := s.up.over || s.down.over || s.up.stopFor < 0 || s.down.stopFor < 0 || s.finish == finishBlock || s.first || s.order != orderBoth || s.leave == leaveForgets
 	if s.end == endNever && (endless || s.wait) {
 		s.end = pick(g.Rand, endTimeout, endDeadline, endCancel)
 	}

@@ -68,7 +68,7 @@ func (in *incarnation) registerTalks() error {
 		}
 		errs = append(errs, in.m.HandleStreamFunc(h.id, in.serveRaw, append(opts, core.WithCapacity(capIn, capOut))...))
 	}
-	return errors.Join(append(errs, in.m.HandleStreamFunc(hRogueTalk, in.serveRogueTalk))...)
+	return errors.Join(append(errs, in.m.HandleStreamFunc(hRogueTalk, in.serveRogueTalk, core.WithCapacity(in.w.p.capacity[0], in.w.p.capacity[1])))...)
 }
 
 // server is the serving end of a talk, in either form.
@@ -80,6 +80,8 @@ type server struct {
 	send  func(msg []byte) error
 	half  func()
 	recv  func() ([]byte, error)
+	// takeLast receives a message and drops what comes behind it.
+	takeLast func() ([]byte, error)
 }
 
 func (in *incarnation) serveRaw(ctx context.Context, payload []byte, s *core.RawStream) error {
@@ -89,6 +91,12 @@ func (in *incarnation) serveRaw(ctx context.Context, payload []byte, s *core.Raw
 		recv: func() (msg []byte, err error) {
 			buf, err = s.Recv(buf[:0])
 			return buf, err
+		},
+		takeLast: func() ([]byte, error) {
+			for msg, err := range s.All() {
+				return msg, err // leaves the loop
+			}
+			return nil, io.EOF
 		},
 	})
 }
@@ -175,14 +183,19 @@ func (s *server) sendAll() {
 func (s *server) receive() {
 	up := &s.t.spec.up
 	for n := 0; up.half || n < len(up.sizes); n++ {
-		if !s.receiveOne() {
+		if !s.receiveOne(n) {
 			return
 		}
 	}
 }
 
-func (s *server) receiveOne() bool {
-	msg, err := s.recv()
+// receiveOne receives message n. It reports whether to go on.
+func (s *server) receiveOne(n int) bool {
+	recv, last := s.recv, n+1 == s.t.spec.dropAt
+	if last {
+		recv = s.takeLast
+	}
+	msg, err := recv()
 	if err != nil {
 		if err == io.EOF { //nolint:errorlint // Recv returns it as it is.
 			err = nil
@@ -191,7 +204,7 @@ func (s *server) receiveOne() bool {
 		return false
 	}
 	s.t.take(s.ctx, s.over, true, msg)
-	return true
+	return !last
 }
 
 // echo sends a message for each that it receives, and then the rest.
@@ -199,7 +212,7 @@ func (s *server) echo() {
 	up, down := &s.t.spec.up, &s.t.spec.down
 	sent := 0
 	for n := 0; up.half || n < len(up.sizes); n++ {
-		if !s.receiveOne() {
+		if !s.receiveOne(n) {
 			break
 		}
 		if sent < len(down.sizes) {
@@ -258,6 +271,9 @@ func (t *talk) ends(err error) {
 	t.w.trace.notef("stream %d: its handler sent %d, received %d, and ends with %v", t.number, t.down.sent, t.up.got, err)
 }
 
+// rogueStops is the payload that has a handler of the rogue's do nothing.
+const rogueStops = 255
+
 // serveRogueTalk serves the streams that the rogue opens.
 func (in *incarnation) serveRogueTalk(ctx context.Context, payload []byte, s *core.RawStream) error {
 	peer := core.PeerFromContext(ctx)
@@ -266,6 +282,10 @@ func (in *incarnation) serveRogueTalk(ctx context.Context, payload []byte, s *co
 	var first byte
 	if len(payload) > 0 {
 		first = payload[0]
+	}
+	if first == rogueStops {
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	if first%3 == 0 {
 		// It sends for as long as it may, while nobody receives.

@@ -71,21 +71,41 @@ func doWitness(w *world, e *event) {
 	})
 }
 
-// runApart plays a seed, and if it has witnesses once more with them alone.
+// runApart plays a seed, and if it has witnesses once more with them alone. What
+// differs is played again: a process that the machine does not run for a while is
+// made to take its goroutines in another order.
 func runApart(t *testing.T, p *profile, events []*event, verbose bool, tell func(violation)) outcome {
 	out := run(t, p, events, verbose, tell)
-	if !p.apart || out.violations > 0 {
+	if !p.apart {
 		return out
 	}
 	alone := slices.DeleteFunc(slices.Clone(events), func(e *event) bool { return e.act != actWitness })
-	reference := run(t, p, alone, false, tell)
-	out.violations += reference.violations
-	for _, e := range alone {
-		took, want := out.witnesses[e.index], reference.witnesses[e.index]
-		if d := took - want; d < -apartFrom || d > apartFrom {
-			out.violations++
-			tell(violation{e.at, "I12", fmt.Sprintf("%v took %v beside what happens between two other nodes, alone %v", e, took, want)})
+	for again := range 3 {
+		if again > 0 {
+			out = run(t, p, events, verbose, tell)
+		}
+		reference := run(t, p, alone, false, tell)
+		late := compareWitnesses(alone, out.witnesses, reference.witnesses)
+		if out.violations += reference.violations; len(late) == 0 || out.violations > 0 {
+			break
+		}
+		if again == 2 {
+			out.violations += len(late)
+			for _, v := range late {
+				tell(v)
+			}
 		}
 	}
 	return out
+}
+
+// compareWitnesses returns which witnesses did not take as long as they do alone.
+func compareWitnesses(witnesses []*event, took, alone map[int]time.Duration) (late []violation) {
+	for _, e := range witnesses {
+		if d := took[e.index] - alone[e.index]; d < -apartFrom || d > apartFrom {
+			late = append(late, violation{e.at, "I12", fmt.Sprintf("%v took %v beside what happens between two other nodes, alone %v",
+				e, took[e.index], alone[e.index])})
+		}
+	}
+	return late
 }

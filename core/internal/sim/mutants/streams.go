@@ -50,8 +50,8 @@ var streamMutants = []mutant{
 		name: "window-of-a-closed-stream",
 		why:  "the window of a stream stays reserved after its end",
 		file: "core/stream.go",
-		old:  "\tst.s.peer.windows.release(held)\n",
-		new:  "\t_ = held\n",
+		old:  "\tst.s.peer.windows.release(st.in.held)\n",
+		new:  "",
 	},
 	{
 		name: "window-grows-for-free",
@@ -123,9 +123,9 @@ var streamMutants = []mutant{
 	{
 		name: "parts-kept",
 		why:  "a message of which parts are missing when its stream ends keeps its memory",
-		file: "core/stream.go",
-		old:  "\t\tpartial.drop() // the rest of it does not come\n",
-		new:  "\t\t_ = partial\n",
+		file: "core/inbox.go",
+		old:  "\t\tdrop = append(drop, q.partial)\n",
+		new:  "",
 	},
 	{
 		name: "place-kept",
@@ -138,15 +138,15 @@ var streamMutants = []mutant{
 		name: "nobody-let-in",
 		why:  "memory that is given back lets nobody in who waits for it",
 		file: "core/budget.go",
-		old:  "\tb.held -= n\n\tin := b.admit()\n",
+		old:  "\tb.held -= n\n\tin := b.admit(true)\n",
 		new:  "\tb.held -= n\n\tvar in []settled\n",
 	},
 	{
 		name: "one-memory-for-all",
 		why:  "messages of all peers share what one of them may have",
-		file: "core/budget.go",
-		old:  "\tb := &s.peer.memory[k]\n",
-		new:  "\tb := &s.peer.memory[k]\n\tif k == kindMessage {\n\t\tb = &s.m.local.memory[k]\n\t}\n",
+		file: "core/inbox.go",
+		old:  "m.budget = &st.s.peer.memory[kindMessage]",
+		new:  "m.budget = &st.s.m.local.memory[kindMessage]",
 	},
 	{
 		name: "turn-lost",
