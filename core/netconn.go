@@ -203,7 +203,9 @@ func (c *netConn) close(err error) {
 		c.readLimit.stop()
 		c.writeLimit.stop()
 		st.mu.Unlock()
-		if err == nil {
+		// That of a Listener ends with its handler, which returns now and so has given
+		// its place back when the other side sees the end.
+		if !st.serving() || st.ctx.h.listener == nil {
 			st.closeSend()
 		}
 		if !st.serving() {

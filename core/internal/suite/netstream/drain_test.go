@@ -27,9 +27,11 @@ func TestDrain(t *testing.T) {
 					_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
 					return err != nil
 				})
-				if _, err := c.Conn(0, 1).Dial(t.Context(), service); err == nil {
-					t.Error("Dial succeeded while a node drains")
+				conn, err := c.Conn(0, 1).Dial(t.Context(), service)
+				if err == nil {
+					err = readError(t, conn) // the other node was asked, and refused
 				}
+				lab.WantText(t, "a new connection", err, "draining")
 				for range 3 {
 					write(t, dialled, "question")
 					wantRead(t, accepted, "question")

@@ -241,6 +241,39 @@ func TestCloseGrace(t *testing.T) {
 	})
 }
 
+// TestCloseAndCancel expects the end of a stream's context to cut off what Close
+// has left to arrive.
+func TestCloseAndCancel(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := listen(t, l, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		st, err := c.Conn(0, 1).OpenStream(ctx, service, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := c.listener(1).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer accepted.Close()
+		write(t, st.Conn(), "x")
+		st.Conn().Close()
+		wantRead(t, accepted, "x")
+		wantEOF(t, accepted)
+		select {
+		case <-st.Done():
+			t.Error("the stream is over while the other side is open")
+		default:
+		}
+		cancel()
+		lab.Wait(t, st.Done(), "the stream ends with its context")
+		lab.Until(t, "the other side is cut off", func() bool {
+			_, err := accepted.Write([]byte("x"))
+			return errors.Is(err, context.Canceled)
+		})
+	})
+}
+
 // TestCloseBothEnds expects nothing to wait once both ends are closed.
 func TestCloseBothEnds(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {

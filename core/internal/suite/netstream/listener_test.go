@@ -3,7 +3,6 @@ package netstream_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -31,13 +30,15 @@ func readError(t *testing.T, c net.Conn) error {
 // ones to be refused as safe to repeat, and room again after each Accept.
 func TestBacklog(t *testing.T) {
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
-		c := listen(t, l, 2)
+		// The refused give back their windows, or there is soon no room for others.
+		const room = 135
+		c := listen(t, l, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxStreamBuffers = room * 64 << 10 }))
 		waiting := make([]net.Conn, 128)
 		for i := range waiting {
 			waiting[i] = c.dial(0, 1)
 			write(t, waiting[i], "x")
 		}
-		for range 3 {
+		for range room {
 			lab.WantFailure(t, "a connection too many", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
 		}
 		for range 2 {
@@ -54,6 +55,16 @@ func TestBacklog(t *testing.T) {
 		}
 		wantEOF(t, waiting[0])
 		wantEOF(t, waiting[1])
+		for range len(waiting) {
+			conn := lab.Wait(t, lab.Go(func() net.Conn {
+				conn, err := c.listener(1).Accept()
+				if err != nil {
+					t.Error(err)
+				}
+				return conn
+			}), "as many connections as can wait are accepted")
+			conn.Close()
+		}
 	})
 }
 
@@ -240,39 +251,20 @@ func TestListenerOptions(t *testing.T) {
 }
 
 // TestPlaceOfConnection expects a connection to count as a running handler until
-// it is closed on the serving side, not until the caller is done.
+// it is closed on the serving side, not until the caller is done, and to give its
+// place back before the caller sees the end.
 func TestPlaceOfConnection(t *testing.T) {
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		c := listen(t, l, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxHandlers = 1 }))
-		dialled, accepted := c.pair()
-		dialled.Close()
-		wantEOF(t, accepted)
-		lab.WantFailure(t, "while one is open", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
-		accepted.Close()
-		lab.Until(t, "a connection is taken when the other is closed", func() bool {
-			conn := c.dial(0, 1)
-			write(t, conn, "x")
-			conn.(interface{ CloseWrite() error }).CloseWrite()
-			refused := make(chan bool, 1)
-			go func() {
-				_, err := conn.Read(make([]byte, 1))
-				refused <- errors.Is(err, core.ErrOverloaded)
-			}()
-			taken := make(chan net.Conn, 1)
-			go func() {
-				if conn, err := c.listener(1).Accept(); err == nil {
-					io.Copy(io.Discard, conn)
-					conn.Close()
-					taken <- conn
-				}
-			}()
-			select {
-			case r := <-refused:
-				return !r
-			case <-taken:
-				return true
+		for range lab.Scale(200, 50, 2000) {
+			dialled, accepted := c.pair()
+			if err := dialled.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+				t.Fatal(err)
 			}
-		})
-		c.listener(1).Close()
+			wantEOF(t, accepted)
+			lab.WantFailure(t, "while one is open", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
+			accepted.Close()
+			wantEOF(t, dialled)
+		}
 	})
 }
