@@ -286,10 +286,10 @@ func (st *RawStream) giveBack() {
 	}
 	quick := bytes > 0 && (q.reported == 0 || now-q.reported < growWithin)
 	q.reported = now
-	if quick && q.window < maxGrown && st.s.peer.windows.grow(q.window) {
-		bytes += q.window
-		q.held += q.window
-		q.window *= 2
+	if more := min(q.window, maxGrown-q.window); quick && more > 0 && st.s.peer.windows.grow(more) {
+		bytes += more
+		q.held += more
+		q.window += more
 		q.reportAt = q.window / 2
 	}
 	// At once: whoever drops what has arrived gives all the rest back.

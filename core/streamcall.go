@@ -71,7 +71,9 @@ func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte
 		return nil, notSent(err)
 	}
 	st := &RawStream{s: s, key: key, prio: prio}
-	st.in.init(st, max(entry.outCapacity, 1), window, window)
+	// What empty messages cost here is bounded by the window too.
+	capacity := min(max(entry.outCapacity, 1), max(window/lengthSize, 1))
+	st.in.init(st, capacity, window, window)
 	st.out.init(st, entry.inCapacity, s.peerWindow)
 	if _, err := s.calls.get(nil, deadline, st); err != nil {
 		s.peer.windows.release(window)
