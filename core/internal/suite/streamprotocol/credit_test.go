@@ -154,6 +154,26 @@ func TestReceiverGivesCredit(t *testing.T) {
 	}
 }
 
+// TestWaitingUserOwesNothing holds a receiver to W83 before its window has grown:
+// what was taken is reported as soon as the user waits, however little it is.
+func TestWaitingUserOwesNothing(t *testing.T) {
+	inRoles(t, "W83", shape{in: 64}, func(t *testing.T, b *bench) {
+		e := b.open()
+		b.p.Send(e.data(make([]byte, 100)))
+		e.wantMessage(string(make([]byte, 100)), "a small message")
+		b.p.WantIdle("W83: nobody waits, and little is owed")
+		waits := e.recv()
+		if _, n := e.takeCredit(); n < 100 {
+			t.Errorf("W83: the user waits, and %d of 100 bytes are given back: a message of win bytes could not be sent", n)
+		}
+		b.p.Send(e.dataStart(window, []byte("x")))
+		b.p.Send(e.fragment(make([]byte, window-1)))
+		if got := lab.Wait(t, waits, "a message of win bytes arrives"); len(got.Resp) != window {
+			t.Errorf("W83: received %d bytes, %v", len(got.Resp), got.Err)
+		}
+	})
+}
+
 // takeCreditOrPing is takeCredit where time has passed: it answers pings.
 func (e *end) takeCreditOrPing() (messages, bytes int) {
 	e.b.t.Helper()
