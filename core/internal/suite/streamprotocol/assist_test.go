@@ -204,7 +204,7 @@ func (e *end) wantMessage(msg string, sentence string) {
 // wantEOF holds that the messages have ended cleanly.
 func (e *end) wantEOF(sentence string) {
 	e.b.t.Helper()
-	if got := lab.Wait(e.b.t, e.recv(), sentence); got.Err != io.EOF { //nolint:errorlint // Recv returns it as it is.
+	if got := lab.Wait(e.b.t, e.recv(), sentence); got.Err != io.EOF {
 		e.b.t.Errorf("%s: received %.40q, %v; want a clean end", sentence, got.Resp, got.Err)
 	}
 }

@@ -199,7 +199,7 @@ func TestStreamOutOfTime(t *testing.T) {
 			if got := lab.Wait(t, received, "the time is over"); !errors.Is(got.Err, context.DeadlineExceeded) {
 				t.Errorf("W24: Recv returned %q, %v, want the deadline", got.Resp, got.Err)
 			}
-			if e.ctx.Err() != context.DeadlineExceeded { //nolint:errorlint // Err returns one of two values.
+			if e.ctx.Err() != context.DeadlineExceeded {
 				t.Errorf("W24: the context's error is %v", e.ctx.Err())
 			}
 			if size > 10 {

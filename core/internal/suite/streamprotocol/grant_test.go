@@ -194,7 +194,7 @@ func TestBegunWithoutGrant(t *testing.T) {
 					}
 				}
 				take()
-				for released := 0; released < streams; released++ {
+				for released := range streams {
 					if want := min(streams, places+released); len(begun) != want {
 						t.Fatalf("W46: %d messages are begun after %d places came back, want %d", len(begun), released, want)
 					}

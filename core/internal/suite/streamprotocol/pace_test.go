@@ -37,7 +37,7 @@ func TestAcknowledgements(t *testing.T) {
 	asCallee(t, "W44", shape{}, func(t *testing.T, b *bench) {
 		e := b.open()
 		b.p.Flow = true
-		gone := wire.CallID(b.p.ID(90, 1))
+		gone := b.p.ID(90, 1)
 		b.p.Send(b.p.Request(90, 1, "echo", nil))
 		sent, acked, body := uint64(0), uint64(0), make([]byte, 5000)
 		for i, f := range []struct {
