@@ -346,3 +346,30 @@ func lengthError(msg []byte, want int) error {
 	}
 	return nil
 }
+
+// TestOwnTimeoutDropsMessages holds that a stream whose WithTimeout is over drops
+// what has arrived, as with the end of its context, and gives its memory to others.
+func TestOwnTimeoutDropsMessages(t *testing.T) {
+	inBubbles(t, func(t *testing.T, f form) {
+		c := lab.InmemLink().Cluster(t, 2, f.serve("large", func(ctx context.Context, _ []byte, s end) error {
+			err := s.send(make([]byte, largest))
+			time.Sleep(2 * time.Minute) // so that the caller's time is over first
+			return errors.Join(err, ctx.Err())
+		}, 0, 1), lab.Configure(func(cfg *core.Config) {
+			limited(cfg)
+			cfg.MaxReassembly = largest
+		}))
+		first := f.mustOpen(t, c.Conn(0, 1), "large", nil, core.WithTimeout(time.Minute))
+		synctest.Wait()
+		<-first.done()
+		synctest.Wait()
+		if msg, err := first.recv(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after its time-out the stream brought %d bytes, error %v", len(msg), err)
+		}
+		msg, err := f.mustOpen(t, c.Conn(0, 1), "large", nil, core.WithTimeout(time.Minute)).recv()
+		if err := errors.Join(err, lengthError(msg, largest)); err != nil {
+			t.Errorf("the next stream: %v", err)
+		}
+		time.Sleep(5 * time.Minute) // the handlers return
+	})
+}

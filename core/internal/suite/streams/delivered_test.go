@@ -133,7 +133,7 @@ func TestFirstMessageNeedsNoRoundTrip(t *testing.T) {
 	inBubbles(t, func(t *testing.T, f form) {
 		const latency = 50 * time.Millisecond
 		var began time.Time
-		c := lab.InmemLink().Cluster(t, 2, f.serve("first", func(_ context.Context, payload []byte, s end) error {
+		c := lab.InmemLink().Cluster(t, 2, f.serve("first", func(ctx context.Context, payload []byte, s end) error {
 			if d := time.Since(began); d != latency || string(payload) != "payload" {
 				t.Errorf("after %v the handler began with %q, want one way", d, payload)
 			}
@@ -144,7 +144,7 @@ func TestFirstMessageNeedsNoRoundTrip(t *testing.T) {
 			if err := s.send([]byte("hi")); err != nil {
 				return err
 			}
-			return echo(nil, nil, s)
+			return echo(ctx, nil, s)
 		}, 1, 1))
 		c.Memory().SetLatency(latency)
 		for _, to := range []int{1, 1, 1} {

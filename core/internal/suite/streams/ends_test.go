@@ -123,10 +123,9 @@ type ending struct {
 	act     func(c *lab.Cluster, st calling)
 	remains bool // the stream ends only when the handler returns
 
-	is       []error // what the caller's error is
-	ctxErr   error   // what the handler's context ends with
-	served   []error // what the handler's other errors are
-	notCause bool    // context.Cause says no more than the context's error
+	is     []error // what the caller's error is
+	ctxErr error   // what the handler's context ends with
+	served []error // what the handler's other errors are
 }
 
 var endings = []ending{

@@ -180,9 +180,9 @@ func TestMessageSizes(t *testing.T) {
 func TestMessageOverTheLimit(t *testing.T) {
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		refused := make(chan error, 1)
-		c := l.Cluster(t, 2, lab.Configure(limited), rawForm.serve("large", func(_ context.Context, _ []byte, s end) error {
+		c := l.Cluster(t, 2, lab.Configure(limited), rawForm.serve("large", func(ctx context.Context, _ []byte, s end) error {
 			refused <- s.send(make([]byte, largest+1))
-			return echo(nil, nil, s)
+			return echo(ctx, nil, s)
 		}, 4, 4))
 		st := rawForm.mustOpen(t, c.Conn(0, 1), "large", nil)
 		for what, err := range map[string]error{
