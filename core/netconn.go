@@ -15,8 +15,8 @@ import (
 // netConn is a stream as a [net.Conn].
 type netConn struct {
 	st       *RawStream
-	reading  chan struct{} // capacity 1: held by who reads
-	writing  chan struct{} // capacity 1: held by who writes
+	reading  chan struct{} // capacity 1: the turn to read
+	writing  chan struct{} // capacity 1: the turn to write
 	closing  sync.Once
 	closed   chan struct{}
 	declined error // why nobody took it; set before closed is closed
@@ -58,8 +58,9 @@ var (
 // *[net.TCPConn] has: the other side gets io.EOF, and this one can still read.
 //
 // When a deadline passes, reading or writing fails with [os.ErrDeadlineExceeded],
-// Send and Recv of the stream too. A new deadline makes it go on, and nothing is
-// lost but what Write says that it did not write.
+// Send and Recv of the stream too, but not a Send of more than 32 KiB that has
+// begun. A new deadline makes it go on, and nothing is lost but what Write says
+// that it did not write.
 //
 // The network of the addresses is "gridmux"; they are the names of the nodes.
 // Errors but io.EOF are of the type *[net.OpError].
@@ -95,17 +96,6 @@ func (c *netConn) usable() error {
 	}
 }
 
-// take waits for the turn to read or to write. Whoever has it waits for nothing
-// that Close or a deadline does not end.
-func (c *netConn) take(turn chan struct{}) error {
-	select {
-	case turn <- struct{}{}:
-		return nil
-	case <-c.closed:
-		return net.ErrClosed
-	}
-}
-
 func (c *netConn) Read(p []byte) (int, error) {
 	n, err := c.read(p)
 	switch {
@@ -123,9 +113,8 @@ func (c *netConn) read(p []byte) (int, error) {
 	if err := c.usable(); err != nil {
 		return 0, err
 	}
-	if err := c.take(c.reading); err != nil {
-		return 0, err
-	}
+	// Whoever has the turn waits for nothing that Close or a deadline does not end.
+	c.reading <- struct{}{}
 	defer func() { <-c.reading }()
 	if c.isExpired(&c.st.in.expired) {
 		return 0, os.ErrDeadlineExceeded
@@ -157,9 +146,7 @@ func (c *netConn) write(p []byte) (n int, err error) {
 	if err := c.usable(); err != nil {
 		return 0, err
 	}
-	if err := c.take(c.writing); err != nil {
-		return 0, err
-	}
+	c.writing <- struct{}{}
 	defer func() { <-c.writing }()
 	if c.isExpired(&c.st.out.expired) {
 		return 0, os.ErrDeadlineExceeded

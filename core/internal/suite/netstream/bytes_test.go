@@ -59,6 +59,43 @@ func TestSizes(t *testing.T) {
 	}
 }
 
+// TestMessageSizes expects Write to make messages of at most 32 KiB, and of no more
+// than the window of the other side.
+func TestMessageSizes(t *testing.T) {
+	for _, window := range []int{1000, 1 << 20} {
+		t.Run(fmt.Sprint("window ", window), func(t *testing.T) {
+			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+				const total = 100_000
+				c := l.Cluster(t, 2,
+					streamOption("sizes", func(_ context.Context, _ []byte, s *core.RawStream) error {
+						most, got := 0, 0
+						for m, err := range s.All() {
+							if err != nil {
+								return err
+							}
+							most, got = max(most, len(m)), got+len(m)
+						}
+						return s.Send(fmt.Append(nil, got, " ", most))
+					}),
+					lab.Configure(func(cfg *core.Config) { cfg.StreamWindow = window }))
+				st, err := c.Conn(0, 1).OpenStream(t.Context(), "sizes", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer st.Close()
+				if n, err := st.Conn().Write(make([]byte, total)); n != total || err != nil {
+					t.Errorf("Write returned %d, %v", n, err)
+				}
+				st.CloseSend()
+				want := fmt.Sprint(total, " ", min(window, 32<<10))
+				if got, err := st.Recv(nil); string(got) != want || err != nil {
+					t.Errorf("bytes and largest message: %s, %v, want %s", got, err, want)
+				}
+			})
+		})
+	}
+}
+
 // TestMessagesAsBytes expects a net.Conn to read the messages of another kind of
 // sender, empty ones and ones that came in parts among them, and what Read has
 // left of a message to be the next one for Recv.

@@ -110,6 +110,24 @@ func TestDeadlineMoves(t *testing.T) {
 	})
 }
 
+// TestDeadlineSetAsItPasses expects a deadline that is set at the very moment at
+// which the one before passes to count all the same.
+func TestDeadlineSetAsItPasses(t *testing.T) {
+	inBubbleWays(t, func(t *testing.T, one, other net.Conn) {
+		for range lab.Scale(3000, 500, 50_000) {
+			if err := one.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+			if err := one.SetReadDeadline(time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			write(t, other, "x")
+			wantRead(t, one, "x")
+		}
+	})
+}
+
 // TestWriteDeadline expects Write to the slow to fail at its deadline and to say
 // how much is on its way: what comes after it completes the text.
 func TestWriteDeadline(t *testing.T) {

@@ -118,12 +118,15 @@ func TestShutdownTimeout(t *testing.T) {
 func TestNothingLeft(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		c := listen(t, l, 2)
+		ctx, cancel := context.WithCancel(t.Context()) // lives longer than they do
+		defer cancel()
 		round := func(n int) {
 			for range n {
-				dialled, err := c.Conn(0, 1).Dial(t.Context(), service)
+				st, err := c.Conn(0, 1).OpenStream(ctx, service, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
+				dialled := st.Conn()
 				accepted, err := c.listener(1).Accept()
 				if err != nil {
 					t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -209,6 +210,34 @@ func TestCallerGivesUp(t *testing.T) {
 			t.Errorf("the caller read %v, want context.Canceled", err)
 		}
 		conn.Close()
+	})
+}
+
+// TestCutOff expects an accepted connection whose caller cuts the stream off to
+// say so every time, although its handler ends at the same moment.
+func TestCutOff(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := listen(t, l, 2)
+		for range lab.Scale(1000, 300, 30_000) {
+			st, err := c.Conn(0, 1).OpenStream(t.Context(), service, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepted, err := c.listener(1).Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			reading := lab.Go(func() error { _, err := accepted.Read(make([]byte, 1)); return err })
+			runtime.Gosched()
+			st.Close()
+			if err := lab.Wait(t, reading, "Read returns"); !errors.Is(err, context.Canceled) {
+				t.Fatalf("Read returned %v, want context.Canceled", err)
+			}
+			if _, err := accepted.Write([]byte("x")); !errors.Is(err, context.Canceled) {
+				t.Fatalf("Write returned %v, want context.Canceled", err)
+			}
+			accepted.Close()
+		}
 	})
 }
 

@@ -123,7 +123,7 @@ func TestHTTPLargeBodies(t *testing.T) {
 			}
 		})
 		for range 2 {
-			text := lab.Pattern(1, 8<<20)
+			text := lab.Pattern(1, lab.Scale(8, 2, 64)<<20)
 			resp := c.do(client, http.MethodPost, bytes.NewReader(text))
 			if got, want := resp.Header.Get("Sum"), fmt.Sprintf("%x", sha256.Sum256(text)); got != want {
 				t.Error("the server got another body than was sent")

@@ -30,39 +30,44 @@ func readError(t *testing.T, c net.Conn) error {
 // ones to be refused as safe to repeat, and room again after each Accept.
 func TestBacklog(t *testing.T) {
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
-		// The refused give back their windows, or there is soon no room for others.
-		const room = 135
-		c := listen(t, l, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxStreamBuffers = room * 64 << 10 }))
-		waiting := make([]net.Conn, 128)
-		for i := range waiting {
-			waiting[i] = c.dial(0, 1)
-			write(t, waiting[i], "x")
-		}
-		for range room {
-			lab.WantFailure(t, "a connection too many", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
-		}
-		for range 2 {
-			conn, err := c.listener(1).Accept()
-			if err != nil {
-				t.Fatal(err)
+		const waiting, open = 128, 7
+		// The refused give back their windows, or there is no room for the others.
+		c := listen(t, l, 2, coretest.WithConfig(func(i int, cfg *core.Config) {
+			if i == 1 {
+				cfg.MaxStreamBuffers = (waiting + open) * 64 << 10
 			}
-			wantRead(t, conn, "x")
-			conn.Close()
-			// Others than those that were accepted: the calls of a node begin in order.
-			taken := c.dial(0, 1)
-			lab.WantFailure(t, "one too many again", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
-			taken.Close()
+		}))
+		dial := func() net.Conn {
+			conn := c.dial(0, 1)
+			write(t, conn, "x")
+			return conn
 		}
-		wantEOF(t, waiting[0])
-		wantEOF(t, waiting[1])
-		for range len(waiting) {
-			conn := lab.Wait(t, lab.Go(func() net.Conn {
+		accept := func() net.Conn {
+			return lab.Wait(t, lab.Go(func() net.Conn {
 				conn, err := c.listener(1).Accept()
 				if err != nil {
 					t.Error(err)
 				}
 				return conn
-			}), "as many connections as can wait are accepted")
+			}), "a connection that waits is accepted")
+		}
+		for range waiting {
+			dial()
+		}
+		for range 2 * open {
+			lab.WantFailure(t, "a connection too many", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
+		}
+		var accepted []net.Conn
+		for range open {
+			accepted = append(accepted, accept())
+			dial()
+			lab.WantFailure(t, "one too many again", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
+		}
+		for range waiting {
+			accepted = append(accepted, accept())
+		}
+		for _, conn := range accepted {
+			wantRead(t, conn, "x")
 			conn.Close()
 		}
 	})
