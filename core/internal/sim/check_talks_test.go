@@ -127,7 +127,7 @@ func (t *talk) checkReturn() {
 		w.violatef("I2", "%v: it ended with %q, and %v", t, outcome, t.err)
 	case t.err == nil && (t.spec.finish != finishWell || t.ended == 0):
 		w.violatef("I5", "%v: it ended well, and its handler with %v at %v", t, t.result, t.ended)
-	case t.err == nil && t.left == 0 && t.down.got != t.down.sent:
+	case t.err == nil && t.down.clean && t.left == 0 && t.down.got != t.down.sent:
 		w.violatef("I5", "%v: it ended well after %d of %d messages", t, t.down.got, t.down.sent)
 	case remote == nil:
 	case remote.Code == core.CodePanic && t.spec.finish != finishPanic:
