@@ -56,7 +56,7 @@ func (t *talk) checkEnd(up bool, err error) {
 	t.mu.Lock()
 	p.clean = err == nil
 	now := *p
-	ended, left := t.ended != 0, t.left != 0
+	ended, left := t.ended != 0, t.left != 0 || t.isOver(t.w.now())
 	t.mu.Unlock()
 	remote, answered := errors.AsType[*core.RemoteError](err)
 	answered = answered && !up && (remote.Code == coretest.LedgerCode || remote.Code == core.CodePanic)
@@ -70,13 +70,18 @@ func (t *talk) checkEnd(up bool, err error) {
 		t.w.violatef("I5", "%v: a clean end of direction up=%v after %d of %d messages", t, up, now.got, now.sent)
 	case answered && !ended:
 		t.w.violatef("I5", "%v: the answer of a handler that has not returned: %v", t, err)
-	case left: // and what had arrived is dropped
+	case left && err != nil: // and what had arrived is dropped
 	case t.spec.keeps() && (t.spec.timed() || t.spec.down.over):
 		// What is handed over after the context has ended goes nowhere, and so
 		// does what is over the limit.
 	case answered && now.got != now.sent:
 		t.w.violatef("I5", "%v: the answer of the handler after %d of its %d messages: %v", t, now.got, now.sent, err)
 	}
+}
+
+// isOver reports whether the context of the caller has ended. t.mu is held.
+func (t *talk) isOver(now time.Duration) bool {
+	return t.deadline != 0 && now >= t.deadline || t.cancel != 0 && now >= t.cancel
 }
 
 // checkStart holds the deadline that a handler sees to that of its stream (I6).
