@@ -85,7 +85,7 @@ func (st *RawStream) audit() audit.Stream {
 		ID: uint64(st.id), Serving: st.serving(), Held: q.held,
 		In:      audit.Credit{Messages: q.messages, Capacity: q.capacity, Bytes: q.bytes, Window: q.window, First: q.first},
 		Out:     audit.Credit{Messages: o.messages, Capacity: o.capacity, Bytes: o.bytes, Window: o.window, First: o.window},
-		InOpen:  !st.over && !q.ended && !q.dropping,
+		InOpen:  !st.over && !q.ended,
 		OutOpen: !st.over && !o.ended && !o.cut,
 		Idle:    q.waiting && len(q.chunks) == 0 && len(q.large) == 0,
 	}

@@ -146,9 +146,11 @@ func (c *Connection) pick(ctx context.Context, set callSettings, deadline int64)
 	return c, s
 }
 
-// again reports whether a call that failed is to wait for the next connection.
-func (set callSettings) again(res result) bool {
-	return set.wait && res.outcome == OutcomeNotSent &&
+// again reports whether a call that failed is to wait for the next connection. The
+// context of one that it ended may tell of another connection, as that of a
+// handler does whose caller was lost.
+func (set callSettings) again(ctx context.Context, res result) bool {
+	return set.wait && res.outcome == OutcomeNotSent && ctx.Err() == nil &&
 		(errors.Is(res.err, ErrDisconnected) || errors.Is(res.err, errNoNewCalls))
 }
 
@@ -165,7 +167,7 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 			return notSent(at.whyNoSession(ctx, set.wait, deadline))
 		}
 		res := s.roundTrip(ctx, hash, req, dst, deadline, set.prio)
-		if !set.again(res) {
+		if !set.again(ctx, res) {
 			return res
 		}
 	}

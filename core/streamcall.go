@@ -40,7 +40,7 @@ func (c *Connection) startStream(ctx context.Context, key handlerKey, payload []
 		if res.err == nil {
 			return st, nil
 		}
-		if !set.again(res) {
+		if !set.again(ctx, res) {
 			return nil, c.callError(key.id, res)
 		}
 	}

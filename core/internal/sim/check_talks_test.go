@@ -56,7 +56,7 @@ func (t *talk) checkEnd(up bool, err error) {
 	t.mu.Lock()
 	p.clean = err == nil
 	now := *p
-	ended, left := t.ended != 0, t.left != 0
+	ended, left := t.ended != 0, t.left != 0 || t.isOver(t.w.now())
 	t.mu.Unlock()
 	remote, answered := errors.AsType[*core.RemoteError](err)
 	answered = answered && !up && (remote.Code == coretest.LedgerCode || remote.Code == core.CodePanic)
@@ -64,17 +64,24 @@ func (t *talk) checkEnd(up bool, err error) {
 	case t.rogue() || errors.Is(err, errEnough):
 	case err == nil && !now.last:
 		t.w.violatef("I5", "%v: a clean end of direction up=%v, which the sender has not ended", t, up)
+	case err == nil && t.lane(up).hasty != 0 && now.got >= now.sent && now.got <= now.tried:
+		// The sender may not have been told yet.
 	case err == nil && now.got != now.sent:
 		t.w.violatef("I5", "%v: a clean end of direction up=%v after %d of %d messages", t, up, now.got, now.sent)
 	case answered && !ended:
 		t.w.violatef("I5", "%v: the answer of a handler that has not returned: %v", t, err)
-	case left: // and what had arrived is dropped
+	case left && err != nil: // and what had arrived is dropped
 	case t.spec.keeps() && (t.spec.timed() || t.spec.down.over):
 		// What is handed over after the context has ended goes nowhere, and so
 		// does what is over the limit.
 	case answered && now.got != now.sent:
 		t.w.violatef("I5", "%v: the answer of the handler after %d of its %d messages: %v", t, now.got, now.sent, err)
 	}
+}
+
+// isOver reports whether the context of the caller has ended. t.mu is held.
+func (t *talk) isOver(now time.Duration) bool {
+	return t.deadline != 0 && now >= t.deadline || t.cancel != 0 && now >= t.cancel
 }
 
 // checkStart holds the deadline that a handler sees to that of its stream (I6).
@@ -125,7 +132,7 @@ func (t *talk) checkReturn() {
 		w.violatef("I2", "%v: it ended with %q, and %v", t, outcome, t.err)
 	case t.err == nil && (t.spec.finish != finishWell || t.ended == 0):
 		w.violatef("I5", "%v: it ended well, and its handler with %v at %v", t, t.result, t.ended)
-	case t.err == nil && t.left == 0 && t.down.got != t.down.sent:
+	case t.err == nil && t.down.clean && t.left == 0 && t.down.got != t.down.sent:
 		w.violatef("I5", "%v: it ended well after %d of %d messages", t, t.down.got, t.down.sent)
 	case remote == nil:
 	case remote.Code == core.CodePanic && t.spec.finish != finishPanic:

@@ -17,7 +17,7 @@ import (
 // seedPatience is how long a seed may take in real time. One that takes longer
 // hangs: something waits in a way that stops the clock of the bubble, or time
 // does not pass at all.
-const seedPatience = time.Minute
+const seedPatience = 3 * time.Minute
 
 // report is what a child said of one seed.
 type report struct {

@@ -39,6 +39,9 @@ type lane struct {
 	// half: its sender says when it has sent the last one, else its receiver
 	// knows how many there are.
 	half bool
+	// hasty: it says so while it still sends the last one, so long after it has
+	// begun to; 0: behind it.
+	hasty time.Duration
 	// Of who receives.
 	pause   time.Duration // after each message
 	stopAt  int           // after so many messages it stops
@@ -114,6 +117,9 @@ func (l *lane) String() string {
 	text := fmt.Sprintf("%d messages of %d bytes", len(l.sizes), total)
 	if l.half {
 		text += " and end"
+	}
+	if l.hasty != 0 {
+		text += fmt.Sprintf(" within %v", l.hasty)
 	}
 	if l.gap != 0 || l.pause != 0 {
 		text += fmt.Sprintf(" every %v, taken every %v", l.gap, l.pause)
@@ -259,19 +265,31 @@ func (t *talk) rest(ctx context.Context, over <-chan struct{}, d time.Duration) 
 	return false
 }
 
-// sendAll sends the messages of a direction. send takes the message over if it
-// keeps it. It reports whether all were sent.
-func (t *talk) sendAll(ctx context.Context, over <-chan struct{}, up, keeps bool, send func(msg []byte) error) bool {
+// sendAll sends the messages of a direction, and says that these were all where
+// it is to. send takes the message over if it keeps it.
+func (t *talk) sendAll(ctx context.Context, over <-chan struct{}, up, keeps bool, send func(msg []byte) error, half func()) {
 	l := t.lane(up)
+	var hasty sync.WaitGroup
+	defer hasty.Wait()
 	for i := range l.sizes {
 		if i > 0 && l.gap > 0 && !t.rest(ctx, over, l.gap) {
-			return false
+			return
+		}
+		if l.hasty > 0 && i == len(l.sizes)-1 {
+			hasty.Go(func() {
+				t.rest(ctx, over, l.hasty)
+				t.sayLast(up)
+				half()
+			})
 		}
 		if !t.sendOne(up, i, keeps, send) {
-			return false
+			return
 		}
 	}
-	return true
+	if l.half && l.hasty == 0 {
+		t.sayLast(up)
+		half()
+	}
 }
 
 func (t *talk) sendOne(up bool, i int, keeps bool, send func(msg []byte) error) bool {

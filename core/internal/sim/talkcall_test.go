@@ -136,12 +136,7 @@ func channelCaller(s *core.Stream) *caller {
 func (c *caller) hold() error {
 	t, spec := c.t, c.t.spec
 	var sending sync.WaitGroup
-	send := func() {
-		if t.sendAll(c.ctx, c.over, true, c.keeps, c.send) && spec.up.half {
-			t.sayLast(true)
-			c.half()
-		}
-	}
+	send := func() { t.sendAll(c.ctx, c.over, true, c.keeps, c.send, c.half) }
 	switch {
 	case len(spec.up.sizes) == 0 && !spec.up.half:
 	case spec.first:

@@ -75,6 +75,15 @@ func (g *generator) lane() (l lane) {
 	return l
 }
 
+// hasten makes the sender of a direction say that it has sent everything while it
+// sends the last message, which is a long one.
+func (g *generator) hasten(l *lane) {
+	if len(l.sizes) > 0 && !l.over {
+		l.half, l.hasty = true, g.between(1, 2*g.p.latency)
+		l.sizes[len(l.sizes)-1] = g.messageSize(3)
+	}
+}
+
 // breath draws a pause that can be made n times.
 func (g *generator) breath(n int) time.Duration {
 	return g.between(time.Microsecond, longestJob/time.Duration(max(n, 1)))
@@ -101,6 +110,12 @@ func (g *generator) talk(to int) *talkSpec {
 	}
 	if g.IntN(3) == 0 {
 		s.order = order(g.IntN(int(numOrders)))
+	}
+	if !h.channels && g.IntN(4) == 0 {
+		g.hasten(&s.down)
+	}
+	if !s.channels && g.IntN(4) == 0 {
+		g.hasten(&s.up)
 	}
 	s.first = g.IntN(8) == 0
 	s.finish = pick(g.Rand, finishWell, finishWell, finishWell, finishWell, finishWell, finishFail, finishFail, finishPanic, finishBlock)
@@ -165,7 +180,7 @@ func (s *talkSpec) total() (n int) {
 // spread makes the pauses of a direction longer, so that those of talks that are
 // alike do not end in the same instant.
 func (l *lane) spread(d time.Duration) {
-	for _, pause := range []*time.Duration{&l.gap, &l.pause, &l.stopFor} {
+	for _, pause := range []*time.Duration{&l.gap, &l.pause, &l.stopFor, &l.hasty} {
 		if *pause > 0 {
 			*pause += d
 		}

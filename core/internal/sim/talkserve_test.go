@@ -171,11 +171,7 @@ func (s *server) exchange() {
 }
 
 func (s *server) sendAll() {
-	t := s.t
-	if t.sendAll(s.ctx, s.over, false, s.keeps, s.send) && t.spec.down.half {
-		t.sayLast(false)
-		s.half()
-	}
+	s.t.sendAll(s.ctx, s.over, false, s.keeps, s.send, s.half)
 }
 
 // receive receives until the caller says that it was the last message, or until

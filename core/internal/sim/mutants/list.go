@@ -55,8 +55,8 @@ var callMutants = []mutant{
 		name: "moved-to-the-next-session",
 		why:  "a call that waits for connections is repeated on the next session even if it may have run on the last",
 		file: "core/request.go",
-		old:  "return set.wait && res.outcome == OutcomeNotSent &&",
-		new:  "return set.wait &&",
+		old:  "return set.wait && res.outcome == OutcomeNotSent && ctx.Err() == nil &&",
+		new:  "return set.wait && ctx.Err() == nil &&",
 	},
 	{
 		name: "refused-maybe-run",

@@ -57,7 +57,7 @@ var streamMutants = []mutant{
 		name: "window-grows-for-free",
 		why:  "what a window grows by is not given back with the rest",
 		file: "core/inbox.go",
-		old:  "\t\tq.held += q.window\n",
+		old:  "\t\tq.held += more\n",
 		new:  "",
 	},
 
@@ -106,10 +106,10 @@ var streamMutants = []mutant{
 	},
 	{
 		name: "fragment-of-another-call",
-		why:  "the rest of a message that was given up is added to that of the next call in the slot",
-		file: "core/arrival.go",
-		old:  "if c == nil || c.generation != id.Generation() {\n\t\treturn nil\n\t}\n\tif c.partial == nil {",
-		new:  "if c == nil {\n\t\treturn nil\n\t}\n\tif c.partial == nil {",
+		why:  "the rest of a message whose call was given up is added to that of the next call in the slot",
+		file: "core/table.go",
+		old:  "\tsl := t.lookup(id)\n\tif sl == nil {\n\t\treturn inProgress{}, false\n\t}\n",
+		new:  "\tif int64(id.Slot()) >= int64(len(t.slots)) || !t.slots[id.Slot()].pending {\n\t\treturn inProgress{}, false\n\t}\n\tsl := t.slots[id.Slot()]\n",
 	},
 	{
 		name: "unsent-though-open",
@@ -121,11 +121,11 @@ var streamMutants = []mutant{
 
 	// Memory and turns.
 	{
-		name: "parts-kept",
-		why:  "a message of which parts are missing when its stream ends keeps its memory",
-		file: "core/inbox.go",
-		old:  "\t\tdrop = append(drop, q.partial)\n",
-		new:  "",
+		name: "dropped-but-held",
+		why:  "a message that is whole after its receiver stopped to read keeps its memory",
+		file: "core/inlarge.go",
+		old:  "\t\tm.drop()\n\t\tst.passOver(m.cost)\n",
+		new:  "\t\tst.passOver(m.cost)\n",
 	},
 	{
 		name: "place-kept",
@@ -144,7 +144,7 @@ var streamMutants = []mutant{
 	{
 		name: "one-memory-for-all",
 		why:  "messages of all peers share what one of them may have",
-		file: "core/inbox.go",
+		file: "core/inlarge.go",
 		old:  "m.budget = &st.s.peer.memory[kindMessage]",
 		new:  "m.budget = &st.s.m.local.memory[kindMessage]",
 	},
