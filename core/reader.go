@@ -168,6 +168,11 @@ func (s *session) dispatch(f *wire.Frame) error {
 		}
 		return s.onStatus(f)
 	case wire.TypeFragment:
+		if st := s.in.last; st != nil && st.id == f.ID {
+			// As for DATA, also where the call is being ended just now: else the
+			// next message would stand in the middle of this one.
+			return st.deliverPart(f.Body)
+		}
 		if f.ID.Side() == s.side {
 			return s.onResponsePart(f.ID, f.Body)
 		}
