@@ -477,3 +477,31 @@ func TestOldSourcesBetweenOtherWrites(t *testing.T) {
 	w.turns = nil
 	w.mu.Unlock()
 }
+
+// TestPartsWhileAStreamIsBeingEnded reads the rest of a message, and the next
+// one, between the moments at which a caller claims the call of its stream and
+// ends it. The parts used to be skipped and the message not, which stood in the
+// middle of the first one then, and ended the session of an honest peer.
+func TestPartsWhileAStreamIsBeingEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		st := &RawStream{s: s}
+		st.in.init(st, 8, 1<<16, 0)
+		st.out.init(st, 0, 1<<16)
+		st.out.opened = true
+		s.busy.Add(1)
+		sl, err := s.calls.get(nil, 0, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.feed(t, wire.AppendDataStart(nil, st.id, 40_000, make([]byte, 1000)))
+		if s.calls.take(st.id) != sl {
+			t.Fatal("the call of the stream cannot be claimed")
+		}
+		s.feed(t, wire.AppendFragment(nil, st.id, make([]byte, 39_000)))
+		s.feed(t, wire.AppendData(nil, st.id, []byte("next")))
+		s.abandon(sl, context.Canceled, wire.CodeCanceled)
+		s.finishTest()
+	})
+}
