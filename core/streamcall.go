@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -198,9 +199,25 @@ func (s *session) answerStream(sl *slot, outcome Outcome, err error) {
 	st := sl.stream
 	st.mu.Lock()
 	st.answered = true
+	st.watchLarge(sl.deadline)
 	st.mu.Unlock()
 	if err != nil {
 		err = s.peer.callError(st.key.id, result{outcome: outcome, err: err})
 	}
 	s.endStream(sl, err)
+}
+
+// watchLarge ends, at the deadline of the time-out option, the wait of large
+// messages for memory: that of an ended stream is over no other way. st.mu is
+// held.
+func (st *RawStream) watchLarge(deadline int64) {
+	if deadline == 0 || len(st.in.large) == 0 {
+		return
+	}
+	timer := time.AfterFunc(time.Duration(deadline-st.s.m.now()), func() { st.discard(errTimeout) })
+	stop := st.stop
+	st.stop = func() bool {
+		timer.Stop()
+		return stop == nil || stop()
+	}
 }

@@ -45,8 +45,10 @@ func doRogue(w *world, e *event) {
 	v := &visit{w: w, to: nameOf(e.a), addr: w.all[e.a].Addr, frames: e.n, gap: e.d, r: stream(e.seed, 7), writing: make(chan struct{}, 1)}
 	v.streams = v.r.IntN(3) > 0
 	w.background(v.run)
-	for i := range time.Duration(3) {
-		w.converse(e.a, e.talk, i*(v.gap|1))
+	later := time.Duration(0)
+	for range 3 {
+		w.converse(e.a, e.talk, later)
+		later += v.gap | 1
 	}
 }
 

@@ -72,7 +72,7 @@ func (w *world) memberName(i int) string {
 // caller is the calling end of a talk, in either form.
 type caller struct {
 	t      *talk
-	ctx    context.Context //nolint:containedctx // It is that of one talk, whose goroutines share it.
+	ctx    context.Context
 	cancel context.CancelFunc
 	over   <-chan struct{}
 	keeps  bool // send takes the message over
@@ -91,7 +91,7 @@ func rawCaller(s *core.RawStream, loop bool) *caller {
 		var buf []byte
 		for {
 			var err error
-			if buf, err = s.Recv(buf[:0]); err == io.EOF { //nolint:errorlint // Recv returns it as it is.
+			if buf, err = s.Recv(buf[:0]); err == io.EOF {
 				return nil
 			} else if err != nil {
 				return err

@@ -30,7 +30,7 @@ func (g *generator) messages() (sizes []int) {
 // a limit or over it.
 func (g *generator) messageSize(class int) int {
 	window := g.p.window()
-	size := 0
+	var size int
 	switch class {
 	case 0:
 		size = g.IntN(4 << 10)

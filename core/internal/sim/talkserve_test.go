@@ -74,7 +74,7 @@ func (in *incarnation) registerTalks() error {
 // server is the serving end of a talk, in either form.
 type server struct {
 	t     *talk
-	ctx   context.Context //nolint:containedctx // It is that of one talk, whose goroutines share it.
+	ctx   context.Context
 	over  <-chan struct{} // nil: only the context tells
 	keeps bool            // send takes the message over
 	send  func(msg []byte) error
@@ -193,7 +193,7 @@ func (s *server) receiveOne(n int) bool {
 	}
 	msg, err := recv()
 	if err != nil {
-		if err == io.EOF { //nolint:errorlint // Recv returns it as it is.
+		if err == io.EOF {
 			err = nil
 		}
 		s.t.checkEnd(true, err)
@@ -235,7 +235,7 @@ func (s *server) end() error {
 			Detail: appendMessage(nil, t.number, false, payloadSeq, minPayload),
 		}
 	case finishPanic:
-		panic(fmt.Sprintf("stream %d panics as asked", t.number)) //nolint:forbidigo // It is what the talk is for.
+		panic(fmt.Sprintf("stream %d panics as asked", t.number))
 	case finishBlock:
 		t.rest(s.ctx, nil, -1)
 		return s.ctx.Err()

@@ -109,7 +109,8 @@ var streamMutants = []mutant{
 		why:  "the rest of a message whose call was given up is added to that of the next call in the slot",
 		file: "core/table.go",
 		old:  "\tsl := t.lookup(id)\n\tif sl == nil {\n\t\treturn inProgress{}, false\n\t}\n",
-		new:  "\tif int64(id.Slot()) >= int64(len(t.slots)) || !t.slots[id.Slot()].pending {\n\t\treturn inProgress{}, false\n\t}\n\tsl := t.slots[id.Slot()]\n",
+		new: "\tif int64(id.Slot()) >= int64(len(t.slots)) || !t.slots[id.Slot()].pending {\n" +
+			"\t\treturn inProgress{}, false\n\t}\n\tsl := t.slots[id.Slot()]\n",
 	},
 	{
 		name: "unsent-though-open",
@@ -133,13 +134,6 @@ var streamMutants = []mutant{
 		file: "core/streamcall.go",
 		old:  "\tif st.sentLarge() {\n",
 		new:  "\tif false {\n",
-	},
-	{
-		name: "nobody-let-in",
-		why:  "memory that is given back lets nobody in who waits for it",
-		file: "core/budget.go",
-		old:  "\tb.held -= n\n\tin := b.admit(true)\n",
-		new:  "\tb.held -= n\n\tvar in []settled\n",
 	},
 	{
 		name: "one-memory-for-all",
