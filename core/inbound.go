@@ -95,9 +95,13 @@ func (s *session) openCell(slot uint32) *cell {
 // what its context ends with.
 func (s *session) giveUp(c *cell, id wire.CallID, err error) {
 	s.dropPartial(c)
-	// Nobody but the reader puts another context there.
-	if ctx := c.ctx.Load(); ctx != nil && c.ctx.CompareAndSwap(ctx, nil) {
+	ctx := c.ctx.Load()
+	if ctx != nil {
+		// First, for a worker that is about to find that nobody waits any more.
 		ctx.end(err, nil)
+	}
+	// Nobody but the reader puts another context there.
+	if ctx != nil && c.ctx.CompareAndSwap(ctx, nil) {
 		s.w.giveUp(ctx.response.Load())
 		if st := ctx.stream.Load(); st != nil {
 			st.lose(err)

@@ -199,6 +199,15 @@ func (c *inCall) leave() {
 	}
 }
 
+// neverRan is why the handler did not run. It is that of the context if the caller
+// gave up.
+func (c *inCall) neverRan() error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	return errNeverRan
+}
+
 // errNeverRan is the end of a stream whose handler never ran, for who has accepted
 // it from a Listener already.
 var errNeverRan = fmt.Errorf("%w: the stream was given up before it began", ErrDisconnected)
@@ -207,8 +216,9 @@ var errNeverRan = fmt.Errorf("%w: the stream was given up before it began", ErrD
 func (c *inCall) release() {
 	s := c.s
 	if c.stream != nil {
-		c.stream.finish(errNeverRan)
-		c.stream.discard(errNeverRan)
+		err := c.neverRan() // nothing comes of it if the handler ran
+		c.stream.finish(err)
+		c.stream.discard(err)
 		c.stream.forgetDropped()
 		c.ctx.stream.Store(nil)
 	}
