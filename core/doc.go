@@ -3,7 +3,9 @@
 // Every node makes a [Manager], which knows its own address and all its peers.
 // Between any two nodes there is exactly one logical two-way connection, with
 // no client and no server: over it either side calls the handlers of the other.
-// A call is a single request, bytes to bytes, in the shape of a function call.
+// A call is a single request, bytes to bytes, in the shape of a function call, or
+// a stream: an initial payload, then messages in both directions until the
+// handler returns.
 //
 // # Lifecycle
 //
@@ -44,6 +46,17 @@
 // *[CallError]. The sentinels, such as [ErrDisconnected], are found with
 // errors.Is.
 //
+// # Streams
+//
+// [Connection.OpenStream] and [Manager.HandleStreamFunc] give both ends a
+// [RawStream] with Send and Recv; [Connection.NewStream] and
+// [Manager.HandleStream] give channels instead. Each direction is ended by
+// itself, in order: what the handler sent before it returned arrives before its
+// error, or before the end, which is [io.EOF] and means that nothing is missing.
+// Whoever sends waits while the other end has as much as it takes, in messages
+// and in bytes, and holds nothing else up. [RawStream.Conn], [Manager.Listener]
+// and [Connection.Dial] carry any protocol that wants a net.Conn.
+//
 // # Ownership
 //
 // There is no buffer to give back. A request is the handler's until it returns.
@@ -54,9 +67,11 @@
 //
 // Every queue and table is bounded, by the fields of [Config]: message size,
 // calls in progress, handlers at once, bytes queued, bytes being put together.
-// What is over a limit fails, or is refused, at once and says so; callers wait
-// only for room in the queue towards a peer, each with its own context. A
-// message over 32 KiB is sent in parts between which small calls pass.
+// What is over a limit fails, or is refused, at once and says so. Callers wait
+// only for room in the queue towards a peer, for the memory that a large message
+// needs at the other end, and streams for their reader, each with its own
+// context. A message over 32 KiB is sent in parts between which small calls pass;
+// [WithPriority] says what goes first, and [Manager.Stats] what waits for whom.
 //
 // # Compatibility
 //

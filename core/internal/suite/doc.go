@@ -4,6 +4,7 @@
 // core shall not see the websocket library.
 //
 // Tests of calls, errors and limits are here, the others in packages below, each
-// of which ends within 20 seconds: sessions, protocol, threats and cost. What they
+// of which ends within 30 seconds: sessions, protocol, threats and cost, and for
+// streams streams, streamprotocol, streamload, streamcost and netstream. What they
 // share is in package lab, whose documentation says how such a test looks.
 package suite
