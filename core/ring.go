@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -35,6 +36,8 @@ type bulkClass struct {
 	pace   pace
 	begun  [kinds][]*bulkSend // of which the peer has not said yet that it has memory
 	later  [kinds][]*bulkSend // that begin after those
+
+	waiting atomic.Int32 // how many messages have begun so; also read without the lock
 }
 
 // ring holds the sources of one priority.
@@ -130,6 +133,7 @@ func (k *bulkClass) announce(b *bulkSend) {
 	case len(k.begun[b.kind]) < maxUngranted:
 		b.allow()
 		k.begun[b.kind] = append(k.begun[b.kind], b)
+		k.waiting.Add(1)
 	default:
 		k.later[b.kind] = append(k.later[b.kind], b)
 	}
@@ -147,6 +151,7 @@ func (k *bulkClass) forget(b *bulkSend) {
 		return
 	}
 	k.begun[b.kind] = slices.Delete(k.begun[b.kind], i, i+1)
+	k.waiting.Add(-1)
 	if len(k.later[b.kind]) > 0 {
 		next := k.later[b.kind][0]
 		k.later[b.kind] = slices.Delete(k.later[b.kind], 0, 1)
@@ -330,6 +335,9 @@ func (w *writer) giveUp(b *bulkSend) {
 // forgetCall ends the waiting of messages of a call that is over, all of which
 // were sent, for the peer's memory.
 func (w *writer) forgetCall(id wire.CallID) {
+	if w.bulk.waiting.Load() == 0 {
+		return // the reader asks for every call
+	}
 	w.mu.Lock()
 	for b := w.bulk.ungranted(id); b != nil; b = w.bulk.ungranted(id) {
 		w.bulk.forget(b)
@@ -371,5 +379,6 @@ func (k *bulkClass) close() (held []*bulkSend) {
 		held = append(append(held, k.begun[kd]...), k.later[kd]...)
 		k.begun[kd], k.later[kd] = nil, nil
 	}
+	k.waiting.Store(0)
 	return held
 }
