@@ -23,7 +23,7 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // payloadSeq is the number that stands for the initial payload.
-const payloadSeq = 1<<31 - 1
+const payloadSeq = 1<<24 - 1
 
 // noise is what messages are filled with, twice, so that a piece can begin
 // anywhere in the first half.
