@@ -107,7 +107,9 @@ func (st *RawStream) send(p []byte) error {
 			st.mu.Unlock()
 			return err
 		}
-		if o.messages > 0 && o.bytes >= cost && o.large == nil && (large || o.fits(len(p))) {
+		// What is cut ends at once: nobody would look after a message that
+		// comes in between.
+		if !o.cut && o.messages > 0 && o.bytes >= cost && o.large == nil && (large || o.fits(len(p))) {
 			break
 		}
 		st.waitOut()

@@ -505,3 +505,34 @@ func TestPartsWhileAStreamIsBeingEnded(t *testing.T) {
 		s.finishTest()
 	})
 }
+
+// TestSendBetweenCutAndEnd sends a large message between the moments at which a
+// stream that ends is cut and at which it is over. Send used to wait for ever: the
+// message came too late to be dropped, and nobody sent it.
+func TestSendBetweenCutAndEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		st := &RawStream{s: s}
+		st.in.init(st, 1, 1<<16, 0)
+		st.out.init(st, 8, 1<<16)
+		st.out.opened = true
+		s.busy.Add(1)
+		sl, err := s.calls.get(nil, 0, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.calls.claim(sl)
+		st.cutOut()
+		sent := make(chan error, 1)
+		go func() { sent <- st.Send(make([]byte, 40_000)) }()
+		synctest.Wait()
+		st.finish(st.callError(ErrDisconnected))
+		if err := <-sent; !errors.Is(err, ErrDisconnected) {
+			t.Errorf("Send returned %v, want what the stream ended with", err)
+		}
+		s.calls.put(sl)
+		s.release()
+		s.finishTest()
+	})
+}
