@@ -245,10 +245,10 @@ func (st *RawStream) waitIn() {
 // recvError is why nothing more is received. st.mu is held.
 func (st *RawStream) recvError() error {
 	switch {
-	case st.err != nil:
-		return st.err
 	case st.in.why != nil:
 		return st.callError(st.in.why)
+	case st.err != nil:
+		return st.err
 	case st.serving() && !st.in.ended:
 		return st.callError(errReturned) // what arrives is about to be dropped
 	default:
@@ -324,7 +324,10 @@ func (st *RawStream) discard(err error) {
 		st.mu.Unlock()
 		return
 	}
-	q.dropping, q.why = true, err
+	q.dropping = true
+	if st.err == nil {
+		q.why = err // also where the end that comes now says something else
+	}
 	st.dropped.Store(true)
 	if st.gone != nil {
 		close(st.gone)

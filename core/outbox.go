@@ -103,13 +103,15 @@ func (st *RawStream) send(p []byte) error {
 	large := len(p) > maxSmall || len(p) > o.window
 	st.mu.Lock()
 	for {
+		if st.ending() {
+			st.waitOut()
+			continue
+		}
 		if err := st.sendError(); err != nil {
 			st.mu.Unlock()
 			return err
 		}
-		// What is cut ends at once: nobody would look after a message that
-		// comes in between.
-		if !o.cut && o.messages > 0 && o.bytes >= cost && o.large == nil && (large || o.fits(len(p))) {
+		if o.messages > 0 && o.bytes >= cost && o.large == nil && (large || o.fits(len(p))) {
 			break
 		}
 		st.waitOut()
@@ -156,6 +158,10 @@ func (st *RawStream) sendLarge(b *bulkSend) error {
 	}
 	return st.callError(ErrDisconnected)
 }
+
+// ending reports whether the stream is about to be over: nobody would look after
+// a message that came in between, and why it ends is not known yet. st.mu is held.
+func (st *RawStream) ending() bool { return (st.out.cut || st.out.answered) && !st.over }
 
 // waitOut waits for a change. st.mu is held.
 func (st *RawStream) waitOut() {

@@ -157,20 +157,31 @@ func (st *RawStream) violated(what string) {
 		st.giveUp(err, wire.CodeFlowControl)
 		return
 	}
-	st.ctx.end(context.Canceled, err)
-	st.fail(err)
 	o := &st.out
 	st.mu.Lock()
+	var b *bulkSend
 	tell := false
+	// Ahead of what the handler answers when its context ends.
 	if !o.answered && !o.cut {
-		if o.buf != nil {
-			o.buf.put()
+		if b = o.large; b != nil {
+			b.drop()
+			o.large, o.dropped = nil, b
 		}
-		o.buf = nil
+		for _, queued := range []*buffer{o.buf, o.tail} {
+			if queued != nil {
+				queued.put()
+			}
+		}
+		o.buf, o.tail = nil, nil
 		tell = st.appendAnswer(&wire.Status{Code: wire.CodeFlowControl, Message: "the caller " + what})
 	}
 	o.wakeUp()
 	st.mu.Unlock()
+	if b != nil && !b.hasBegun() {
+		st.s.w.forget(b)
+	}
+	st.ctx.end(context.Canceled, err)
+	st.fail(err)
 	if tell {
 		st.s.w.schedule(st)
 	}
