@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -101,7 +102,24 @@ func (b *bench) after() (r reading) {
 
 // window lets the tasks run and measures them for a while, after they have run
 // for warmUp uncounted. It ends early if ctx does, or if a step fails.
-func (b *bench) window(ctx context.Context, l *load, t tasks, warmUp, length time.Duration) (sample, error) {
+func (b *bench) window(ctx context.Context, l *load, t tasks, warmUp, length time.Duration) (s sample, err error) {
+	for {
+		s, err = b.oneWindow(ctx, l, t, warmUp, length)
+		if !errors.Is(err, errTooShort) || length > longestWindow {
+			return s, err
+		}
+		length *= 4 // the machine was busy with something else
+	}
+}
+
+// longestWindow is the length up to which a window in which nothing ended is
+// tried again, four times as long.
+const longestWindow = 2 * time.Second
+
+var errTooShort = errors.New("nothing began and ended in the window")
+
+// oneWindow is one attempt of window.
+func (b *bench) oneWindow(ctx context.Context, l *load, t tasks, warmUp, length time.Duration) (sample, error) {
 	all := slices.Concat(t.measured, t.beside)
 	b.total.Reset()
 	for i := range all {
@@ -151,8 +169,8 @@ func (b *bench) window(ctx context.Context, l *load, t tasks, warmUp, length tim
 		s.Beside += b.workers[len(t.measured)+i].latency.TotalCount()
 	}
 	s.Count = b.total.TotalCount() * int64(l.each)
-	if s.Count == 0 {
-		return sample{}, fmt.Errorf("nothing began and ended in a window of %v", s.Elapsed.Round(time.Millisecond))
+	if s.Count == 0 || len(t.beside) > 0 && s.Beside == 0 {
+		return sample{}, fmt.Errorf("%w of %v", errTooShort, s.Elapsed.Round(time.Millisecond))
 	}
 	if l.table != streams {
 		quantile := func(q float64) time.Duration { return time.Duration(b.total.ValueAtQuantile(q)) }
