@@ -228,10 +228,11 @@ func TestOtherEnds(t *testing.T) {
 					t.Errorf("the handler's context ended with %v, want %v", got.ctx, e.ctxErr)
 				}
 				// Ending it again, in every way, changes nothing.
+				before := st.err()
 				st.close()
 				st.close()
-				if again := st.err(); again == nil || again.Error() != err.Error() {
-					t.Errorf("after another Close the error is %v, before it was %v", again, err)
+				if again := st.err(); again == nil || before == nil || again.Error() != before.Error() {
+					t.Errorf("after another Close the error is %v, before it was %v", again, before)
 				}
 			})
 		})
