@@ -113,12 +113,12 @@ func (c *inCall) respondLarge(result []byte) {
 	b := &bulkSend{
 		id: c.id, kind: kindResponse, prio: c.prio, data: result, size: len(result), granted: len(result) <= maxSmall, release: c.release,
 	}
-	ctx, cell := c.ctx, c.cell
-	ctx.response.Store(b)
+	s, ctx, cell := c.s, c.ctx, c.cell
+	ctx.response.Store(b) // from here on the call may be released
 	if cell.ctx.Load() != ctx {
 		b.drop()
 	}
-	c.s.w.sendLarge(b)
+	s.w.sendLarge(b)
 }
 
 func tooLargeStatus(n, limit int) *wire.Status {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,6 +290,41 @@ func TestDeadlineAtTheMomentOfTheAnswer(t *testing.T) {
 			}
 		}
 		c.CheckLedger()
+	})
+}
+
+// TestGivenUpAsItsLargeAnswerIsQueued gives calls up so that it reaches their
+// handlers in the instant in which they return: the reader, which ends the call,
+// and the worker, which queues a large answer, used to race for its memory (F16).
+func TestGivenUpAsItsLargeAnswerIsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const latency, work = 10 * time.Millisecond, 5 * time.Millisecond
+		answer := make([]byte, 100_000)
+		c := lab.InmemLink().Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			return m.HandleAppend("works", func(_ context.Context, _, dst []byte) ([]byte, error) {
+				time.Sleep(work)
+				return append(dst, answer...), nil
+			})
+		}))
+		c.Memory().SetLatency(latency)
+		for range lab.Scale(40, 10, 1000) {
+			var calls sync.WaitGroup
+			for range 8 {
+				calls.Go(func() {
+					ctx, cancel := context.WithCancel(t.Context())
+					time.AfterFunc(work, cancel)
+					if _, err := c.Conn(0, 1).Request(ctx, "works", nil); !errors.Is(err, context.Canceled) {
+						t.Errorf("a call that was given up returned %v", err)
+					}
+				})
+			}
+			calls.Wait()
+			time.Sleep(2 * latency)
+		}
+		got, err := c.Conn(0, 1).Request(t.Context(), "works", nil)
+		if err != nil || len(got) != len(answer) {
+			t.Errorf("a call after those that were given up: %d bytes, %v", len(got), err)
+		}
 	})
 }
 

@@ -236,7 +236,10 @@ func TestProtocolSlotTakenTwice(t *testing.T) {
 		for i := range uint32(20) {
 			p.Send(p.Request(0, i+1, "gate", nil))
 			contexts = append(contexts, lab.Wait(t, g.Began, "a call begins"))
-			p.WantIdle("W26: a call that was given up has no answer")
+			// As after a RESET, the answer may have been on its way.
+			if n := p.Drain(wire.TypeError); n > 1 {
+				t.Errorf("W26: %d answers to calls that were given up, want one for each at most", n)
+			}
 		}
 		p.Conn.CloseWithError(0, "")
 		r.Connect().WantLife(0, "W61: all places are free again")
