@@ -47,17 +47,31 @@ type handler struct {
 	inCapacity, outCapacity int          // of a stream
 	listener                *netListener // that its streams are for; nil: none
 
-	running  atomic.Int32
-	sizeHint atomic.Int32 // recent size of results, for app's buffer
+	running atomic.Int32
+	// hints are the recent sizes of results, for app's buffer: of small requests
+	// and of large ones, since a large request often has a large answer.
+	hints [2]sizeHint
 }
 
 // maxHint is the largest buffer that a HandleAppend is given.
-const maxHint = 4 << 20
+const maxHint = 16 << 20
 
-// hint notes the size of a result. The buffers of results up to maxSmall are as
-// large as the largest of them; those of larger ones about as most of them.
-func (h *handler) hint(n int) {
-	old := h.sizeHint.Load()
+// hint is what is known of the size of the answer to a request of n bytes.
+func (h *handler) hint(n int) *sizeHint {
+	if n > maxSmall {
+		return &h.hints[1]
+	}
+	return &h.hints[0]
+}
+
+// sizeHint is how many bytes results have lately had. The buffers of results up to
+// maxSmall are as large as the largest of them; those of larger ones about as most
+// of them.
+type sizeHint struct{ bytes atomic.Int32 }
+
+// note takes the size of a result into account.
+func (s *sizeHint) note(n int) {
+	old := s.bytes.Load()
 	size := int32(min(n, maxHint))
 	switch {
 	case size <= old && old > maxSmall:
@@ -66,7 +80,7 @@ func (h *handler) hint(n int) {
 		size = old + (size-old+1)/2
 	}
 	if size > old || old > maxSmall {
-		h.sizeHint.Store(size)
+		s.bytes.Store(size)
 	}
 }
 

@@ -60,13 +60,7 @@ func (c *inCall) run(inline bool) {
 	switch {
 	case c.abandoned():
 	case failed == nil && (len(result) > maxSmall || c.prio == PriorityLow && len(result) > 0):
-		if c.h.app == nil {
-			// It may be the handler's own memory, to be used again.
-			c.out = getBuffer(len(result))
-			c.out.b = append(c.out.b, result...)
-			result = c.out.b
-		}
-		c.respondLarge(result)
+		c.respondLarge(c.keep(result))
 		return
 	default:
 		c.respond(result, failed, inline)
@@ -119,6 +113,28 @@ func (c *inCall) respondLarge(result []byte) {
 		b.drop()
 	}
 	s.w.sendLarge(b)
+}
+
+// keep returns the result in memory that stays as it is until the call is
+// released.
+func (c *inCall) keep(result []byte) []byte {
+	if c.out != nil && sameMemory(result, c.out.b) || c.buf != nil && sameMemory(result, c.buf.b) {
+		return result
+	}
+	// It may be the handler's own memory, to be used again.
+	kept, old := getBuffer(len(result)), c.out
+	kept.b = append(kept.b, result...)
+	if c.out = kept; old != nil {
+		old.put()
+	}
+	return kept.b
+}
+
+// sameMemory reports whether two slices are known to be of one array: they end
+// with it, as slices of slices do.
+func sameMemory(a, b []byte) bool {
+	n, m := cap(a), cap(b)
+	return n > 0 && m > 0 && &a[:n][n-1] == &b[:m][m-1]
 }
 
 func tooLargeStatus(n, limit int) *wire.Status {
@@ -176,9 +192,10 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *wire.Status) {
 	case c.stream != nil:
 		err = c.h.stream(c.ctx, c.req, c.stream)
 	case c.h.app != nil:
-		c.out = getBuffer(int(c.h.sizeHint.Load()))
+		hint := c.h.hint(len(c.req))
+		c.out = getBuffer(int(hint.bytes.Load()))
 		result, err = c.h.app(c.ctx, c.req, c.out.b)
-		c.h.hint(len(result))
+		hint.note(len(result))
 	default:
 		result, err = c.h.fn(c.ctx, c.req)
 	}

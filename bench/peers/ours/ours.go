@@ -112,10 +112,10 @@ func (c cluster) close() {
 }
 
 func serve(m *core.Manager) error {
-	echo := func(_ context.Context, req, dst []byte) ([]byte, error) { return append(dst, req...), nil }
+	echo := func(_ context.Context, req []byte) ([]byte, error) { return req, nil }
 	return errors.Join(
-		m.HandleAppend(echoID, echo),
-		m.HandleAppend(inlineID, echo, core.WithInline()),
+		m.Handle(echoID, echo),
+		m.Handle(inlineID, echo, core.WithInline()),
 		serveStreams(m),
 	)
 }

@@ -94,7 +94,9 @@ func TestAnswersFromAnyMemory(t *testing.T) {
 							req := lab.Pattern(caller*1000+n+i+j, size)
 							want := a.want(req)
 							form := []core.HandlerID{"handle/", "append/", "inline/"}[(n+caller+i+j)%3]
-							resp, err := conn.Request(t.Context(), form+a.id, req)
+							// Of low priority all results are sent later.
+							prio := []core.Priority{core.PriorityNormal, core.PriorityLow}[(caller+i+j)%2]
+							resp, err := conn.Request(t.Context(), form+a.id, req, core.WithPriority(prio))
 							if err != nil || !bytes.Equal(resp, want) || (resp == nil) != (want == nil) {
 								t.Errorf("%s%s of %d bytes: got %d bytes (nil: %v), %v, want %d of its own",
 									form, a.id, size, len(resp), resp == nil, err, len(want))
