@@ -51,7 +51,7 @@ func (s *session) audit() audit.Session {
 	w.mu.Lock()
 	a.Unsent, a.Control = w.unsent, !w.noControl()
 	a.Turns = !w.bulk.empty() || len(w.turns) > 0
-	a.Unacked = w.bulk.pace.sent - w.bulk.pace.acked
+	a.Unacked = max(w.bulk.pace.marked, w.bulk.pace.acked) - w.bulk.pace.acked
 	for k := range kinds {
 		a.Ungranted += len(w.bulk.begun[k]) + len(w.bulk.later[k])
 	}

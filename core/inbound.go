@@ -21,10 +21,9 @@ type inbound struct {
 	slab *contextSlab
 	now  int64 // the clock at the first of them; 0: not read yet
 
-	last  *RawStream // that a frame was for
-	bulky bool       // bulk was read since the reader yielded
-
-	paced, acked uint64 // bytes of bulk that were read, and that the peer knows of
+	last   *RawStream // that a frame was for
+	paced  uint64     // bytes of bulk that were read
+	marked bool       // the peer has asked how many
 }
 
 const cellsPerChunk = 32

@@ -54,7 +54,7 @@ func TestOpenTooLate(t *testing.T) {
 		s.catalogue = known.digest
 		m.catalogues.add(known)
 		s.w.mu.Lock()
-		s.w.bulk.pace.sent = 1 << 20 // nothing goes out
+		s.w.bulk.pace.sent, s.w.bulk.pace.marked = 1<<20, 1<<20 // nothing goes out
 		s.w.mu.Unlock()
 		deadline := m.now() + int64(time.Second)
 		opened := make(chan result, 1)

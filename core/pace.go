@@ -5,20 +5,19 @@ package core
 // overtaken, so this, and no option of a socket, decides how long a small call
 // waits beside bulk.
 //
-// The window follows the time that an acknowledgement takes. As long as that is
-// about what a fragment takes that is alone on its way, nothing queues and the
-// window grows, as far as a long link needs it to; when it is longer, the window
-// only makes a queue, and shrinks; in between it stays. All of it is guarded by
-// writer.mu.
+// A MARK behind every half of a window asks for an acknowledgement. The window
+// follows the time that one takes. As long as that is about what a fragment takes
+// that is alone on its way, nothing queues and the window grows, as far as a long
+// link needs it to; when it is longer, the window only makes a queue, and shrinks
+// by as much as the queue is too long. All of it is guarded by writer.mu.
 type pace struct {
 	window  uint64
 	sent    uint64 // bytes of bulk given to the link
 	acked   uint64 // of which the peer has told
-	probe   uint64 // the byte whose acknowledgement is timed; 0: none
-	begun   int64  // when it was sent, manager's clock
+	marked  uint64 // of which it was asked to tell
+	timed   uint64 // whose acknowledgement is timed; 0: none
+	begun   int64  // when the last of those were sent, manager's clock
 	full    bool   // the window was full then
-	burst   uint64 // what sent was at burstAt
-	burstAt int64  // when the writes began that count as one
 	fastest int64  // shortest time that was seen since it was measured, nanoseconds
 	since   int64  // when it was measured, manager's clock
 	known   bool   // it was, lately: else the next fragment goes out alone
@@ -28,50 +27,58 @@ const (
 	firstPace = 128 << 10
 	minPace   = 2 * maxSmall
 	maxPace   = 4 << 20
-	// ackEvery is how many bytes of bulk a receiver acknowledges together, at
-	// most.
-	ackEvery = maxSmall
-	// ackAt is how many it waits for: fewer than a write of maxSmall has, whose
-	// headers do not count, since else every second one would be acknowledged.
-	ackAt = ackEvery * 3 / 4
-	// headsOfPart is more than what the heads of a fragment add to it.
+	// headsOfPart is more than what the heads of a fragment add to it: one that is
+	// alone never fills a window.
 	headsOfPart = 64
 	// flatWithin is how much longer than the fastest a round trip may always be.
-	// Below it lies the noise of scheduling.
-	flatWithin = 200_000
+	// Below it lies the noise of scheduling, and a window that keeps two
+	// processors of one machine busy.
+	flatWithin = 45_000
 	// forgetAfter is how long the fastest round trip counts. The link may have
 	// changed since. That is seen only without a queue, which costs a round trip.
 	forgetAfter = 10_000_000_000
 )
 
-// room is how many bytes may be sent; what cannot be sent to good effect is 0.
-func (p *pace) room() int {
+// isFull reports whether nothing more is to be sent until some of it is
+// acknowledged. What goes on then is worth a write.
+func (p *pace) isFull() bool {
 	under := p.sent - p.acked
-	switch {
-	case !p.known && under < ackEvery:
-		return maxSmall
-	case !p.known || under+ackEvery > p.window:
-		return 0
+	if !p.known {
+		return under >= maxSmall
 	}
-	return int(p.window - under)
+	return under+min(max(p.window/4, maxSmall), fragmentsPerWrite*maxSmall) > p.window+headsOfPart
 }
 
-// wrote notes that n bytes were given to the link.
-func (p *pace) wrote(n int, now int64) {
-	if now-p.burstAt > flatWithin {
-		p.burst, p.burstAt = p.sent, now
+// room is how many bytes may be sent.
+func (p *pace) room() int {
+	switch {
+	case p.known && !p.isFull():
+		return max(int(p.window)-int(p.sent-p.acked), maxSmall)
+	case !p.isFull(), p.marked <= p.acked: // no acknowledgement is to come
+		return maxSmall
+	default:
+		return 0
 	}
+}
+
+// quota is how many bytes of at most n the next write may have: no more than half
+// a window, so that one half is on its way while the other is acknowledged.
+func (p *pace) quota(n int) int { return min(n, p.room(), int(p.window/2)) }
+
+// wrote notes that n bytes are given to the link. mark is set if a MARK has to
+// follow them.
+func (p *pace) wrote(n int, now int64) (mark bool) {
 	p.sent += uint64(n)
-	// Up to ackAt bytes stay without an acknowledgement until more is sent. So
-	// what is timed is the byte before them, and all that were sent with it.
-	if p.sent-p.burst < ackAt {
-		return
+	full := p.isFull()
+	if !full && (!p.known || p.sent-p.marked < p.window/2) {
+		return false
 	}
-	// What fills the window tells most. One fragment, whatever heads it has, does
-	// not fill it.
-	if full := p.sent-p.acked+ackEvery > p.window+headsOfPart; p.probe == 0 || full && !p.full {
-		p.probe, p.begun, p.full = p.sent-ackAt+1, p.burstAt, full
+	p.marked = p.sent
+	// What fills the window tells most.
+	if p.timed == 0 || full && !p.full {
+		p.timed, p.begun, p.full = p.sent, now, full
 	}
+	return true
 }
 
 // ack notes that the peer has read total bytes. It reports false if that cannot
@@ -81,10 +88,10 @@ func (p *pace) ack(total uint64, now int64) bool {
 		return false
 	}
 	p.acked = total
-	if p.probe == 0 || total < p.probe {
+	if p.timed == 0 || total < p.timed {
 		return true
 	}
-	p.probe = 0
+	p.timed = 0
 	p.adapt(max(now-p.begun, 1), now)
 	return true
 }
@@ -100,10 +107,11 @@ func (p *pace) adapt(took, now int64) {
 		return
 	}
 	p.fastest = min(p.fastest, took)
-	switch {
-	case took > p.fastest+max(p.fastest/4, flatWithin):
-		p.window = max(p.window/2, minPace)
-	case p.full && took <= p.fastest+max(p.fastest/8, flatWithin):
+	switch limit := p.fastest + max(p.fastest/8, flatWithin); {
+	case took > limit:
+		over := float64(took-limit) / float64(took)
+		p.window = max(p.window-uint64(min(over, 0.5)*float64(p.window)), minPace)
+	case p.full:
 		p.window = min(p.window+max(p.window/4, maxSmall), maxPace)
 	}
 }

@@ -48,14 +48,13 @@ func (s *session) readFrames() {
 		if pending += n; s.ahead != nil && s.ahead.FrameBuffered() {
 			continue
 		}
-		s.ackBulk()
+		told := s.ackBulk()
 		s.submit()
-		if pending > 1 || s.in.bulky {
-			// The callers and workers that were woken start at once instead of
-			// after the next read. Beside bulk there is always a next one, and
-			// without this nothing else would run on this processor.
+		if pending > 1 || told {
+			// The callers, workers and the writer that were woken start at once
+			// instead of after the next read. Beside bulk there is always a next
+			// one, and without this nothing else would run on this processor.
 			runtime.Gosched()
-			s.in.bulky = false
 		}
 		pending = 0
 	}
@@ -123,7 +122,6 @@ func (s *session) readBatch(b []byte) (n int, err error) {
 		if f, b, err = wire.Next(b); err == nil {
 			if f.Paced() {
 				s.in.paced += uint64(len(f.Body))
-				s.in.bulky = true
 			}
 			err = s.dispatch(&f)
 		}
@@ -135,12 +133,14 @@ func (s *session) readBatch(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// ackBulk tells the peer how much bulk was read (W44).
-func (s *session) ackBulk() {
-	if s.in.paced-s.in.acked >= ackAt {
-		s.in.acked = s.in.paced
-		s.w.ack(s.in.paced)
+// ackBulk tells the peer how much bulk was read, if it has asked (W44).
+func (s *session) ackBulk() (told bool) {
+	if !s.in.marked {
+		return false
 	}
+	s.in.marked = false
+	s.w.ack(s.in.paced)
+	return true
 }
 
 func (s *session) dispatch(f *wire.Frame) error {
@@ -197,6 +197,9 @@ func (s *session) dispatch(f *wire.Frame) error {
 			err = fmt.Errorf("%w: ACK of %d bytes", wire.ErrMalformed, v)
 		}
 		return err
+	case wire.TypeMark:
+		s.in.marked = true
+		return nil
 	case wire.TypeGoaway:
 		st, err := wire.ParseStatus(f)
 		if err == nil {

@@ -436,7 +436,7 @@ func (w *writer) take() {
 	if !w.spare.empty() {
 		n = 1 + len(w.spare.buf)/smallPerFragment
 	}
-	if w.quota = min(n*maxSmall, w.bulk.pace.room(), int(w.bulk.pace.window/2)); w.quota > 0 {
+	if w.quota = w.bulk.pace.quota(n * maxSmall); w.quota > 0 {
 		w.turns = w.bulk.take(w.turns)
 	}
 }
@@ -457,23 +457,41 @@ func (w *writer) seal() {
 	}
 }
 
-// fillTurns gives the sources their turns, as far as the quota lets it.
+// fillTurns gives the sources their turns, as far as the quota lets it: one each,
+// and then more to those that have more.
 func (w *writer) fillTurns(l layout, now int64) {
 	w.part.reset(keepBatch)
 	total, n := 0, 0
 	for ; n < len(w.turns) && w.quota > 0; n++ {
-		before := len(w.part.buf)
-		paced, more := w.turns[n].fill(&w.part, l, now, min(w.quota, maxSmall))
-		total += paced
-		w.quota -= len(w.part.buf) - before
-		if more {
-			w.served = append(w.served, w.turns[n])
-		}
+		total += w.turn(w.turns[n], l, now)
 	}
 	w.unserved = len(w.turns) - n
-	if total > 0 {
-		w.mu.Lock()
-		w.bulk.pace.wrote(total, now)
-		w.mu.Unlock()
+	for left := 0; len(w.served) > 0 && w.quota > 0 && w.quota != left; {
+		left = w.quota
+		src := w.served[0]
+		w.served = slices.Delete(w.served, 0, 1)
+		total += w.turn(src, l, now)
 	}
+	if total == 0 {
+		return
+	}
+	w.mu.Lock()
+	mark := w.bulk.pace.wrote(total, now)
+	w.mu.Unlock()
+	if mark {
+		w.part.room(l, wire.HeaderSize)
+		w.part.buf = wire.AppendMark(w.part.buf)
+	}
+}
+
+// turn gives a source its turn, and returns how many bytes of it count for the
+// pace.
+func (w *writer) turn(src source, l layout, now int64) (paced int) {
+	before := len(w.part.buf)
+	paced, more := src.fill(&w.part, l, now, min(w.quota, maxSmall))
+	w.quota -= len(w.part.buf) - before
+	if more {
+		w.served = append(w.served, src)
+	}
+	return paced
 }

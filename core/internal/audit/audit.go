@@ -46,7 +46,7 @@ type Session struct {
 	Ungranted int
 	Turns     bool   // something has turns in the bulk class
 	Control   bool   // control frames wait
-	Unacked   uint64 // bytes of bulk
+	Unacked   uint64 // bytes of bulk that the peer was asked to acknowledge
 	Streams   []Stream
 }
 

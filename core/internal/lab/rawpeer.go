@@ -19,7 +19,7 @@ type RawPeer struct {
 	Conn    transport.Conn
 	Side    uint8 // of the raw peer in ids: 0 if it has dialled
 	Sums    bool  // batches begin with a checksum
-	Flow    bool  // Next returns ACK and GRANT, which it else passes over
+	Flow    bool  // Next returns MARK, ACK and GRANT, which it else passes over
 
 	Init  wire.Init  // what the subject sent
 	Hello wire.Hello // what the subject sent
@@ -31,7 +31,6 @@ type RawPeer struct {
 	batches [][]byte
 	longest int
 	paced   uint64 // bytes that were read
-	acked   uint64 // of which the subject was told
 	byHand  bool   // the test acknowledges
 	err     error  // how the connection ended
 	endedAt time.Time
@@ -73,8 +72,7 @@ func (p *RawPeer) read() {
 		}
 		p.batches = append(p.batches, bytes.Clone(b))
 		p.longest = max(p.longest, len(b))
-		p.count(b)
-		due := p.paced-p.acked >= ackAt && !p.byHand
+		due := p.count(b) && !p.byHand
 		p.mu.Unlock()
 		if due {
 			_ = p.write(p.sealed(p.ack())) // the next read tells
@@ -82,24 +80,24 @@ func (p *RawPeer) read() {
 	}
 }
 
-// ackAt is how many paced bytes a raw peer acknowledges together.
-const ackAt = 16 << 10
-
-// count adds the paced bytes of a batch to those that were read. p.mu is held.
-func (p *RawPeer) count(batch []byte) {
+// count adds the paced bytes of a batch to those that were read, and reports
+// whether an ACK was asked for. p.mu is held.
+func (p *RawPeer) count(batch []byte) (marked bool) {
 	if p.Sums {
 		batch = batch[min(wire.ChecksumSize, len(batch)):]
 	}
 	for len(batch) > 0 {
 		f, rest, err := wire.Next(batch)
 		if err != nil {
-			return // Next tells
+			return marked // Next tells
 		}
 		if f.Paced() {
 			p.paced += uint64(len(f.Body))
 		}
+		marked = marked || f.Type == wire.TypeMark
 		batch = rest
 	}
+	return marked
 }
 
 // AckByHand leaves the acknowledging to the test.
@@ -125,7 +123,6 @@ func (p *RawPeer) Ack() {
 func (p *RawPeer) ack() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.acked = p.paced
 	return wire.AppendAck(nil, p.paced)
 }
 

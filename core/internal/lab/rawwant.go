@@ -40,7 +40,7 @@ func (p *RawPeer) Next() (f wire.Frame, ok bool) {
 }
 
 func (p *RawPeer) passesOver(t wire.Type) bool {
-	return t == wire.TypePadding || !p.Flow && (t == wire.TypeAck || t == wire.TypeGrant)
+	return t == wire.TypePadding || !p.Flow && (t == wire.TypeMark || t == wire.TypeAck || t == wire.TypeGrant)
 }
 
 // Want returns the next frame, which has to be of the type.

@@ -53,6 +53,7 @@ func TestAllocs(t *testing.T) {
 	allocs("GRANT", func(dst []byte) []byte { return AppendGrant(dst, goldenID) }, nothing)
 	allocs("CREDIT", func(dst []byte) []byte { return AppendCredit(dst, goldenID, 1, 512) },
 		func(f *Frame) error { _, _, err := ParseCredit(f); return err })
+	allocs("MARK", AppendMark, nothing)
 	allocs("ACK", func(dst []byte) []byte { return AppendAck(dst, 1<<20) }, func(f *Frame) error { _, err := ParseAck(f); return err })
 	allocs("PING", func(dst []byte) []byte { return AppendPing(dst, TypePing, 7) }, func(f *Frame) error { _, err := ParsePing(f); return err })
 	allocs("RESET", func(dst []byte) []byte { return AppendStatus(dst, TypeReset, goldenID, Status{Code: CodeCanceled}) },

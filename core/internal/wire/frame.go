@@ -33,6 +33,7 @@ const (
 	TypeAck     Type = 0x07
 	TypeProof   Type = 0x08
 	TypeReady   Type = 0x09
+	TypeMark    Type = 0x0a
 
 	TypeRequest  Type = 0x10
 	TypeResponse Type = 0x11
@@ -75,6 +76,8 @@ func (t Type) String() string {
 		return "ACK"
 	case TypeProof:
 		return "PROOF"
+	case TypeMark:
+		return "MARK"
 	case TypeReady:
 		return "READY"
 	case TypeRequest:
@@ -143,7 +146,7 @@ func carriesPayload(t Type) bool {
 }
 
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
-func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeReady }
+func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeMark }
 
 // CallID names a call or stream within a session (W11): generation<<32 |
 // slot<<1 | side. Side 0 is the dialler's. The zero id belongs to no call.
@@ -243,7 +246,7 @@ func (f *Frame) checkHeader() error {
 	case len(f.Body) == 0 && f.Type == TypeFragment:
 		// It would move nothing on, and could be repeated for ever.
 		return malformed("%v without a part", f.Type)
-	case len(f.Body) != 0 && (f.Type == TypeEnd || f.Type == TypeGrant):
+	case len(f.Body) != 0 && (f.Type == TypeEnd || f.Type == TypeGrant || f.Type == TypeMark):
 		return malformed("%v with a body of %d bytes", f.Type, len(f.Body))
 	}
 	return nil

@@ -145,6 +145,8 @@ func reappend(f *Frame, v any) (b []byte, canonical bool) {
 		return AppendFragment(nil, f.ID, f.Body), true
 	case TypeReady:
 		return AppendReady(nil), true
+	case TypeMark:
+		return AppendMark(nil), true
 	case TypeEnd:
 		return AppendEnd(nil, f.ID), true
 	case TypeGrant:

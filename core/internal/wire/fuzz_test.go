@@ -189,13 +189,13 @@ func FuzzData(f *testing.F) {
 
 // FuzzFlow: W44 W45 W82 W83 the frames that carry numbers or nothing.
 func FuzzFlow(f *testing.F) {
-	fuzzBody(f, []Type{TypeAck, TypeCredit, TypeEnd, TypeGrant}, func(t *testing.T, fr *Frame, v any) {
+	fuzzBody(f, []Type{TypeMark, TypeAck, TypeCredit, TypeEnd, TypeGrant}, func(t *testing.T, fr *Frame, v any) {
 		switch fr.Type {
 		case TypeCredit:
 			if v == (credit{}) {
 				t.Fatal("CREDIT of nothing")
 			}
-		case TypeEnd, TypeGrant:
+		case TypeMark, TypeEnd, TypeGrant:
 			if len(fr.Body) != 0 {
 				t.Fatalf("%v of %d bytes", fr.Type, len(fr.Body))
 			}

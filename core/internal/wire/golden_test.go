@@ -200,7 +200,7 @@ func TestGoldenComplete(t *testing.T) {
 }
 
 var knownTypes = []Type{
-	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeAck, TypeProof, TypeReady,
+	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeAck, TypeProof, TypeReady, TypeMark,
 	TypeRequest, TypeResponse, TypeError, TypeRefused, TypeFragment, TypeReset, TypeGrant,
 	TypeOpen, TypeData, TypeEnd, TypeCredit,
 }

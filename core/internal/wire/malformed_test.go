@@ -85,7 +85,7 @@ func TestFlags(t *testing.T) {
 	for _, ty := range append(slices.Clip(knownTypes), 0x17, 0x24, 0x7f, 0x80, 0xff) {
 		for fl := range 256 {
 			body := []byte("x")
-			if ty == TypeEnd || ty == TypeGrant {
+			if ty == TypeMark || ty == TypeEnd || ty == TypeGrant {
 				body = nil
 			}
 			_, _, err := Next(raw(ty, Flags(fl), 0, 0, 0, body))

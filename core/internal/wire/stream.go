@@ -124,6 +124,9 @@ func ParseCredit(f *Frame) (messages, bytes uint32, err error) {
 	return messages, bytes, nil
 }
 
+// AppendMark appends a MARK (W44).
+func AppendMark(dst []byte) []byte { return appendHeader(dst, TypeMark, 0, 0, 0) }
+
 const ackSize = 8
 
 // AppendAck appends an ACK (W44): total bytes of paced bodies have arrived in the

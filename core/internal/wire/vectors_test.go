@@ -140,6 +140,7 @@ func controlVectors() []vector {
 		{"PADDING, empty", raw(TypePadding, 0, 0, 0, 0)},
 		{"ignorable frame", raw(0x9a, 0xff, 9, 9, goldenID, []byte("from the future"))},
 		{"frame of an unknown type", raw(0x17, 0, 0, 0, goldenID, u32(1), u64(512))},
+		{"MARK", AppendMark(nil)},
 		{"ACK", AppendAck(nil, 0x0102030405060708)},
 		{"ACK of nothing yet", AppendAck(nil, 0)},
 	}

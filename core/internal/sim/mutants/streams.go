@@ -153,7 +153,7 @@ var streamMutants = []mutant{
 		name: "pace-of-the-past",
 		why:  "the pace is not told what was acknowledged between two measurements",
 		file: "core/pace.go",
-		old:  "\tp.acked = total\n\tif p.probe == 0",
-		new:  "\tif p.probe != 0 {\n\t\tp.acked = total\n\t}\n\tif p.probe == 0",
+		old:  "\tp.acked = total\n\tif p.timed == 0",
+		new:  "\tif p.timed != 0 {\n\t\tp.acked = total\n\t}\n\tif p.timed == 0",
 	},
 }

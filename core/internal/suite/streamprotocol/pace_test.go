@@ -2,6 +2,7 @@ package streamprotocol_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/gridmux/gridmux/core"
@@ -9,42 +10,34 @@ import (
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
-// ackDue is how many paced bytes a receiver may leave without ACK, and one more
-// (W44).
-const ackDue = 32 << 10
-
-// acks takes what has arrived, and returns the last total of ACK, or before if
-// there was none. Totals must not fall.
-func (b *bench) acks(before uint64) uint64 {
+// acks takes what has arrived, and returns the last total of ACK, if there was
+// one.
+func (b *bench) acks() (total uint64, ok bool) {
 	b.t.Helper()
-	for f, ok := b.p.Next(); ok; f, ok = b.p.Next() {
-		if f.Type != wire.TypeAck {
-			continue
+	for f, more := b.p.Next(); more; f, more = b.p.Next() {
+		if f.Type == wire.TypeAck {
+			total, ok = binary.LittleEndian.Uint64(f.Body), true
 		}
-		total := binary.LittleEndian.Uint64(f.Body)
-		if total < before {
-			b.t.Fatalf("W44: ACK of %d bytes after %d", total, before)
-		}
-		before = total
 	}
-	return before
+	return total, ok
 }
 
 // TestAcknowledgements holds a receiver to W44: it counts the bodies of what is
-// paced, whether it is for anybody or not, and of nothing else, and lets no more
-// than 32767 of them wait.
+// paced, whether it is for anybody or not, and of nothing else, and tells the
+// total behind every MARK, and without one not even beside much.
 func TestAcknowledgements(t *testing.T) {
 	asCallee(t, "W44", shape{}, func(t *testing.T, b *bench) {
 		e := b.open()
 		b.p.Flow = true
 		gone := b.p.ID(90, 1)
 		b.p.Send(b.p.Request(90, 1, "echo", nil))
-		sent, acked, body := uint64(0), uint64(0), make([]byte, 5000)
-		for i, f := range []struct {
+		sent, body := uint64(0), make([]byte, 5000)
+		for _, f := range []struct {
 			name   string
 			frame  []byte
 			counts bool
 		}{
+			{"nothing", nil, false},
 			{"DATA of a stream", e.data(body), true},
 			{"DATA that is skipped", wire.AppendData(nil, gone, body), true},
 			{"FRAGMENT that is skipped", wire.AppendFragment(nil, gone, body), true},
@@ -59,46 +52,42 @@ func TestAcknowledgements(t *testing.T) {
 			{"OPEN", b.p.Open(94, 1, "nobody", 1, body), false},
 			{"RESPONSE", wire.AppendResponse(nil, b.p.TheirID(0), body), false},
 			{"CREDIT", e.credit(0, 1), false},
+			{"MARK", wire.AppendMark(nil), false},
 		} {
-			b.p.Send(f.frame)
-			if f.counts {
-				sent += uint64(len(f.frame) - wire.HeaderSize)
-			}
-			// Fill up to one byte below what is due, and then to what is due: the
-			// ACK tells how the frame was counted.
-			for b.acks(acked) == acked {
-				if sent-acked > ackDue {
-					t.Fatalf("W44: %s: %d paced bytes wait for ACK, %d may", f.name, sent-acked, ackDue-1)
+			// In one batch, and alone.
+			for _, frames := range [][][]byte{{append(slices.Clone(f.frame), wire.AppendMark(nil)...)}, {wire.AppendMark(nil)}} {
+				if f.counts && len(frames[0]) > wire.HeaderSize {
+					sent += uint64(len(f.frame) - wire.HeaderSize)
 				}
-				part := wire.AppendFragment(nil, gone, make([]byte, 1+i))
-				b.p.Send(part)
-				sent += uint64(len(part) - wire.HeaderSize)
-				if sent-acked < ackDue/2 {
-					b.p.Send(wire.AppendFragment(nil, gone, body))
-					sent += uint64(len(body))
-				}
+				b.p.Send(frames...)
 				settle()
-				if total := b.acks(acked); total != acked {
-					if total != sent {
-						t.Fatalf("W44: with %s: ACK says %d bytes, %d were sent", f.name, total, sent)
-					}
-					acked = total
-					break
+				if total, ok := b.acks(); !ok || total != sent {
+					t.Fatalf("W44: behind %s ACK says %d bytes (there is one: %v), %d were sent", f.name, total, ok, sent)
 				}
 			}
+		}
+		for range 100 {
+			b.p.Send(wire.AppendFragment(nil, gone, body))
+			sent += uint64(len(body))
+		}
+		b.p.Send(wire.AppendMark(nil), wire.AppendMark(nil))
+		settle()
+		if total, ok := b.acks(); !ok || total != sent {
+			t.Fatalf("W44: behind several frames ACK says %d bytes (there is one: %v), %d were sent", total, ok, sent)
 		}
 	})
 }
 
-// TestSenderWaitsForNoMoreThanAcks holds a sender to W44: it goes on with 32767
-// bytes missing, and stops where nothing is acknowledged.
+// TestSenderWaitsForNoMoreThanAcks holds a sender to W44: it goes on when what it
+// has marked is acknowledged, and waits for no ACK that it has not asked for; it
+// stops where nothing is acknowledged.
 func TestSenderWaitsForNoMoreThanAcks(t *testing.T) {
 	inRoles(t, "W44", shape{}, func(t *testing.T, b *bench) {
 		const size = 3 << 20
 		e := b.open()
 		b.p.AckByHand()
 		b.p.Flow = true
-		base := b.p.Paced()
+		total := b.p.Paced()
 		sent := lab.Go(func() error { return e.Send(lab.Pattern(7, size)) })
 		f := b.p.Want(wire.TypeData, "a large message begins")
 		d, err := wire.ParseData(&f)
@@ -106,21 +95,25 @@ func TestSenderWaitsForNoMoreThanAcks(t *testing.T) {
 			t.Fatalf("W81: %+v, %v", d, err)
 		}
 		b.p.Send(wire.AppendGrant(nil, e.id))
-		got := len(d.Payload)
-		most := 0
+		got, most := len(d.Payload), 0
+		total += uint64(len(f.Body))
 		for got < size {
-			before := got
-			if paced := b.p.Paced(); paced-base >= ackDue {
-				b.p.Send(wire.AppendAck(nil, paced-(ackDue-1)))
-			}
+			before, marked := got, false
+			upTo := total // the last MARK
 			for f, ok := b.p.Next(); ok; f, ok = b.p.Next() {
-				if f.Type == wire.TypeFragment {
+				switch f.Type {
+				case wire.TypeFragment:
 					got += len(f.Body)
+					total += uint64(len(f.Body))
+				case wire.TypeMark:
+					marked, upTo = true, total
 				}
 			}
-			if most = max(most, got-before); got == before {
-				t.Fatalf("W44: nothing more is sent after %d bytes, although no more than %d are missing", got, ackDue-1)
+			if most = max(most, got-before); got < size && !marked {
+				t.Fatalf("W44: nothing more is sent after %d bytes, and no ACK is asked for", got)
 			}
+			b.p.Send(wire.AppendAck(nil, upTo))
+			settle()
 		}
 		if err := lab.Wait(t, sent, "all is sent"); err != nil {
 			t.Errorf("W44: sending failed: %v", err)
