@@ -21,19 +21,28 @@ type pace struct {
 	fastest int64  // shortest time that was seen since it was measured, nanoseconds
 	since   int64  // when it was measured, manager's clock
 	known   bool   // it was, lately: else the next fragment goes out alone
+	passed  bool   // small frames were sent since the last bulk
+	passing int64  // when they were sent last, as bulk was
 }
 
 const (
 	firstPace = 128 << 10
 	minPace   = 2 * maxSmall
 	maxPace   = 4 << 20
+	// cachedPace is the most that a window grows to on a link that is not long:
+	// more than that leaves the caches of the processors on its way.
+	cachedPace = 512 << 10
 	// headsOfPart is more than what the heads of a fragment add to it: one that is
 	// alone never fills a window.
 	headsOfPart = 64
-	// flatWithin is how much longer than the fastest a round trip may always be.
-	// Below it lies the noise of scheduling, and a window that keeps two
-	// processors of one machine busy.
-	flatWithin = 45_000
+	// flatAlone is how much longer than the fastest a round trip may always be:
+	// below it lies the noise of scheduling, and a window that keeps the
+	// processors at both ends busy. Where small frames want to get by it is
+	// flatBeside.
+	flatAlone  = 200_000
+	flatBeside = 45_000
+	// besideFor is how long small frames are expected to be followed by others.
+	besideFor = 20_000_000
 	// forgetAfter is how long the fastest round trip counts. The link may have
 	// changed since. That is seen only without a queue, which costs a round trip.
 	forgetAfter = 10_000_000_000
@@ -69,6 +78,9 @@ func (p *pace) quota(n int) int { return min(n, p.room(), int(p.window/2)) }
 // follow them.
 func (p *pace) wrote(n int, now int64) (mark bool) {
 	p.sent += uint64(n)
+	if p.passed {
+		p.passed, p.passing = false, now
+	}
 	full := p.isFull()
 	if !full && (!p.known || p.sent-p.marked < p.window/2) {
 		return false
@@ -107,11 +119,19 @@ func (p *pace) adapt(took, now int64) {
 		return
 	}
 	p.fastest = min(p.fastest, took)
-	switch limit := p.fastest + max(p.fastest/8, flatWithin); {
+	flat := int64(flatAlone)
+	if now-p.passing < besideFor {
+		flat = flatBeside
+	}
+	switch limit := p.fastest + max(p.fastest/8, flat); {
 	case took > limit:
 		over := float64(took-limit) / float64(took)
 		p.window = max(p.window-uint64(min(over, 0.5)*float64(p.window)), minPace)
 	case p.full:
-		p.window = min(p.window+max(p.window/4, maxSmall), maxPace)
+		most := uint64(maxPace)
+		if took > p.fastest+p.fastest/8 {
+			most = max(p.window, cachedPace)
+		}
+		p.window = min(p.window+max(p.window/4, maxSmall), most)
 	}
 }

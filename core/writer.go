@@ -434,6 +434,7 @@ func (w *writer) take() {
 	w.takeControl()
 	n := fragmentsPerWrite
 	if !w.spare.empty() {
+		w.bulk.pace.passed = true
 		n = 1 + len(w.spare.buf)/smallPerFragment
 	}
 	if w.quota = w.bulk.pace.quota(n * maxSmall); w.quota > 0 {
