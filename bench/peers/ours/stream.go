@@ -12,7 +12,7 @@ import (
 
 const (
 	// streamCapacity is how many messages of a stream may be in flight.
-	streamCapacity = 256
+	streamCapacity = 1024
 
 	sourceID     = core.HandlerID("source")
 	sinkID       = core.HandlerID("sink")
@@ -142,13 +142,9 @@ func chanSource(ctx context.Context, payload []byte, _ <-chan []byte, out chan<-
 		return err
 	}
 	for range count {
-		select {
-		case out <- make([]byte, size):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		out <- make([]byte, size) // it never blocks for ever
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 func fromChanSource(ctx context.Context, to *core.Connection, count, size int) (n int, err error) {
