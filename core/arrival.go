@@ -93,14 +93,7 @@ var errUnsupported = errors.New("the codec was not agreed on")
 
 // refuse answers a call whose handler will not run.
 func (s *session) refuse(id wire.CallID, err error) {
-	st := wire.Status{Code: wire.CodeUnsupported, Message: err.Error()}
-	for code, sentinel := range refusals {
-		if errors.Is(err, sentinel) {
-			st.Code = code
-			st.Message = trimSentinel(err, sentinel)
-		}
-	}
-	s.w.answer(wire.TypeRefused, id, st)
+	s.w.answer(wire.TypeRefused, id, refusedStatus(err))
 }
 
 // trimSentinel returns the text of err without that of the sentinel it begins

@@ -21,6 +21,9 @@ var (
 	ErrUnknownHandler = errors.New("unknown handler")
 	// ErrMessageTooLarge: a request or response is over a limit on message size.
 	ErrMessageTooLarge = errors.New("message too large")
+	// ErrMalformedMessage: a message cannot be decoded. It is of another type, was
+	// cut off, has bytes behind its end, or is over a limit of its type.
+	ErrMalformedMessage = errors.New("malformed message")
 	// ErrOverloaded: a limit on calls in progress or on memory is reached.
 	ErrOverloaded = errors.New("overloaded")
 	// ErrDraining: the node or its peer is going away, or the connection is
@@ -158,6 +161,20 @@ var refusals = map[wire.Code]error{
 	wire.CodeOverloaded:      ErrOverloaded,
 	wire.CodeDraining:        ErrDraining,
 	wire.CodeMessageTooLarge: ErrMessageTooLarge,
+	wire.CodeMalformed:       ErrMalformedMessage,
+}
+
+// refusedStatus is what the caller is told of why its handler does not run.
+func refusedStatus(err error) wire.Status {
+	for code, sentinel := range refusals {
+		if errors.Is(err, sentinel) {
+			return wire.Status{Code: code, Message: trimSentinel(err, sentinel)}
+		}
+	}
+	if errors.Is(err, errUnsupported) {
+		return wire.Status{Code: wire.CodeUnsupported, Message: err.Error()}
+	}
+	return errorStatus(err)
 }
 
 // refusedError turns the status of a REFUSED frame into the caller's error.
@@ -167,6 +184,9 @@ func refusedError(st wire.Status) error {
 			return err
 		}
 		return fmt.Errorf("%w: %s", err, printable(st.Message))
+	}
+	if st.Code >= wire.CodeApplication || st.Code == wire.CodeNone && st.Message != "" {
+		return &RemoteError{Code: Code(st.Code), Message: st.Message, Detail: st.Detail}
 	}
 	return fmt.Errorf("refused with code %d: %s", st.Code, printable(st.Message))
 }

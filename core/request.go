@@ -210,7 +210,8 @@ func (c *Connection) whyNoSession(ctx context.Context, wait bool, deadline int64
 
 // callError is what the user gets for a call that failed.
 func (c *Connection) callError(h HandlerID, res result) error {
-	if remote, ok := res.err.(*RemoteError); ok { //nolint:errorlint // Only answerError makes it, unwrapped.
+	remote, ok := res.err.(*RemoteError) //nolint:errorlint // It is as it was made from the answer.
+	if ok && res.outcome == OutcomeRemote {
 		remote.Peer, remote.Handler = c.Peer(), h
 		return remote
 	}

@@ -55,7 +55,7 @@ func (c *inCall) run(inline bool) {
 	}
 	c.ctx.finish()
 	if failed == nil && len(result) > c.s.maxSend {
-		failed = tooLargeStatus(len(result), c.s.maxSend)
+		failed = tooLargeAnswer(len(result), c.s.maxSend)
 	}
 	switch {
 	case c.abandoned():
@@ -70,13 +70,12 @@ func (c *inCall) run(inline bool) {
 
 // answerStream answers a stream whose handler does not run any more. The call must
 // not be used after it.
-func (c *inCall) answerStream(failed *wire.Status) {
+func (c *inCall) answerStream(failed *failedAnswer) {
 	ctx := c.ctx
 	if ended := ctx.Err(); failed == nil && ended != nil {
 		// What was sent since then went nowhere, and the input may have more: that
 		// is no clean end, whatever the handler makes of it.
-		st := failure(ended, ended)
-		failed = &st
+		failed = failure(ended, ended)
 	}
 	c.stream.answer(failed, c.release)
 	ctx.finish()
@@ -88,7 +87,7 @@ func (c *inCall) abandoned() bool { return c.cell.ctx.Load() != c.ctx || c.s.end
 
 // respond queues a result in one frame, or why there is none, waiting for room
 // unless it is inline.
-func (c *inCall) respond(result []byte, failed *wire.Status, inline bool) {
+func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 	for {
 		wait := c.s.w.appendAnswer(c, result, failed, inline)
 		if wait == nil || c.abandoned() {
@@ -137,35 +136,53 @@ func sameMemory(a, b []byte) bool {
 	return n > 0 && m > 0 && &a[:n][n-1] == &b[:m][m-1]
 }
 
-func tooLargeStatus(n, limit int) *wire.Status {
-	return &wire.Status{
-		Code:    wire.CodeResponseTooLarge,
-		Message: fmt.Sprintf("response of %d bytes, limit %d; raise Config.MaxMessage on both nodes", n, limit),
-	}
+// failedAnswer is the answer to a call that has no result.
+type failedAnswer struct {
+	typ wire.Type // ERROR, or REFUSED where the handler did not run
+	wire.Status
 }
 
-// panicStatus is the answer of a handler that did not return.
-var panicStatus = wire.Status{Code: wire.CodePanic, Message: "the handler panicked; the log of its node has the stack"}
+func errorAnswer(st wire.Status) *failedAnswer { return &failedAnswer{wire.TypeError, st} }
+
+func tooLargeAnswer(n, limit int) *failedAnswer {
+	return errorAnswer(wire.Status{
+		Code:    wire.CodeResponseTooLarge,
+		Message: fmt.Sprintf("response of %d bytes, limit %d; raise Config.MaxMessage on both nodes", n, limit),
+	})
+}
+
+// panicAnswer is the answer of a handler that did not return.
+var panicAnswer = errorAnswer(wire.Status{Code: wire.CodePanic, Message: "the handler panicked; the log of its node has the stack"})
+
+// refusal is the error of a function around the user's handler that did not call
+// it.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
 
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.
-func failure(err, ended error) wire.Status {
+func failure(err, ended error) *failedAnswer {
+	if r, ok := err.(*refusal); ok { //nolint:errorlint // It is returned as it is.
+		return &failedAnswer{wire.TypeRefused, refusedStatus(r.err)}
+	}
 	if lost, ok := errors.AsType[*lostOutputError](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {
-		return wire.Status{Code: wire.CodeResponseTooLarge, Message: trimSentinel(errors.Unwrap(lost.err), ErrMessageTooLarge)}
+		return errorAnswer(wire.Status{Code: wire.CodeResponseTooLarge, Message: trimSentinel(errors.Unwrap(lost.err), ErrMessageTooLarge)})
 	}
 	switch {
 	case ended == nil || !errors.Is(err, ended):
-		return errorStatus(err)
+		return errorAnswer(errorStatus(err))
 	case ended == context.DeadlineExceeded: //nolint:errorlint // A callContext's error is one of two values.
-		return wire.Status{Code: wire.CodeDeadline}
+		return errorAnswer(wire.Status{Code: wire.CodeDeadline})
 	default:
-		return wire.Status{Code: wire.CodeCanceled}
+		return errorAnswer(wire.Status{Code: wire.CodeCanceled})
 	}
 }
 
 // invoke calls the handler, and the methods of the error that it returns. A
 // panic, or runtime.Goexit, ends this call alone.
-func (c *inCall) invoke(inline bool) (result []byte, failed *wire.Status) {
+func (c *inCall) invoke(inline bool) (result []byte, failed *failedAnswer) {
 	returned := false
 	defer func() {
 		if returned {
@@ -175,7 +192,7 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *wire.Status) {
 		c.s.m.logPanic(c, v, debug.Stack())
 		// Something may still use the buffers of a handler that did not return.
 		c.buf, c.out = nil, nil
-		result, failed = nil, &panicStatus
+		result, failed = nil, panicAnswer
 		if v == nil {
 			// runtime.Goexit: deferred calls are all that still runs here.
 			if c.stream != nil {
@@ -200,8 +217,7 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *wire.Status) {
 		result, err = c.h.fn(c.ctx, c.req)
 	}
 	if err != nil {
-		st := failure(err, c.ctx.Err())
-		failed = &st
+		failed = failure(err, c.ctx.Err())
 	}
 	returned = true
 	return result, failed

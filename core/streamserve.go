@@ -112,7 +112,7 @@ func (st *RawStream) forgetDropped() {
 // answer queues the answer to the stream behind everything that was sent, after
 // its handler has returned. release is called when it is on its way, or when it
 // never will be.
-func (st *RawStream) answer(failed *wire.Status, release func()) {
+func (st *RawStream) answer(failed *failedAnswer, release func()) {
 	st.finish(nil)
 	st.discard(errReturned)
 	o := &st.out
@@ -127,8 +127,7 @@ func (st *RawStream) answer(failed *wire.Status, release func()) {
 	if !o.answered {
 		if failed == nil && o.dropped != nil {
 			// A clean end would stand in the middle of a message, or hide it.
-			ended := failure(st.ctx.Err(), st.ctx.Err())
-			failed = &ended
+			failed = failure(st.ctx.Err(), st.ctx.Err())
 		}
 		tell = st.appendAnswer(failed)
 	}
@@ -139,13 +138,13 @@ func (st *RawStream) answer(failed *wire.Status, release func()) {
 }
 
 // appendAnswer queues the answer. st.mu is held.
-func (st *RawStream) appendAnswer(failed *wire.Status) (tell bool) {
+func (st *RawStream) appendAnswer(failed *failedAnswer) (tell bool) {
 	st.out.answered, st.out.ended = true, true
 	if failed == nil {
 		return st.appendLast(wire.HeaderSize, func(dst []byte) []byte { return wire.AppendResponse(dst, st.id, nil) })
 	}
-	return st.appendLast(wire.StatusSize(*failed), func(dst []byte) []byte {
-		return wire.AppendStatus(dst, wire.TypeError, st.id, *failed)
+	return st.appendLast(wire.StatusSize(failed.Status), func(dst []byte) []byte {
+		return wire.AppendStatus(dst, failed.typ, st.id, failed.Status)
 	})
 }
 
@@ -173,7 +172,7 @@ func (st *RawStream) violated(what string) {
 			}
 		}
 		o.buf, o.tail = nil, nil
-		tell = st.appendAnswer(&wire.Status{Code: wire.CodeFlowControl, Message: "the caller " + what})
+		tell = st.appendAnswer(errorAnswer(wire.Status{Code: wire.CodeFlowControl, Message: "the caller " + what}))
 	}
 	o.wakeUp()
 	st.mu.Unlock()

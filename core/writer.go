@@ -215,7 +215,7 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 // appendAnswer queues the result of a handler that fits into one frame, or why
 // it failed. It returns a channel to wait on if there is no room and force is
 // not set.
-func (w *writer) appendAnswer(c *inCall, result []byte, failed *wire.Status, force bool) (wait <-chan struct{}) {
+func (w *writer) appendAnswer(c *inCall, result []byte, failed *failedAnswer, force bool) (wait <-chan struct{}) {
 	w.mu.Lock()
 	if w.unsent > w.s.maxOutput && !force && !w.closed {
 		wait = w.waitRoom()
@@ -223,7 +223,7 @@ func (w *writer) appendAnswer(c *inCall, result []byte, failed *wire.Status, for
 		return wait
 	}
 	if failed != nil {
-		w.appendStatus(wire.TypeError, c.id, *failed)
+		w.appendStatus(failed.typ, c.id, failed.Status)
 	} else {
 		w.open(wire.HeaderSize + len(result))
 		at := len(w.small.buf)

@@ -102,7 +102,7 @@ func TestDocumentCodes(t *testing.T) {
 		fmt.Sprint(CodeDeadline, " deadline"), fmt.Sprint(CodeResponseTooLarge, " response too large"),
 		fmt.Sprint(CodeFlowControl, " flow control"), fmt.Sprint(CodeUnknownHandler, " unknown handler"), fmt.Sprint(CodeOverloaded, " overloaded"),
 		fmt.Sprint(CodeDraining, " draining"), fmt.Sprint(CodeMessageTooLarge, " message too large"),
-		fmt.Sprint(CodeUnsupported, " unsupported"), fmt.Sprint(CodeRejected, " rejected"),
+		fmt.Sprint(CodeUnsupported, " unsupported"), fmt.Sprint(CodeMalformed, " malformed"), fmt.Sprint(CodeRejected, " rejected"),
 		fmt.Sprint(CodeVersion, " version"), fmt.Sprint(CodeCluster, " cluster"), fmt.Sprint(CodeName, " name"),
 		fmt.Sprint(CodeDuplicate, " duplicate"), fmt.Sprint(CodeShutdown, " shutdown"),
 		fmt.Sprint(CodeSuperseded, " superseded"), fmt.Sprint(CodeTimeout, " timeout"),

@@ -27,6 +27,7 @@ const (
 	CodeDraining        Code = 12
 	CodeMessageTooLarge Code = 13
 	CodeUnsupported     Code = 14 // a codec or dictionary that was not agreed on
+	CodeMalformed       Code = 15 // the message is not what the handler takes
 
 	// REJECT and close codes: the connection did not or does not live.
 	CodeRejected  Code = 20 // no reason is given to a stranger
