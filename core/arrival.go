@@ -43,6 +43,10 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 		return nil
 	}
 	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity}
+	if start.meta, err = receiveMetadata(r.Metadata); err != nil {
+		s.refuse(f.ID, err)
+		return nil
+	}
 	if f.Flags&wire.FlagFragmented != 0 {
 		a := &assembly{s: s, id: f.ID, budget: &s.peer.memory[kindRequest], size: int(r.Size)}
 		if err := s.begin(a); err != nil {
@@ -222,6 +226,7 @@ func (s *session) newCall(id wire.CallID, c *cell, start callStart) (*inCall, er
 	}
 	call := inCalls.Get().(*inCall)
 	*call = inCall{s: s, h: start.h, id: id, cell: c, ctx: s.newContext(start.h, start.timeout), prio: start.prio}
+	call.ctx.meta = start.meta
 	if start.capacity > 0 {
 		if err := s.serveStream(call, start.capacity); err != nil {
 			s.leaveOne(start.h)

@@ -18,6 +18,7 @@ type bulkSend struct {
 	deadline int64      // of a request, manager's clock, 0: none
 	open     bool       // the message is the payload of a stream
 	capacity uint32     // of OPEN
+	meta     []byte     // of what opens a call; nil: none
 	stream   *RawStream // of a message of a stream, else nil
 	release  func()     // of a response: gives its memory back; else nil
 
@@ -65,9 +66,12 @@ func (b *bulkSend) part(bt *batch, l layout, now int64) (paced int, more bool) {
 		return 0, false
 	}
 	part := b.data[b.off : b.off+n]
-	bt.room(l, wire.OpenOverhead+n)
+	bt.room(l, wire.OpenOverhead+wire.MetadataSize(b.meta)+n)
 	at := len(bt.buf)
 	bt.buf = b.appendPart(bt.buf, part, now)
+	if !b.begun {
+		bt.buf = wire.InsertMetadata(bt.buf, at, b.meta)
+	}
 	if b.fragmented() {
 		paced = len(bt.buf) - at - wire.HeaderSize
 	}

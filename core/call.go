@@ -22,11 +22,11 @@ func notSent(err error) result { return result{outcome: OutcomeNotSent, err: err
 // roundTrip makes one call over the session: it queues the request and waits
 // for the answer, for ctx, for the time-out or for the end of the session,
 // whichever comes first.
-func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte, timeout int64, prio Priority) result {
+func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte, timeout int64, set callSettings) result {
 	if len(req) > s.maxSend {
 		return notSent(s.payloadTooLarge(len(req)))
 	}
-	r := outRequest{handler: handler, payload: req, deadline: timeout, prio: prio}
+	r := outRequest{handler: handler, payload: req, deadline: timeout, prio: set.prio, meta: set.meta.bytes()}
 	if d, ok := ctx.Deadline(); ok {
 		if at := s.m.at(d); timeout == 0 || at < timeout {
 			r.deadline = at

@@ -173,7 +173,7 @@ func (s *session) handlersOf(ctx context.Context, deadline int64) (*catalogue, e
 	if known := s.m.catalogues.find(s.catalogue); known != nil {
 		return known, nil
 	}
-	res := s.roundTrip(ctx, handlerKey{id: catalogueID}.hash(), nil, nil, deadline, PriorityNormal)
+	res := s.roundTrip(ctx, handlerKey{id: catalogueID}.hash(), nil, nil, deadline, callSettings{})
 	if res.err != nil {
 		return nil, fmt.Errorf("which handlers the peer has: %w", res.err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -50,6 +51,9 @@ type Config struct {
 	// Auth cover the TLS session, so that nobody can sit in the middle, and a
 	// link that speaks TLS at one end only is refused.
 	AllowTLSProxy bool
+	// Intercept surrounds all calls of this node: those that it makes and those
+	// that it serves, single requests and streams. The first is outermost.
+	Intercept []Interceptor
 	// OnState is told of every change of a peer's state: in order per peer,
 	// from a goroutine of its own, so that it may block without holding up
 	// anything but later changes of the same peer. Changes that it is too slow
@@ -166,6 +170,10 @@ func (cfg *Config) normalize() error {
 	if err := errors.Join(checkName("Local.Name", cfg.Local.Name), checkName("Cluster", cfg.Cluster)); err != nil {
 		return fmt.Errorf("gridmux: NewManager: Config.%w", err)
 	}
+	if i := slices.IndexFunc(cfg.Intercept, func(i Interceptor) bool { return i == nil }); i >= 0 {
+		return configError("Intercept", fmt.Sprintf("has nil at index %d", i), "leave it out")
+	}
+	cfg.Intercept = slices.Clone(cfg.Intercept)
 	if err := checkAuth(cfg.Auth); err != nil {
 		return configError("Auth", "cannot be used", err.Error())
 	}

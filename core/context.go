@@ -19,6 +19,7 @@ type callContext struct {
 	state    atomic.Pointer[contextState]
 	response atomic.Pointer[bulkSend]  // a large result on its way out
 	stream   atomic.Pointer[RawStream] // that the handler serves
+	meta     *receivedMetadata         // that came with the call
 }
 
 // contextState is immutable once published, but for its channel being closed.

@@ -128,13 +128,13 @@ func readArbitrary(t *testing.T, in []byte) {
 	calls := make(chan result, 3)
 	const outgoing = 3
 	for i := range outgoing {
-		go func() { calls <- s.roundTrip(t.Context(), 1, make([]byte, i*20_000), nil, 0, PriorityNormal) }()
+		go func() { calls <- s.roundTrip(t.Context(), 1, make([]byte, i*20_000), nil, 0, callSettings{}) }()
 	}
 	for s.busy.Load() < outgoing {
 		runtime.Gosched()
 	}
 	m.catalogues.add(&catalogue{digest: s.catalogue, entries: map[uint64]handlerEntry{handlerKey{id: "theirs"}.hash(): {streamHandler, 2, 2}}})
-	st, res := s.openStream(t.Context(), handlerKey{id: "theirs"}, []byte("initial"), PriorityNormal, 0, false)
+	st, res := s.openStream(t.Context(), handlerKey{id: "theirs"}, []byte("initial"), callSettings{}, 0, false, nil)
 	if res.err != nil {
 		t.Fatal(res.err)
 	}

@@ -59,6 +59,7 @@ type callStart struct {
 	timeout  uint64
 	prio     Priority
 	capacity int // of OPEN: messages that the caller takes
+	meta     *receivedMetadata
 }
 
 // cellOf returns the cell of a slot, or nil if no call was opened in it or near

@@ -134,6 +134,7 @@ func (st *RawStream) deliver(msg []byte) error {
 		return nil
 	}
 	q.append(uint32(len(msg)), msg)
+	st.countIn(len(msg))
 	q.wakeUp()
 	st.mu.Unlock()
 	return nil

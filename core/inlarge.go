@@ -96,6 +96,8 @@ func (st *RawStream) largeReady(m *largeMessage) {
 	dropping := q.dropping
 	if dropping {
 		q.large = slices.DeleteFunc(q.large, func(other *largeMessage) bool { return other == m })
+	} else {
+		st.countIn(m.size)
 	}
 	q.wakeUp()
 	st.mu.Unlock()

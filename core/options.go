@@ -29,6 +29,7 @@ type callSettings struct {
 	timeout time.Duration
 	wait    bool
 	prio    Priority
+	meta    *metadata
 	err     error
 }
 

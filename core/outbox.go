@@ -125,6 +125,7 @@ func (st *RawStream) send(p []byte) error {
 	}
 	o.buf = room(o.buf, wire.HeaderSize+len(p))
 	o.buf.b = wire.AppendData(o.buf.b, st.id, p)
+	st.countOut(len(p))
 	tell := o.schedule()
 	st.mu.Unlock()
 	if tell {
@@ -151,6 +152,7 @@ func (st *RawStream) sendLarge(b *bulkSend) error {
 		st.waitOut()
 	}
 	if b.sent() {
+		st.countOut(b.size)
 		return nil
 	}
 	if err := st.sendError(); err != nil {

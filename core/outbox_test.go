@@ -59,7 +59,7 @@ func TestOpenTooLate(t *testing.T) {
 		deadline := m.now() + int64(time.Second)
 		opened := make(chan result, 1)
 		go func() {
-			_, res := s.openStream(t.Context(), handlerKey{id: "x"}, make([]byte, 50<<10), PriorityNormal, deadline, false)
+			_, res := s.openStream(t.Context(), handlerKey{id: "x"}, make([]byte, 50<<10), callSettings{}, deadline, false, nil)
 			opened <- res
 		}()
 		synctest.Wait()

@@ -93,6 +93,13 @@ var (
 )
 
 func (c *Connection) request(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
+	if c != nil && ctx != nil && c.m.intercepts(key.id) {
+		return c.requestAround(ctx, key, req, dst, opts)
+	}
+	return c.requestDirectly(ctx, key, req, dst, opts)
+}
+
+func (c *Connection) requestDirectly(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
 	res := c.call(ctx, key, req, dst, opts)
 	if res.err == nil {
 		return res.resp, nil
@@ -128,6 +135,10 @@ func (c *Connection) prepare(ctx context.Context, key handlerKey, opts []CallOpt
 		return set, 0, c.whyDown()
 	}
 	if err := c.m.refuseCall(ctx); err != nil {
+		return set, 0, err
+	}
+	set.meta = metadataOf(ctx)
+	if err := set.meta.check(); err != nil {
 		return set, 0, err
 	}
 	if set.timeout > 0 {
@@ -166,7 +177,7 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 		if s == nil {
 			return notSent(at.whyNoSession(ctx, set.wait, deadline))
 		}
-		res := s.roundTrip(ctx, hash, req, dst, deadline, set.prio)
+		res := s.roundTrip(ctx, hash, req, dst, deadline, set)
 		if !set.again(ctx, res) {
 			return res
 		}

@@ -164,7 +164,7 @@ func (r *refusal) Unwrap() error { return r.err }
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.
 func failure(err, ended error) *failedAnswer {
-	if r, ok := err.(*refusal); ok { //nolint:errorlint // It is returned as it is.
+	if r, ok := errors.AsType[*refusal](err); ok {
 		return &failedAnswer{wire.TypeRefused, refusedStatus(r.err)}
 	}
 	if lost, ok := errors.AsType[*lostOutputError](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {
@@ -205,22 +205,32 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *failedAnswer) {
 		}
 	}()
 	var err error
-	switch {
-	case c.stream != nil:
-		err = c.h.stream(c.ctx, c.req, c.stream)
-	case c.h.app != nil:
-		hint := c.h.hint(len(c.req))
-		c.out = getBuffer(int(hint.bytes.Load()))
-		result, err = c.h.app(c.ctx, c.req, c.out.b)
-		hint.note(len(result))
-	default:
-		result, err = c.h.fn(c.ctx, c.req)
+	if c.s.m.intercepts(c.h.id) {
+		result, err = c.serveAround()
+	} else {
+		result, err = c.serve(c.ctx)
 	}
 	if err != nil {
 		failed = failure(err, c.ctx.Err())
 	}
 	returned = true
 	return result, failed
+}
+
+// serve runs the handler itself.
+func (c *inCall) serve(ctx context.Context) (result []byte, err error) {
+	switch {
+	case c.stream != nil:
+		return nil, c.h.stream(ctx, c.req, c.stream)
+	case c.h.app != nil:
+		hint := c.h.hint(len(c.req))
+		c.out = getBuffer(int(hint.bytes.Load()))
+		result, err = c.h.app(ctx, c.req, c.out.b)
+		hint.note(len(result))
+		return result, err
+	default:
+		return c.h.fn(ctx, c.req)
+	}
 }
 
 // leave gives back the call's place among the handlers, before the answer can

@@ -31,6 +31,8 @@ type RawStream struct {
 	key  handlerKey
 	prio Priority
 
+	sizes *callSizes // for interceptors; nil: there are none
+
 	// Guarded by writer.mu: credit that waits to be written.
 	owedMessages, owedBytes int
 

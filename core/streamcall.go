@@ -28,6 +28,17 @@ func (r Route) OpenStream(ctx context.Context, h HandlerID, payload []byte, opts
 // startStream opens a stream. If it is to last, ctx and a time-out are for the
 // opening alone.
 func (c *Connection) startStream(ctx context.Context, key handlerKey, payload []byte, opts []CallOption, lasts bool) (*RawStream, error) {
+	if c != nil && ctx != nil && c.m.intercepts(key.id) {
+		return c.startAround(ctx, key, payload, opts, lasts)
+	}
+	return c.startDirectly(ctx, key, payload, opts, lasts, nil)
+}
+
+// startDirectly is startStream past the interceptors. sizes counts the messages,
+// unless it is nil.
+func (c *Connection) startDirectly(
+	ctx context.Context, key handlerKey, payload []byte, opts []CallOption, lasts bool, sizes *callSizes,
+) (*RawStream, error) {
 	set, deadline, err := c.prepare(ctx, key, opts)
 	if err != nil {
 		return nil, c.callError(key.id, notSent(err))
@@ -37,7 +48,7 @@ func (c *Connection) startStream(ctx context.Context, key handlerKey, payload []
 		if s == nil {
 			return nil, c.callError(key.id, notSent(at.whyNoSession(ctx, set.wait, deadline)))
 		}
-		st, res := s.openStream(ctx, key, payload, set.prio, deadline, lasts)
+		st, res := s.openStream(ctx, key, payload, set, deadline, lasts, sizes)
 		if res.err == nil {
 			return st, nil
 		}
@@ -48,7 +59,8 @@ func (c *Connection) startStream(ctx context.Context, key handlerKey, payload []
 }
 
 // openStream opens a stream over the session.
-func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte, prio Priority, deadline int64, lasts bool,
+func (s *session) openStream(
+	ctx context.Context, key handlerKey, payload []byte, set callSettings, deadline int64, lasts bool, sizes *callSizes,
 ) (*RawStream, result) {
 	if len(payload) > s.maxSend {
 		return nil, notSent(s.payloadTooLarge(len(payload)))
@@ -71,7 +83,7 @@ func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte
 		s.release()
 		return nil, notSent(err)
 	}
-	st := &RawStream{s: s, key: key, prio: prio}
+	st := &RawStream{s: s, key: key, prio: set.prio, sizes: sizes}
 	// What empty messages cost here is bounded by the window too.
 	capacity := min(max(entry.outCapacity, 1), max(window/lengthSize, 1))
 	st.in.init(st, capacity, window, window)
@@ -85,7 +97,7 @@ func (s *session) openStream(ctx context.Context, key handlerKey, payload []byte
 		s.watch(deadline)
 	}
 	st.watch(ctx)
-	if err := st.open(ctx, key.hash(), payload, deadline); err != nil {
+	if err := st.open(ctx, key.hash(), payload, set.meta.bytes(), deadline); err != nil {
 		return nil, streamResult(err)
 	}
 	return st, result{}
@@ -117,7 +129,7 @@ func (st *RawStream) watch(ctx context.Context) {
 
 // open queues OPEN. A payload over maxSmall goes out in parts; then it waits for
 // the last one.
-func (st *RawStream) open(ctx context.Context, handler uint64, payload []byte, deadline int64) error {
+func (st *RawStream) open(ctx context.Context, handler uint64, payload, meta []byte, deadline int64) error {
 	if d, ok := ctx.Deadline(); ok {
 		if at := st.s.m.at(d); deadline == 0 || at < deadline {
 			deadline = at
@@ -134,11 +146,13 @@ func (st *RawStream) open(ctx context.Context, handler uint64, payload []byte, d
 	if len(payload) > maxSmall {
 		return st.sendLarge(&bulkSend{
 			id: st.id, kind: kindRequest, prio: st.prio, stream: st, open: true, capacity: capacity,
-			handler: handler, deadline: deadline, data: payload, size: len(payload),
+			handler: handler, deadline: deadline, meta: meta, data: payload, size: len(payload),
 		})
 	}
-	o.buf = getBuffer(wire.OpenOverhead + len(payload))
+	st.countOut(len(payload))
+	o.buf = getBuffer(wire.OpenOverhead + wire.MetadataSize(meta) + len(payload))
 	o.buf.b = wire.AppendOpen(o.buf.b, st.id, handler, 0, capacity, st.prio.flag(), payload)
+	o.buf.b = wire.InsertMetadata(o.buf.b, 0, meta)
 	o.scheduled = true
 	st.mu.Unlock()
 	if !st.s.w.scheduleOpen(st) {

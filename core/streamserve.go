@@ -51,6 +51,9 @@ func (s *session) serveStream(c *inCall, capacity int) error {
 		}
 	}
 	st := &RawStream{s: s, id: c.id, key: handlerKey{c.h.id, c.h.route}, prio: c.prio}
+	if s.m.intercepts(c.h.id) {
+		st.sizes = new(callSizes)
+	}
 	st.in.init(st, c.h.inCapacity, s.m.cfg.StreamWindow, held)
 	st.out.init(st, capacity, s.peerWindow)
 	st.out.opened = true

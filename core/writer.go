@@ -97,15 +97,16 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 	if len(r.payload) > maxSmall || r.prio == PriorityLow {
 		sl.bulk = &bulkSend{
 			id: sl.id(side), kind: kindRequest, prio: r.prio, handler: r.handler, deadline: r.deadline,
-			data: r.payload, size: len(r.payload), granted: len(r.payload) <= maxSmall,
+			meta: r.meta, data: r.payload, size: len(r.payload), granted: len(r.payload) <= maxSmall,
 		}
 		w.bulk.announce(sl.bulk)
 		w.bulk.resume(sl.bulk)
 	} else {
-		w.open(wire.RequestOverhead + len(r.payload))
+		w.open(wire.RequestOverhead + wire.MetadataSize(r.meta) + len(r.payload))
 		at := len(w.small.buf)
 		sl.sent = outPosition{w.small.seq, at}
 		w.small.buf = wire.AppendRequest(w.small.buf, sl.id(side), r.handler, uint64(r.deadline), r.prio.flag(), r.payload)
+		w.small.buf = wire.InsertMetadata(w.small.buf, at, r.meta)
 		w.small.timed = w.small.timed || r.deadline != 0
 		w.appended(at)
 	}
@@ -182,6 +183,7 @@ type outRequest struct {
 	handler  uint64
 	deadline int64 // manager's clock, 0: none
 	prio     Priority
+	meta     []byte // nil: none
 	payload  []byte
 }
 

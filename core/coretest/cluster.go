@@ -224,8 +224,8 @@ func (c *Cluster) WaitConnected() {
 	}
 }
 
-// nobody is a handler that no node has.
-const nobody core.HandlerID = "coretest.nobody"
+// nobody is a handler that no node has, of the library so that it is not intercepted.
+const nobody core.HandlerID = "gridmux.nobody"
 
 // reach waits until the peer answers. The state of the connection is not
 // enough: of a node that was just restarted its peers may not know yet.

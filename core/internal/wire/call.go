@@ -21,9 +21,43 @@ const (
 	sizeBlock    = 16 // size, decoded size
 	timeoutAt    = HeaderSize + 8
 	idAt         = 8
-	maxMetadata  = 4 << 10
 	metadataHead = 2
 )
+
+// MaxMetadata bounds the metadata of a message in bytes (W22).
+const MaxMetadata = 4 << 10
+
+// MetadataSize is what metadata adds to a frame.
+func MetadataSize(meta []byte) int {
+	if meta == nil {
+		return 0
+	}
+	return metadataHead + len(meta)
+}
+
+// InsertMetadata puts metadata into the REQUEST or OPEN that begins at b[at:] and
+// ends b. With nil it changes nothing.
+func InsertMetadata(b []byte, at int, meta []byte) []byte {
+	if meta == nil {
+		return b
+	}
+	head := requestHead
+	if Type(b[at+4]) == TypeOpen {
+		head = openHead
+	}
+	if Flags(b[at+5])&FlagFragmented != 0 {
+		head += sizeBlock
+	}
+	n := MetadataSize(meta)
+	b[at+5] |= byte(FlagMetadata)
+	binary.LittleEndian.PutUint32(b[at:], binary.LittleEndian.Uint32(b[at:])+uint32(n))
+	end, from := len(b), at+HeaderSize+head
+	b = append(b, make([]byte, n)...)
+	copy(b[from+n:], b[from:end])
+	binary.LittleEndian.PutUint16(b[from:], uint16(len(meta)))
+	copy(b[from+metadataHead:], meta)
+	return b
+}
 
 // RequestOverhead is what a REQUEST without metadata adds to its payload, at
 // most.
@@ -119,8 +153,8 @@ func parsePayload(f *Frame, b []byte) (size, decoded uint64, meta, payload []byt
 		}
 		n := int(binary.LittleEndian.Uint16(b))
 		b = b[metadataHead:]
-		if n > len(b) || n > maxMetadata {
-			return 0, 0, nil, nil, malformed("%d bytes of metadata announced, %d are left, %d allowed", n, len(b), maxMetadata)
+		if n > len(b) || n > MaxMetadata {
+			return 0, 0, nil, nil, malformed("%d bytes of metadata announced, %d are left, %d allowed", n, len(b), MaxMetadata)
 		}
 		meta, b = b[:n:n], b[n:]
 	}

@@ -206,7 +206,7 @@ func FuzzFlow(f *testing.F) {
 
 func checkPayload(t *testing.T, fr *Frame, size, decoded uint64, meta, payload []byte) {
 	t.Helper()
-	if !bytes.HasSuffix(fr.Body, payload) || len(meta) > maxMetadata {
+	if !bytes.HasSuffix(fr.Body, payload) || len(meta) > MaxMetadata {
 		t.Fatalf("payload of %d bytes, metadata of %d, body of %d", len(payload), len(meta), len(fr.Body))
 	}
 	if (payload == nil) != (fr.Flags&FlagNil != 0) || (meta == nil) != (fr.Flags&FlagMetadata == 0) {

@@ -156,8 +156,8 @@ func TestMalformedCall(t *testing.T) {
 			check{"W22", name + " metadata without a length", frame(FlagMetadata), "without the size of its metadata"},
 			check{"W22", name + " metadata with half a length", frame(FlagMetadata, x), "without the size of its metadata"},
 			check{"W22", name + " metadata cut", frame(FlagMetadata, u16(2), x), "2 bytes of metadata announced, 1 are left"},
-			check{"W22", name + " largest metadata", frame(FlagMetadata, u16(maxMetadata), bytesOf(maxMetadata)), ""},
-			check{"W22", name + " metadata over the limit", frame(FlagMetadata, u16(maxMetadata+1), bytesOf(maxMetadata+1)), "4097 bytes of metadata"},
+			check{"W22", name + " largest metadata", frame(FlagMetadata, u16(MaxMetadata), bytesOf(MaxMetadata)), ""},
+			check{"W22", name + " metadata over the limit", frame(FlagMetadata, u16(MaxMetadata+1), bytesOf(MaxMetadata+1)), "4097 bytes of metadata"},
 			check{"W22", name + " first part that is metadata only", frame(FlagFragmented|FlagMetadata, half, half, u16(1), x), "first part of 0 bytes"},
 		)
 	}

@@ -242,7 +242,7 @@ func TestMinMaxFrame(t *testing.T) {
 	status := AppendStatus(make([]byte, ChecksumSize), TypeError, 2, Status{
 		Message: strings.Repeat("m", MaxStatusMessage), Detail: make([]byte, MaxStatusDetail),
 	})
-	open := raw(TypeOpen, FlagMetadata, 0, 0, 2, make([]byte, openHead), u16(maxMetadata), bytesOf(maxMetadata), make([]byte, 32<<10))
+	open := raw(TypeOpen, FlagMetadata, 0, 0, 2, make([]byte, openHead), u16(MaxMetadata), bytesOf(MaxMetadata), make([]byte, 32<<10))
 	if n := max(len(status), ChecksumSize+len(open)); n > MinMaxFrame {
 		t.Errorf("W59: a batch of %d bytes cannot be avoided, the limit may be %d", n, MinMaxFrame)
 	}

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"strings"
 	"testing"
+
+	"github.com/tinylib/msgp/msgp"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
@@ -123,12 +126,48 @@ func TestProtocolErrors(t *testing.T) {
 	}
 }
 
-// metadata returns a REQUEST of an echo with n bytes of metadata.
+// metadata returns a REQUEST of an echo with n bytes of metadata: one pair with a
+// long value.
 func metadata(p *lab.RawPeer, n int) []byte {
-	b := []byte{byte(n), byte(n >> 8)}
-	head := p.Request(0, 1, "echo", []byte{})[wire.HeaderSize:]
-	b = append(append(append(head, b...), make([]byte, n)...), "payload"...)
-	return lab.RawFrame(wire.Frame{Type: wire.TypeRequest, Flags: wire.FlagMetadata, ID: p.ID(0, 1), Body: b})
+	const heads = 1 + 2 + 3 // of the map, of the key "k" and of the value
+	block := msgp.AppendString(msgp.AppendString(msgp.AppendMapHeader(nil, 1), "k"), strings.Repeat("v", n-heads))
+	return withMetadata(p, 1, block)
+}
+
+// withMetadata returns a REQUEST of an echo with any metadata.
+func withMetadata(p *lab.RawPeer, generation uint32, block []byte) []byte {
+	return wire.InsertMetadata(p.Request(0, generation, "echo", []byte("payload")), 0, block)
+}
+
+// TestMalformedMetadata sends calls with metadata that is no map of strings: each
+// is refused for itself (W22).
+func TestMalformedMetadata(t *testing.T) {
+	lab.RawTest(t, "W22", lab.RawSetup{}, func(_ *testing.T, r *lab.RawCluster) {
+		p := r.Connect()
+		pair := func(b []byte, k, v string) []byte { return msgp.AppendString(msgp.AppendString(b, k), v) }
+		generation := uint32(0)
+		for name, block := range map[string][]byte{
+			"nothing":                {},
+			"no map":                 msgp.AppendString(nil, "x"),
+			"a pair missing":         pair(msgp.AppendMapHeader(nil, 2), "k", "v"),
+			"2^32 pairs":             {0xdf, 0xff, 0xff, 0xff, 0xff, 0xa1, 'k'},
+			"a string of 4 GiB":      {0x81, 0xdb, 0xff, 0xff, 0xff, 0xff, 'k'},
+			"a number as a key":      msgp.AppendString(msgp.AppendInt(msgp.AppendMapHeader(nil, 1), 7), "v"),
+			"a number as a value":    msgp.AppendInt(msgp.AppendString(msgp.AppendMapHeader(nil, 1), "k"), 7),
+			"a key twice":            pair(pair(msgp.AppendMapHeader(nil, 2), "k", "v"), "k", "v"),
+			"bytes behind it":        append(pair(msgp.AppendMapHeader(nil, 1), "k", "v"), 0),
+			"a map as a value, deep": append(msgp.AppendString(msgp.AppendMapHeader(nil, 1), "k"), bytes.Repeat([]byte{0x81, 0xa0}, 1000)...),
+		} {
+			generation++
+			p.Send(withMetadata(p, generation, block))
+			f := p.Want(wire.TypeRefused, "W22: metadata with "+name)
+			st, err := wire.ParseStatus(&f)
+			if err != nil || st.Code != wire.CodeMalformed {
+				p.T.Errorf("W22: metadata with %s: %+v, %v, want code %d", name, st, err, wire.CodeMalformed)
+			}
+		}
+		p.WantLife(1, "W22: the connection lives")
+	})
 }
 
 // TestProtocolErrorsOfAnswers breaks the rules on answers, in the middle of a
@@ -199,7 +238,7 @@ func TestProtocolNoErrors(t *testing.T) {
 			p.WantLife(slot, name)
 		}
 		p.Send(metadata(p, 4096))
-		if f := p.Want(wire.TypeResponse, "W22: metadata is ignored"); string(f.Body) != "payload" || f.Flags != 0 {
+		if f := p.Want(wire.TypeResponse, "W22: a key that is not known means nothing"); string(f.Body) != "payload" || f.Flags != 0 {
 			p.T.Errorf("W22: a request with metadata was answered with %q, flags %#x; want the payload alone", f.Body, f.Flags)
 		}
 		for i, flag := range []wire.Flags{wire.FlagHigh, wire.FlagLow} {

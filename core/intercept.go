@@ -1,0 +1,257 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"runtime/pprof"
+	"strings"
+	"sync/atomic"
+)
+
+// CallKind tells single requests and streams apart.
+type CallKind uint8
+
+// The kinds of calls.
+const (
+	KindRequest CallKind = iota // a single request
+	KindStream                  // a stream, in any form
+)
+
+func (k CallKind) String() string {
+	if k == KindStream {
+		return "stream"
+	}
+	return "request"
+}
+
+// CallInfo is what an [Interceptor] is told of a call.
+type CallInfo struct {
+	Peer     string   // the other node
+	Caller   Identity // whom the calling node has proved to be; zero on the calling side, and where nothing was proved
+	Handler  HandlerID
+	Route    string
+	Kind     CallKind
+	Incoming bool // this node serves the call; else it makes it
+
+	sizes *callSizes
+}
+
+// callSizes are the bytes of the messages of a call.
+type callSizes struct{ toHandler, fromHandler atomic.Int64 }
+
+// Sizes returns how many bytes of messages went to the handler and came from it
+// so far, those of a stream together with its initial payload. They are complete
+// once next has returned.
+func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
+	if i.sizes == nil {
+		return 0, 0
+	}
+	return i.sizes.toHandler.Load(), i.sizes.fromHandler.Load()
+}
+
+// Interceptor surrounds calls: those that a node makes, and the handlers of those
+// that it serves. It calls next, on its own goroutine, with ctx or one derived from
+// it, and returns the error of next, or another one. What is known of the outcome [OutcomeOf] tells of
+// that error.
+//
+// It may return an error without calling next. A call that this node makes is then
+// not sent. One that it serves is refused: its handler has not run, and the caller
+// gets a [CallError] with [OutcomeRefused], in which errors.Is finds a
+// [RemoteError] of the same application code. It cannot turn a failure into a
+// success: nil after a next that failed is that failure.
+//
+// On the calling side of a single request next may be called again, which makes
+// the call again. Everywhere else a second next is an error.
+//
+// It may be called by several goroutines at once. Around a handler it runs where
+// the handler runs, so on the reader with [WithInline]; a panic in it is one of the
+// handler. Around a call it runs on the caller's goroutine, but for a stream on one
+// of its own: there next returns when the stream has ended, with the error of the
+// stream, and what the interceptor returns reaches the caller only if the stream
+// was not opened. Calls that the library makes for itself are not intercepted.
+type Interceptor func(ctx context.Context, info CallInfo, next func(context.Context) error) error
+
+var (
+	errNoNext     = errors.New("an interceptor returned nil without calling next")
+	errNextAgain  = errors.New("an interceptor called next a second time")
+	errNextNoCtx  = errors.New("an interceptor called next with a nil context: pass the one that it got")
+	errChainPanic = errors.New("an interceptor panicked; the log of this node has the stack")
+)
+
+// chain is one passage of a call through the interceptors.
+type chain struct {
+	info  CallInfo
+	final func(context.Context) error
+	again bool // final may be called again
+
+	called bool
+	err    error // of the last final
+}
+
+// run calls the interceptors, the first one outermost. called tells whether the
+// call went ahead.
+func (c *chain) run(ctx context.Context, all []Interceptor) error {
+	err := c.step(ctx, all)
+	switch {
+	case err != nil:
+		return err
+	case !c.called:
+		return errNoNext
+	default:
+		return c.err
+	}
+}
+
+func (c *chain) step(ctx context.Context, rest []Interceptor) error {
+	if len(rest) > 0 {
+		return rest[0](ctx, c.info, func(ctx context.Context) error {
+			if ctx == nil {
+				return errNextNoCtx
+			}
+			return c.step(ctx, rest[1:])
+		})
+	}
+	if c.called && !c.again {
+		return errNextAgain
+	}
+	c.called = true
+	c.err = c.final(ctx)
+	return c.err
+}
+
+// intercepts reports whether calls to h pass through interceptors of this node.
+func (m *Manager) intercepts(h HandlerID) bool {
+	return m.made() && len(m.cfg.Intercept) > 0 && !strings.HasPrefix(string(h), builtinPrefix)
+}
+
+// info is what interceptors are told of a call that this node makes.
+func (c *Connection) info(key handlerKey, kind CallKind) CallInfo {
+	return CallInfo{Peer: c.Peer(), Handler: key.id, Route: key.route, Kind: kind, sizes: new(callSizes)}
+}
+
+// requestAround is request by way of the interceptors.
+func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
+	resp := dst
+	around := chain{info: c.info(key, KindRequest), again: true}
+	sizes := around.info.sizes
+	sizes.toHandler.Store(int64(len(req)))
+	around.final = func(ctx context.Context) (err error) {
+		resp, err = c.requestDirectly(ctx, key, req, dst, opts)
+		if err == nil {
+			sizes.fromHandler.Store(int64(len(resp) - len(dst)))
+		}
+		return err
+	}
+	if err := around.run(ctx, c.m.cfg.Intercept); err != nil {
+		return dst, c.aroundError(&around, err)
+	}
+	return resp, nil
+}
+
+// aroundError is what the user gets of an interceptor's error.
+func (c *Connection) aroundError(around *chain, err error) error {
+	if around.called {
+		return err
+	}
+	return c.callError(around.info.Handler, notSent(err))
+}
+
+// startAround is startStream by way of the interceptors, which stay around the
+// stream until it ends.
+func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []byte, opts []CallOption, lasts bool) (*RawStream, error) {
+	type result struct {
+		st  *RawStream
+		err error
+	}
+	around := chain{info: c.info(key, KindStream)}
+	opened := make(chan result, 1)
+	var st *RawStream
+	around.final = func(ctx context.Context) (err error) {
+		if st, err = c.startDirectly(ctx, key, payload, opts, lasts, around.info.sizes); err != nil {
+			return err
+		}
+		opened <- result{st, nil}
+		<-st.Done()
+		return st.Err()
+	}
+	go func() {
+		err := errChainPanic
+		defer func() {
+			if err == errChainPanic { //nolint:errorlint // It is that very value, unless run has returned.
+				c.m.cfg.Logger.Error("gridmux: interceptor panicked", "local", c.m.cfg.Local.Name, "peer", c.Peer(),
+					"handler", string(key.id), "route", key.route, "panic", fmt.Sprint(recover()), "stack", string(debug.Stack()))
+			}
+			switch {
+			case st == nil:
+				opened <- result{nil, c.aroundError(&around, err)}
+			case err == errChainPanic: //nolint:errorlint // As above.
+				_ = st.Close()
+			}
+		}()
+		err = around.run(ctx, c.m.cfg.Intercept)
+	}()
+	r := <-opened
+	return r.st, r.err
+}
+
+// serveAround runs the handler of a call by way of the interceptors.
+func (c *inCall) serveAround() (result []byte, err error) {
+	link := c.s.link
+	around := chain{
+		info: CallInfo{
+			Peer: link.peer.name, Caller: link.identity, Handler: c.h.id, Route: c.h.route, Incoming: true, sizes: new(callSizes),
+		},
+	}
+	if c.stream != nil {
+		around.info.Kind, around.info.sizes = KindStream, c.stream.sizes
+	}
+	around.info.sizes.toHandler.Add(int64(len(c.req)))
+	around.final = func(ctx context.Context) (err error) {
+		if result, err = c.serve(ctx); err == nil {
+			around.info.sizes.fromHandler.Add(int64(len(result)))
+		}
+		return err
+	}
+	if err = around.run(c.ctx, c.s.m.cfg.Intercept); err != nil && !around.called {
+		err = &refusal{err}
+	}
+	return result, err
+}
+
+// PprofLabels returns an [Interceptor] that marks the goroutines of handlers, for
+// the time in which they serve a call, with the labels "handler", "route" and
+// "peer", so that a profile tells whom processor time was spent for.
+func PprofLabels() Interceptor { return labelGoroutine }
+
+func labelGoroutine(ctx context.Context, info CallInfo, next func(context.Context) error) (err error) {
+	if !info.Incoming {
+		return next(ctx)
+	}
+	labels := pprof.Labels("handler", string(info.Handler), "route", info.Route, "peer", info.Peer)
+	pprof.Do(ctx, labels, func(ctx context.Context) { err = next(ctx) })
+	return err
+}
+
+// countIn counts a message that has arrived.
+func (st *RawStream) countIn(n int) {
+	switch {
+	case st.sizes == nil:
+	case st.serving():
+		st.sizes.toHandler.Add(int64(n))
+	default:
+		st.sizes.fromHandler.Add(int64(n))
+	}
+}
+
+// countOut counts a message that was sent.
+func (st *RawStream) countOut(n int) {
+	switch {
+	case st.sizes == nil:
+	case st.serving():
+		st.sizes.fromHandler.Add(int64(n))
+	default:
+		st.sizes.toHandler.Add(int64(n))
+	}
+}

@@ -1,0 +1,3 @@
+// Package intercept has no code but tests: those of what surrounds calls: interceptors on both sides, and the
+// metadata that travels with a call.
+package intercept
