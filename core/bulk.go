@@ -73,7 +73,7 @@ func (b *bulkSend) part(bt *batch, l layout, now int64) (paced int, more bool) {
 		bt.buf = wire.InsertMetadata(bt.buf, at, b.meta)
 	}
 	if b.fragmented() {
-		paced = len(bt.buf) - at - wire.HeaderSize
+		paced = len(bt.buf) - at
 	}
 	b.off += n
 	b.begun, b.done = true, b.off == b.size

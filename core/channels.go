@@ -112,21 +112,26 @@ func (st *RawStream) drain(out <-chan []byte, returned <-chan struct{}) (err err
 		}
 	}
 	for over := false; ; {
+		var msg []byte
+		var open bool
 		select {
-		case msg := <-out:
-			send(msg)
-			continue
+		case msg, open = <-out:
 		default:
+			if over {
+				return err
+			}
+			select {
+			case msg, open = <-out:
+			case <-returned:
+				over = true
+				continue
+			}
 		}
-		if over {
-			return err
+		if !open {
+			out = nil // the handler has closed it: nothing comes any more
+			continue
 		}
-		select {
-		case msg := <-out:
-			send(msg)
-		case <-returned:
-			over = true
-		}
+		send(msg)
 	}
 }
 

@@ -73,11 +73,13 @@ type Config struct {
 	// Default 262 144.
 	MaxCalls int
 	// MaxHandlers bounds the handlers that run at once for one peer, counted
-	// until the handler returned and its result is queued. A request over it
+	// until the handler returned and its result is queued, of one over 32 KiB
+	// until the last part of it is on its way. A request over it
 	// is refused with [ErrOverloaded]; it is never queued, since handlers that
 	// call each other would deadlock. Default 1 000.
 	MaxHandlers int
-	// MaxHandlersTotal is the same for all peers together. Default 10 000.
+	// MaxHandlersTotal bounds the handlers that run at once for all peers
+	// together, counted until they have returned. Default 10 000.
 	MaxHandlersTotal int
 	// MaxOutput is the number of bytes queued for one peer above which callers
 	// wait, each with its own context. Messages over 32 KiB do not count: they

@@ -53,8 +53,13 @@ type handler struct {
 	hints [2]sizeHint
 }
 
-// maxHint is the largest buffer that a HandleAppend is given.
-const maxHint = 16 << 20
+const (
+	// maxHint is the largest buffer that a HandleAppend is given.
+	maxHint = 16 << 20
+	// freeHint is the largest one that needs no reservation: one that a handler
+	// does not use may be large only as long as few are.
+	freeHint = 64 << 10
+)
 
 // hint is what is known of the size of the answer to a request of n bytes.
 func (h *handler) hint(n int) *sizeHint {

@@ -365,16 +365,19 @@ func (st *RawStream) takeOut(now int64) (large *bulkSend, ok bool) {
 	return nil, true
 }
 
-// copyFrames copies whole frames.
+// copyFrames copies whole frames, at least one.
 func (st *RawStream) copyFrames(bt *batch, l layout, quota int) (paced int) {
 	o := &st.out
-	for copied := 0; o.off < len(o.taken.b) && copied < quota; {
+	for copied := 0; o.off < len(o.taken.b); {
 		f := o.taken.b[o.off:]
 		t, n := wire.PeekType(f)
+		if copied > 0 && copied+n > quota {
+			break
+		}
 		bt.room(l, n)
 		bt.buf = append(bt.buf, f[:n]...)
 		if t == wire.TypeData {
-			paced += n - wire.HeaderSize
+			paced += n
 		}
 		o.off += n
 		copied += n

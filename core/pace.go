@@ -32,9 +32,10 @@ const (
 	// cachedPace is the most that a window grows to on a link that is not long:
 	// more than that leaves the caches of the processors on its way.
 	cachedPace = 512 << 10
-	// headsOfPart is more than what the heads of a fragment add to it: one that is
-	// alone never fills a window.
-	headsOfPart = 64
+	// headsOfPart is what heads add to a fragment, or to as much of messages of 256
+	// bytes: two of either have their place in the smallest window, and one that is
+	// alone does not fill it.
+	headsOfPart = 2 << 10
 	// flatAlone is how much longer than the fastest a round trip may always be:
 	// below it lies the noise of scheduling, and a window that keeps the
 	// processors at both ends busy. Where small frames want to get by it is
@@ -77,6 +78,7 @@ func (p *pace) quota(n int) int { return min(n, p.room(), int(p.window/2)) }
 // wrote notes that n bytes are given to the link. mark is set if a MARK has to
 // follow them.
 func (p *pace) wrote(n int, now int64) (mark bool) {
+	alone := p.sent-p.acked < maxSmall
 	p.sent += uint64(n)
 	if p.passed {
 		p.passed, p.passing = false, now
@@ -86,6 +88,9 @@ func (p *pace) wrote(n int, now int64) (mark bool) {
 		return false
 	}
 	p.marked = p.sent
+	if !p.known && !alone {
+		return true // what was under way is to be acknowledged first
+	}
 	// What fills the window tells most.
 	if p.timed == 0 || full && !p.full {
 		p.timed, p.begun, p.full = p.sent, now, full

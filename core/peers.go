@@ -37,6 +37,7 @@ func (s *members) index(c *Connection) {
 // earlier sessions still hold.
 type usage struct {
 	handlers atomic.Int32  // inbound calls whose handler has a place
+	hinted   atomic.Int64  // bytes of large buffers that handlers have for their results
 	memory   [kinds]budget // for large messages
 	windows  windows       // of streams
 }
@@ -57,7 +58,7 @@ func (u *usage) idle() bool {
 			return false
 		}
 	}
-	return u.handlers.Load() == 0 && u.windows.held.Load() == 0
+	return u.handlers.Load() == 0 && u.hinted.Load() == 0 && u.windows.held.Load() == 0
 }
 
 // usageOf returns what a node that is becoming a member uses already.

@@ -32,6 +32,9 @@ func (s *session) readLoop() {
 func (s *session) readFrames() {
 	defer s.submit()
 	b, pending := s.in.rest, 0
+	if len(b) == 0 {
+		s.ackBulk() // an inline handler may have left in between
+	}
 	for !s.ending.Load() {
 		if len(b) == 0 {
 			var err error
@@ -51,9 +54,9 @@ func (s *session) readFrames() {
 		told := s.ackBulk()
 		s.submit()
 		if pending > 1 || told {
-			// The callers, workers and the writer that were woken start at once
+			// The callers, the workers and the writer that were woken start at once
 			// instead of after the next read. Beside bulk there is always a next
-			// one, and without this nothing else would run on this processor.
+			// one, and the peer waits for what the writer is about to tell it.
 			runtime.Gosched()
 		}
 		pending = 0
@@ -121,7 +124,7 @@ func (s *session) readBatch(b []byte) (n int, err error) {
 		var f wire.Frame
 		if f, b, err = wire.Next(b); err == nil {
 			if f.Paced() {
-				s.in.paced += uint64(len(f.Body))
+				s.in.paced += wire.HeaderSize + uint64(len(f.Body))
 			}
 			err = s.dispatch(&f)
 		}

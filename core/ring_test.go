@@ -2,6 +2,9 @@ package core
 
 import (
 	"testing"
+	"testing/synctest"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // TestOldSourcesBetweenOtherWrites has every second write be one without bulk,
@@ -57,4 +60,55 @@ func TestOldSourcesBetweenOtherWrites(t *testing.T) {
 	w.bulk.close()
 	w.turns = nil
 	w.mu.Unlock()
+}
+
+// counted is a source that has so much to send, a part per turn.
+type counted struct {
+	part, left int
+	prio       Priority
+	turns      int
+}
+
+func (c *counted) fill(b *batch, l layout, _ int64, _ int) (paced int, more bool) {
+	n := min(c.part, c.left)
+	b.room(l, n)
+	b.buf = append(b.buf, make([]byte, n)...)
+	c.left -= n
+	c.turns++
+	return n, c.left > 0
+}
+func (c *counted) rouse() bool                   { return true }
+func (c *counted) level() Priority               { return c.prio }
+func (c *counted) takeBack() (wire.CallID, bool) { return 0, false }
+
+// TestFurtherTurnsWaitForFirstOnes has more sources to serve than a write takes,
+// and large ones among them: what is left of a write used to go to the large ones,
+// ahead of small ones that had no turn yet.
+func TestFurtherTurnsWaitForFirstOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newTestSession(newTestManager(t, nil))
+		defer s.finishTest()
+		w := &s.w
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.bulk.pace = pace{window: 1 << 20, known: true, fastest: 1}
+		large := &counted{part: maxSmall, left: 100 << 20}
+		w.bulk.add(large)
+		small := make([]*counted, 2*turnsPerWrite)
+		for i := range small {
+			small[i] = &counted{part: 100, left: 100}
+			w.bulk.add(small[i])
+		}
+		for writes := 1; w.bulk.levels[PriorityNormal].fresh != nil && small[len(small)-1].turns == 0; writes++ {
+			w.take()
+			w.mu.Unlock()
+			w.seal()
+			w.mu.Lock()
+			w.settle()
+			if large.turns > writes && small[len(small)-1].turns == 0 {
+				t.Fatalf("after %d writes the large source had %d turns, and others none", writes, large.turns)
+			}
+			w.bulk.pace.acked = w.bulk.pace.sent
+		}
+	})
 }

@@ -19,11 +19,13 @@ type inCall struct {
 	ctx    *callContext
 	req    []byte
 	buf    *buffer // holds req, if it is pooled
-	out    *buffer // holds the result of a HandleAppend
+	out    *buffer // the buffer of a HandleAppend, or a copy of the result
 	held   int64   // reserved for req
+	hinted int64   // reserved for out
 	prio   Priority
 	stream *RawStream // if the call is one
-	left   bool       // its place among the handlers is given back
+	over   bool       // its place among the handlers of the node is given back
+	left   bool       // that among those of the peer is too
 }
 
 var inCalls = sync.Pool{New: func() any { return new(inCall) }}
@@ -100,9 +102,11 @@ func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 	}
 }
 
-// respondLarge sends a result in parts. The call keeps its memory and its place
-// until the last part is on its way; no goroutine waits for that.
+// respondLarge sends a result in parts. The call keeps its memory, and its place
+// among the handlers of the peer, until the last part is on its way; no goroutine
+// waits for that.
 func (c *inCall) respondLarge(result []byte) {
+	c.handlerOver()
 	b := &bulkSend{
 		id: c.id, kind: kindResponse, prio: c.prio, data: result, size: len(result), granted: len(result) <= maxSmall, release: c.release,
 	}
@@ -217,6 +221,21 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *failedAnswer) {
 	return result, failed
 }
 
+// reserve returns how large the buffer may be that a handler is given for a result
+// of about n bytes.
+func (c *inCall) reserve(n int) int {
+	if n <= freeHint {
+		return n
+	}
+	hinted := &c.s.peer.hinted
+	if hinted.Add(int64(n)) > int64(c.s.m.cfg.MaxReassembly) {
+		hinted.Add(-int64(n))
+		return freeHint
+	}
+	c.hinted = int64(n)
+	return n
+}
+
 // serve runs the handler itself.
 func (c *inCall) serve(ctx context.Context) (result []byte, err error) {
 	switch {
@@ -224,7 +243,7 @@ func (c *inCall) serve(ctx context.Context) (result []byte, err error) {
 		return nil, c.h.stream(ctx, c.req, c.stream)
 	case c.h.app != nil:
 		hint := c.h.hint(len(c.req))
-		c.out = getBuffer(int(hint.bytes.Load()))
+		c.out = getBuffer(c.reserve(int(hint.bytes.Load())))
 		result, err = c.h.app(ctx, c.req, c.out.b)
 		hint.note(len(result))
 		return result, err
@@ -236,9 +255,20 @@ func (c *inCall) serve(ctx context.Context) (result []byte, err error) {
 // leave gives back the call's place among the handlers, before the answer can
 // reach the caller: who calls one after the other never finds a place taken.
 func (c *inCall) leave() {
+	c.handlerOver()
 	if !c.left {
 		c.left = true
-		c.s.leaveOne(c.h)
+		c.s.peer.handlers.Add(-1)
+	}
+}
+
+// handlerOver gives back the places that other peers may want. What a peer does
+// not read keeps none of those.
+func (c *inCall) handlerOver() {
+	if !c.over {
+		c.over = true
+		c.s.m.handlersRunning.Add(-1)
+		c.h.running.Add(-1)
 	}
 }
 
@@ -275,6 +305,7 @@ func (c *inCall) release() {
 	if c.held != 0 {
 		s.peer.memory[kindRequest].release(c.held)
 	}
+	s.peer.hinted.Add(-c.hinted)
 	c.leave()
 	*c = inCall{}
 	inCalls.Put(c)

@@ -234,7 +234,7 @@ func TestInlineResultInBorrowedMemory(t *testing.T) {
 					t.Fatal(err)
 				}
 				if f.Paced() {
-					paced += len(f.Body)
+					paced += wire.HeaderSize + len(f.Body)
 					s.feed(t, wire.AppendAck(nil, uint64(paced)))
 				}
 				part := f.Body
@@ -407,4 +407,77 @@ func TestAnnouncedSizesCostLittle(t *testing.T) {
 	if per := (after.TotalAlloc - before.TotalAlloc) / times; per > 3<<19 {
 		t.Errorf("a request of 16 MiB that was announced and given up cost %d KiB, want at most 1536", per>>10)
 	}
+}
+
+// TestPlaceOfAHandlerThatIsNotRead has a peer read and never acknowledge a large
+// result: the handler has returned and serves the next call. Its place used to be
+// kept, and no peer got the handler again.
+func TestPlaceOfAHandlerThatIsNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		ran := 0
+		big := func(context.Context, []byte) ([]byte, error) { ran++; return make([]byte, 200<<10), nil }
+		if err := m.Handle("big", big, WithConcurrency(1)); err != nil {
+			t.Fatal(err)
+		}
+		s, far := newTestSession(m)
+		go func() {
+			for {
+				if _, err := far.ReadFrame(1 << 20); err != nil {
+					return
+				}
+			}
+		}()
+		for slot := range uint32(3) {
+			s.feed(t, wire.AppendRequest(nil, wire.MakeCallID(1, slot, 0), handlerKey{id: "big"}.hash(), 0, 0, nil))
+			synctest.Wait()
+		}
+		if n := m.handlersRunning.Load(); ran != 3 || n != 0 {
+			t.Errorf("the handler ran %d times, and %d run: want 3 and none", ran, n)
+		}
+		s.finishTest()
+	})
+}
+
+// TestBuffersForResultsAreBounded holds that large buffers which handlers are given
+// for their results, and may not use, are no more than MaxReassembly for one peer
+// (T9).
+func TestBuffersForResultsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, func(cfg *Config) { cfg.MaxReassembly = 64 << 20 })
+		size, given, release := 8<<20, 0, make(chan struct{})
+		app := func(_ context.Context, req, dst []byte) ([]byte, error) {
+			if len(req) == 0 {
+				return append(dst, make([]byte, size)...), nil
+			}
+			given += cap(dst)
+			<-release
+			return nil, nil
+		}
+		if err := m.HandleAppend("app", app); err != nil {
+			t.Fatal(err)
+		}
+		s, far := newTestSession(m)
+		go func() {
+			for {
+				if _, err := far.ReadFrame(1 << 20); err != nil {
+					return
+				}
+			}
+		}()
+		hash := handlerKey{id: "app"}.hash()
+		for slot := range uint32(100) {
+			var req []byte
+			if slot >= 10 {
+				req = []byte("x")
+			}
+			s.feed(t, wire.AppendRequest(nil, wire.MakeCallID(1, slot, 0), hash, 0, 0, req))
+			synctest.Wait()
+		}
+		if given < 8<<20 || given > 2*64<<20+100*freeHint {
+			t.Errorf("90 handlers that run were given buffers of %d bytes", given)
+		}
+		close(release)
+		s.finishTest()
+	})
 }

@@ -47,7 +47,8 @@ type writer struct {
 	turns    []source // of which served, those that go on, have had theirs
 	served   []source
 	unserved int
-	quota    int // bytes of bulk for it
+	quota    int  // bytes of bulk for it
+	alone    bool // no other source had something to send
 	frames   [][]byte
 }
 
@@ -441,6 +442,7 @@ func (w *writer) take() {
 	}
 	if w.quota = w.bulk.pace.quota(n * maxSmall); w.quota > 0 {
 		w.turns = w.bulk.take(w.turns)
+		w.alone = w.bulk.empty()
 	}
 }
 
@@ -461,7 +463,7 @@ func (w *writer) seal() {
 }
 
 // fillTurns gives the sources their turns, as far as the quota lets it: one each,
-// and then more to those that have more.
+// and then, unless others wait for their first, more to those that have more.
 func (w *writer) fillTurns(l layout, now int64) {
 	w.part.reset(keepBatch)
 	total, n := 0, 0
@@ -469,7 +471,7 @@ func (w *writer) fillTurns(l layout, now int64) {
 		total += w.turn(w.turns[n], l, now)
 	}
 	w.unserved = len(w.turns) - n
-	for left := 0; len(w.served) > 0 && w.quota > 0 && w.quota != left; {
+	for left := 0; w.alone && len(w.served) > 0 && w.quota >= maxSmall/2 && w.quota != left; {
 		left = w.quota
 		src := w.served[0]
 		w.served = slices.Delete(w.served, 0, 1)

@@ -92,7 +92,7 @@ func (p *RawPeer) count(batch []byte) (marked bool) {
 			return marked // Next tells
 		}
 		if f.Paced() {
-			p.paced += uint64(len(f.Body))
+			p.paced += wire.HeaderSize + uint64(len(f.Body))
 		}
 		marked = marked || f.Type == wire.TypeMark
 		batch = rest

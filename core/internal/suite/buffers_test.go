@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,9 @@ var answers = []struct {
 		"part of what was appended", func(req, dst []byte) []byte { return append(dst, req...)[len(req)/2:] },
 		func(req []byte) []byte { return req[len(req)/2:] },
 	},
+	{"part of the request, its capacity cut", func(req, _ []byte) []byte { return req[: len(req)/2 : len(req)/2] }, func(req []byte) []byte { return req[:len(req)/2] }},
+	{"appended to the request", func(req, _ []byte) []byte { return append(req, req...) }, func(req []byte) []byte { return append(bytes.Clone(req), req...) }},
+	{"appended, its capacity cut", func(req, dst []byte) []byte { return slices.Clip(append(dst, req...)) }, bytes.Clone},
 	{"scribbled over the request", func(req, dst []byte) []byte {
 		dst = append(dst, req...)
 		clear(req)

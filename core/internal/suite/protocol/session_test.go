@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -167,6 +168,21 @@ func TestMalformedMetadata(t *testing.T) {
 			}
 		}
 		p.WantLife(1, "W22: the connection lives")
+	})
+}
+
+// TestMarkAheadOfAHandlerThatLeaves has an inline handler take the reader with it
+// by runtime.Goexit behind a MARK: that is answered all the same (W44).
+func TestMarkAheadOfAHandlerThatLeaves(t *testing.T) {
+	lab.Bubble(t, "W44", func(t *testing.T) {
+		r := lab.NewRawCluster(t, lab.RawSetup{Inline: map[core.HandlerID]core.AppendFunc{
+			"leaves": func(context.Context, []byte, []byte) ([]byte, error) { runtime.Goexit(); return nil, nil },
+		}})
+		p := r.Connect()
+		p.Flow = true
+		p.Send(wire.AppendMark(nil), p.Request(0, 1, "leaves", nil))
+		p.Want(wire.TypeAck, "W44: MARK is answered before the reader waits")
+		p.Want(wire.TypeError, "the handler that left")
 	})
 }
 

@@ -57,7 +57,7 @@ func TestAcknowledgements(t *testing.T) {
 			// In one batch, and alone.
 			for _, frames := range [][][]byte{{append(slices.Clone(f.frame), wire.AppendMark(nil)...)}, {wire.AppendMark(nil)}} {
 				if f.counts && len(frames[0]) > wire.HeaderSize {
-					sent += uint64(len(f.frame) - wire.HeaderSize)
+					sent += uint64(len(f.frame))
 				}
 				b.p.Send(frames...)
 				settle()
@@ -68,7 +68,7 @@ func TestAcknowledgements(t *testing.T) {
 		}
 		for range 100 {
 			b.p.Send(wire.AppendFragment(nil, gone, body))
-			sent += uint64(len(body))
+			sent += uint64(wire.HeaderSize + len(body))
 		}
 		b.p.Send(wire.AppendMark(nil), wire.AppendMark(nil))
 		settle()
@@ -96,7 +96,7 @@ func TestSenderWaitsForNoMoreThanAcks(t *testing.T) {
 		}
 		b.p.Send(wire.AppendGrant(nil, e.id))
 		got, most := len(d.Payload), 0
-		total += uint64(len(f.Body))
+		total += wire.HeaderSize + uint64(len(f.Body))
 		for got < size {
 			before, marked := got, false
 			upTo := total // the last MARK
@@ -104,7 +104,7 @@ func TestSenderWaitsForNoMoreThanAcks(t *testing.T) {
 				switch f.Type {
 				case wire.TypeFragment:
 					got += len(f.Body)
-					total += uint64(len(f.Body))
+					total += wire.HeaderSize + uint64(len(f.Body))
 				case wire.TypeMark:
 					marked, upTo = true, total
 				}

@@ -516,3 +516,36 @@ func TestMessageOverTheLimitOnAChannel(t *testing.T) {
 		}
 	})
 }
+
+// TestHandlerClosesOut has a handler close its channel, which it should not: the
+// caller gets what was sent, and the end. It used to get empty messages for ever.
+func TestHandlerClosesOut(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			return m.HandleStream("closes", core.StreamHandler{
+				OutCapacity: 4,
+				Handle: func(_ context.Context, _ []byte, _ <-chan []byte, out chan<- []byte) error {
+					out <- []byte("one")
+					close(out)
+					return nil
+				},
+			})
+		}))
+		st, err := c.Conn(0, 1).OpenStream(t.Context(), "closes", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for msg, err := range st.All() {
+			if err != nil {
+				t.Fatalf("the stream failed: %v", err)
+			}
+			if got = append(got, string(msg)); len(got) > 1 {
+				break
+			}
+		}
+		if len(got) != 1 || got[0] != "one" {
+			t.Errorf("the caller got %q, want one message", got)
+		}
+	})
+}

@@ -1,0 +1,79 @@
+package core
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// TestPaceNeverStops plays senders and peers of every kind against the pace:
+// whenever nothing may be sent an acknowledgement is to come, and what is under way
+// stays within its bounds (W44).
+func TestPaceNeverStops(t *testing.T) {
+	for seed := range uint64(500) {
+		r := rand.New(rand.NewPCG(seed, 44))
+		p := pace{window: firstPace}
+		now := int64(1)
+		var marks []uint64
+		for range 2000 {
+			now += r.Int64N(1 << r.IntN(31))
+			switch {
+			case r.IntN(3) > 0 && p.room() > 0:
+				quota := p.quota((1 + r.IntN(fragmentsPerWrite)) * maxSmall)
+				if quota <= 0 {
+					t.Fatalf("seed %d: there is room for %d bytes, and the quota is %d: %+v", seed, p.room(), quota, p)
+				}
+				p.passed = r.IntN(5) == 0
+				if p.wrote(1+r.IntN(quota+maxSmall), now) {
+					marks = append(marks, p.sent)
+				}
+			case len(marks) > 0 && r.IntN(2) == 0:
+				k := r.IntN(len(marks))
+				if !p.ack(marks[k], now) {
+					t.Fatalf("seed %d: the acknowledgement of a mark is wrong: %+v", seed, p)
+				}
+				marks = marks[k+1:]
+			case r.IntN(20) == 0:
+				total := p.acked + r.Uint64N(p.sent-p.acked+1)
+				if !p.ack(total, now) {
+					t.Fatalf("seed %d: an acknowledgement that nobody asked for is wrong: %+v", seed, p)
+				}
+				for len(marks) > 0 && marks[0] <= total {
+					marks = marks[1:]
+				}
+			}
+			if p.room() <= 0 && len(marks) == 0 {
+				t.Fatalf("seed %d: nothing may be sent, and nothing is to be acknowledged: %+v", seed, p)
+			}
+			if under := p.sent - p.acked; under > maxPace+fragmentsPerWrite*maxSmall+2*maxSmall {
+				t.Fatalf("seed %d: %d bytes are under way", seed, under)
+			}
+		}
+	}
+}
+
+// TestPaceIsMeasuredAlone holds that the round trip that others are compared with
+// is not measured behind what is under way already. It was, where a sender did not
+// fill its window when the measurement was due.
+func TestPaceIsMeasuredAlone(t *testing.T) {
+	p := pace{window: maxPace, known: true, fastest: 1_000_000}
+	now := int64(forgetAfter + 1)
+	for range 16 {
+		p.wrote(128<<10, now) // half a window: it is marked
+	}
+	for range 15 {
+		p.wrote(128<<10, now)
+	}
+	if !p.ack(p.marked, now+1_000_000) || p.known {
+		t.Fatalf("the round trip is not to be measured anew: %+v", p)
+	}
+	for range 3 {
+		before := p.sent - p.acked
+		if p.wrote(p.quota(128<<10), now) && p.timed != 0 && before >= maxSmall {
+			t.Fatalf("it is measured behind %d bytes", before)
+		}
+		p.ack(p.sent, now)
+	}
+	if !p.known {
+		t.Errorf("it was not measured: %+v", p)
+	}
+}
