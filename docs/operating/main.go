@@ -108,13 +108,23 @@ func run(ctx context.Context, dir, name string, t transport.Transport, probes ne
 	return m.Shutdown(draining)
 }
 
-// probeHandler answers the kubelet, without a look at the peers, and Prometheus.
+// probeHandler answers the kubelet, without a look at the peers, Prometheus, and
+// whoever wants to know why a peer is not connected.
 func probeHandler(m *core.Manager, lost *losses) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		writeMetrics(w, m.Stats(), lost.n.Load(), time.Now())
+	})
+	mux.HandleFunc("GET /peers", func(w http.ResponseWriter, _ *http.Request) {
+		over, cancel := context.WithCancel(context.Background())
+		cancel() // to be told at once
+		if err := m.WaitConnected(over); err != nil {
+			fmt.Fprintln(w, err)
+			return
+		}
+		fmt.Fprintln(w, "all peers are connected")
 	})
 	return mux
 }
