@@ -7,7 +7,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -171,12 +170,13 @@ func TestPageSizes(t *testing.T) {
 	for _, nodes := range []int{10, 100, 300, 1000} {
 		p := nodes - 1
 		most := func(reassembly, windows int) float64 {
-			requests := min(p*limit("Config.MaxHandlers"), limit("Config.MaxHandlersTotal")) * 32 << 10
+			requests := min(p*limit("Config.MaxHandlers"), limit("Config.MaxHandlersTotal"))
 			ungranted := 3 * limit("core.maxWaiting") * limit("core.headSize")
-			return float64(requests+p*(6*reassembly+2*windows+ungranted)) / (1 << 30)
+			perPeer := 6*float64(reassembly) + 2*float64(windows) + float64(ungranted)
+			return (float64(requests)*(32<<10) + float64(p)*perPeer) / (1 << 30)
 		}
 		row := fmt.Sprintf("| %d | %d | %d | %.1f MiB | %d | %.1f GiB | %.1f GiB |", nodes, p, nodes*p/2,
-			math.Round(float64(p*idle)/(1<<20)*10)/10, p,
+			float64(p*idle)/(1<<20), p,
 			most(limit("Config.MaxReassembly"), limit("Config.MaxStreamBuffers")), most(1<<20, 1<<20))
 		if !strings.Contains(page, row+"\n") {
 			t.Errorf("the page lacks the row\n%s", row)
