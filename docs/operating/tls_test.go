@@ -73,3 +73,33 @@ func TestMutualTLS(t *testing.T) {
 		})
 	}
 }
+
+// TestCertificateIsReadAnew holds that a renewed certificate is used without a
+// restart, and that files which do not fit together fail one handshake only.
+func TestCertificateIsReadAnew(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := newAuthority(t)
+	ca.issue(t, dir, "kv-0")
+	config, err := nodeTLS(filepath.Join(dir, "tls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"kv-0", "kv-7"} {
+		ca.issue(t, dir, name)
+		c, err := config.GetCertificate(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Leaf.DNSNames; len(got) != 1 || got[0] != name {
+			t.Errorf("the certificate in use is for %v, want %s", got, name)
+		}
+	}
+	write(t, dir, "tls/tls.key", "half a key")
+	if _, err := config.GetCertificate(nil); err == nil {
+		t.Error("a certificate without its key was used")
+	}
+	if _, err := nodeTLS(filepath.Join(dir, "tls")); err == nil {
+		t.Error("a node was set up with a certificate without its key")
+	}
+}
