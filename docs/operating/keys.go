@@ -1,15 +1,16 @@
 package main
 
 import (
+	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
 // sharedKeys returns what the files of a directory contain, in the order of their
 // names: the first key proves, all verify.
 func sharedKeys(dir string) (keys [][]byte, err error) {
-	files, err := os.ReadDir(dir) // sorted
+	root := os.DirFS(dir)
+	files, err := fs.ReadDir(root, ".") // sorted
 	if err != nil {
 		return nil, err
 	}
@@ -17,7 +18,7 @@ func sharedKeys(dir string) (keys [][]byte, err error) {
 		if strings.HasPrefix(f.Name(), ".") {
 			continue // the kubelet's own
 		}
-		key, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		key, err := fs.ReadFile(root, f.Name())
 		if err != nil {
 			return nil, err
 		}

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,14 +17,13 @@ import (
 // for ever, and its headless Service gives that name an address, so all there is
 // to know is how many there are.
 func members(dir string) ([]core.Node, error) {
-	file := filepath.Join(dir, "members", "nodes")
-	text, err := os.ReadFile(file)
+	text, err := fs.ReadFile(os.DirFS(dir), "members/nodes")
 	if err != nil {
 		return nil, err
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || n < 1 {
-		return nil, fmt.Errorf("%s: %q is no number of nodes", file, text)
+		return nil, fmt.Errorf("members/nodes: %q is no number of nodes", text)
 	}
 	nodes := make([]core.Node, n)
 	for i := range nodes {

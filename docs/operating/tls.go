@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -11,14 +12,13 @@ import (
 // nodeTLS reads the certificate at every handshake, so that a new one is used
 // without a restart. The authorities are read once.
 func nodeTLS(dir string) (*tls.Config, error) {
-	file := filepath.Join(dir, "ca.crt")
-	pem, err := os.ReadFile(file)
+	pem, err := fs.ReadFile(os.DirFS(dir), "ca.crt")
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s has no certificate", file)
+		return nil, fmt.Errorf("ca.crt in %s has no certificate", dir)
 	}
 	load := func() (*tls.Certificate, error) {
 		c, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
