@@ -18,8 +18,9 @@ const (
 	minBackoff = 100 * time.Millisecond
 	// spreadPerPeer is how much of a window each peer adds over which the peers
 	// of a node that went away spread their first attempts to reach it again.
-	// So a node that restarts is met by some 50 attempts a second, however large
-	// the cluster is, and in a small one a lost link is back at once.
+	// So a node that restarts is met by some 50 attempts a second, in clusters so
+	// large that Config.MaxBackoff cuts the window by more: 20 ms for each peer
+	// keep it at that. In a small one a lost link is back at once.
 	spreadPerPeer = 20 * time.Millisecond
 	// assistAfter is how long the node that does not dial first waits without a
 	// session until it dials too: the other may be unable to.

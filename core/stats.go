@@ -11,6 +11,9 @@ type Stats struct {
 type PeerStats struct {
 	Peer  string
 	State State
+	// Down is why there is no connection, since when, and how often it was tried:
+	// what calls fail with. It is nil while there is one.
+	Down error
 	// Handlers is how many handlers run for the peer.
 	Handlers int
 	// Held is how many bytes are reserved for large messages of the peer, see
@@ -91,6 +94,9 @@ func (m *Manager) Stats() Stats {
 
 func (c *Connection) stats() PeerStats {
 	ps := PeerStats{Peer: c.name, State: c.State(), Handlers: int(c.handlers.Load()), Windows: c.windows.held.Load()}
+	if ps.State != StateConnected {
+		ps.Down = c.whyDown()
+	}
 	for k := range c.memory {
 		held, waiting := c.memory[k].inUse()
 		ps.Held += held

@@ -69,3 +69,27 @@ func TestWaitConnected(t *testing.T) {
 		}
 	})
 }
+
+// TestWhyAPeerIsAway holds that Stats and WaitConnected say why there is no
+// connection, and that Stats does not while there is one.
+func TestWhyAPeerIsAway(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2)
+		for _, p := range c.Manager(0).Stats().Peers {
+			if p.Down != nil {
+				t.Errorf("%s is connected and %v", p.Peer, p.Down)
+			}
+		}
+		c.Manager(1).Close()
+		lab.Until(t, "the loss is known", func() bool { return c.Conn(0, 1).State() != core.StateConnected })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := c.Manager(0).WaitConnected(ctx)
+		down := c.Manager(0).Stats().Peers[0].Down
+		if !errors.Is(down, core.ErrDisconnected) {
+			t.Errorf("Stats: %v, want %v", down, core.ErrDisconnected)
+		}
+		lab.WantText(t, "Stats", down, "attempt")
+		lab.WantText(t, "WaitConnected", err, "attempt", `"node-1"`)
+	})
+}
