@@ -46,7 +46,7 @@ func readHead(b []byte, name string, kind msgpack.Kind) (h msgpack.Head, rest []
 	case err != nil:
 		return h, nil, faultf(err, "%s: no value begins with %#x", name, b[:min(len(b), 8)])
 	case h.Kind != kind && h.Kind != msgpack.Nil:
-		return h, nil, faultf(msgp.TypeError{Method: msgpTypes[kind], Encoded: msgp.NextType(b)}, "%s: a %v instead of a %v", name, h.Kind, kind)
+		return h, nil, faultf(msgp.TypeError{Method: msgpTypes[kind], Encoded: msgp.NextType(b)}, "%s: %v instead of %v", name, h.Kind, kind)
 	}
 	return h, b[h.Size:], nil
 }
@@ -66,7 +66,7 @@ func readText(b []byte, name string) (body, rest []byte, err error) {
 		return nil, nil, err
 	}
 	if h.Kind == msgpack.Nil {
-		return nil, nil, faultf(msgp.TypeError{Method: msgp.StrType, Encoded: msgp.NilType}, "%s: nil instead of a string", name)
+		return nil, nil, faultf(msgp.TypeError{Method: msgp.StrType, Encoded: msgp.NilType}, "%s: nil instead of string", name)
 	}
 	return readBody(h, b, name)
 }
