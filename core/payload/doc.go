@@ -50,25 +50,29 @@
 //
 // arrays is the largest number of elements of a slice and of bytes of a []byte,
 // maps that of entries of a map and of fields of a struct, both for each slice
-// and map on its own; a decoder returns msgp.ErrLimitExceeded beyond them. Where
-// marshal is true the encoder does so too, for the slices and maps that it
-// writes. A field can have a limit of its own, in both directions from that of
-// the file: `msg:"disks,limit=10000"`. Limits in one file do not count for types
-// of another.
+// and map on its own; the decoder returns msgp.ErrLimitExceeded beyond them.
+// Strings need no limit. With marshal:true the encoder refuses slices and maps
+// beyond the limits too, so that they fail before they are sent. Limits in one
+// file do not count for the types of another; 0 is no limit.
 //
-// Two things to know. With a limit a []byte is allocated by its announced size
-// before the bytes are counted, so a limit of arrays allows a hostile header
-// that many times the size of an element; keep it below a mebibyte in all. And
-// nothing limits depth: fields of type any, and types that contain themselves,
-// can be made to allocate far more than their message is long, so have neither
-// in a message. Function HostileMessages of package coretest tries all of this on
-// a type.
+// A field can have a limit of its own, above or below that of the file, with
+// `msg:"disks,limit=10000"`. It is for decoding; with marshal:true the encoder
+// keeps to that of the file even there.
+//
+// Generated code still allocates what is announced within a limit before it
+// looks for it, for a []byte too: a limit times the size of an element is what
+// one hostile header costs. Keep that below a mebibyte. And nothing limits
+// depth: a field of type any, or a type that contains itself, can be made to
+// allocate far more than its message is long. Have neither in a message; as
+// elements of an [Array] such types are safe, since Array checks the structure of
+// the whole message first. Function HostileMessages of package coretest tries all
+// of this on a type.
 //
 // # In logs and traces
 //
-// All types are slog.LogValuers. slog.Any("request", req) in an interceptor, a
-// handler or beside a call shows parameters by name, bounded in number and length,
-// and costs nothing while the logger's level is off. Bytes show their size
-// alone. A type of your own joins in with a method LogValue, also as element of
-// an Array.
+// All types are slog.LogValuers. slog.Any("request", req) in a handler, in a
+// function around handlers or beside a call shows parameters by name, bounded in
+// number and length; while the logger's level is off they are not looked at.
+// Bytes show their size alone. A type of your own joins in with a method
+// LogValue, also as element of an Array and within JSON.
 package payload

@@ -127,6 +127,7 @@ func TestHostile(t *testing.T) {
 	coretest.HostileMessages(t, &disks{{"a": "b"}, nil})
 	coretest.HostileMessages(t, &payload.Array[large, *large]{{}, {}})
 	coretest.HostileMessages(t, &payload.Array[disks, *disks]{{{"a": "b"}}})
+	coretest.HostileMessages(t, &payload.Array[loose, *loose]{{"a"}, {[]any{"b"}}})
 	coretest.HostileMessages(t, &payload.Array[tree, *tree]{{children: []tree{{children: []tree{{}}}}}})
 }
 
@@ -136,6 +137,16 @@ type large struct{ _ [4096]byte }
 func (*large) Msgsize() int                          { return 1 }
 func (*large) MarshalMsg(b []byte) ([]byte, error)   { return msgp.AppendNil(b), nil }
 func (*large) UnmarshalMsg(b []byte) ([]byte, error) { return msgp.ReadNilBytes(b) }
+
+// loose is an element that can be anything.
+type loose struct{ value any }
+
+func (l *loose) Msgsize() int                        { return msgp.GuessSize(l.value) }
+func (l *loose) MarshalMsg(b []byte) ([]byte, error) { return msgp.AppendIntf(b, l.value) }
+func (l *loose) UnmarshalMsg(b []byte) (_ []byte, err error) {
+	l.value, b, err = msgp.ReadIntfBytes(b)
+	return b, err
+}
 
 // tree is an element that believes whatever it reads.
 type tree struct{ children []tree }
