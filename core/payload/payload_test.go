@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -175,6 +176,50 @@ func (n *tree) UnmarshalMsg(b []byte) ([]byte, error) {
 		}
 	}
 	return b, nil
+}
+
+// sticky is an element that keeps what the message does not have, as generated
+// code does.
+type sticky struct{ kept bool }
+
+func (*sticky) Msgsize() int                          { return 1 }
+func (*sticky) MarshalMsg(b []byte) ([]byte, error)   { return msgp.AppendNil(b), nil }
+func (*sticky) UnmarshalMsg(b []byte) ([]byte, error) { return msgp.ReadNilBytes(b) }
+
+// TestElementsStartAtZero holds that nothing of an element that was there before
+// shows through.
+func TestElementsStartAtZero(t *testing.T) {
+	type array = payload.Array[sticky, *sticky]
+	if got := roundTrip(t, array{{}}, array{{kept: true}}); got[0].kept {
+		t.Error("an element has what the message does not")
+	}
+}
+
+// TestAnnouncedElementsCostNothing holds that memory is taken for the elements
+// that have been decoded, not for those that are still to come, though the bytes
+// for them are there.
+func TestAnnouncedElementsCostNothing(t *testing.T) {
+	const n = 30_000
+	wrong := bytes.Repeat([]byte{7}, 2*n)
+	for _, test := range []struct {
+		into    msgp.Unmarshaler
+		message []byte
+	}{
+		{new(payload.Strings), append(msgp.AppendMapHeader(nil, n), wrong...)},
+		{new(payload.Values), append(msgp.AppendMapHeader(nil, n), wrong...)},
+		{new(payload.Values), append(append(msgp.AppendMapHeader(nil, 1), 0xa0), append(msgp.AppendArrayHeader(nil, n), wrong...)...)},
+		{new(payload.Array[large, *large]), append(msgp.AppendArrayHeader(nil, n), wrong...)},
+		{new(disks), append(msgp.AppendArrayHeader(nil, n), wrong...)},
+	} {
+		var err error
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = test.into.UnmarshalMsg(test.message)
+		runtime.ReadMemStats(&after)
+		if got := after.TotalAlloc - before.TotalAlloc; err == nil || got > 128<<10 {
+			t.Errorf("%T: %d bytes allocated before the first element was found to be wrong, %v", test.into, got, err)
+		}
+	}
 }
 
 // TestErrors holds that an error says what is wrong with a message, and of what
