@@ -56,6 +56,9 @@ type message[T any] interface {
 // and end at the first that is too much, so a decoder without limits fails the
 // test and not the process.
 //
+// Where an int has 32 bits lengths end at 2^31-1: beyond it msgp itself panics
+// there.
+//
 // Memory is measured for the whole process. A message that seems to take too
 // much is tried again some times, so that what other goroutines allocate now and
 // then does not count; a test that allocates megabytes all the time should not

@@ -62,55 +62,54 @@ func TestHostileMessagesBite(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(testing.TB)
-		want string // of a failure
+		want []string // of the failures
 	}{
 		{"a slice without a limit", func(t testing.TB) {
 			coretest.HostileMessages(t, &unlimitedList{Items: []uint64{1}})
-		}, `array at byte 7, of length 1048576: \d{7,8} bytes allocated`},
+		}, []string{`array at byte 7, of length 1048576: \d{7,8} bytes allocated`}},
 		{"a slice without a limit that is empty in the example", func(t testing.TB) {
 			coretest.HostileMessages(t, &unlimitedList{})
-		}, `array at byte 7, of length 1048576: \d{7,8} bytes allocated`},
+		}, []string{`array at byte 7, of length 1048576: \d{7,8} bytes allocated`}},
 		{"a map without a limit", func(t testing.TB) {
 			coretest.HostileMessages(t, &unlimitedMap{Inner: map[string]string{"a": "b"}})
-		}, `map at byte 7, of length 65536: \d{7,8} bytes allocated`},
+		}, []string{`map at byte 7, of length 65536: \d{7,8} bytes allocated`}},
 		{"a field of type any", func(t testing.TB) {
 			coretest.HostileMessages(t, &anything{Value: "x"})
-		}, `each of many levels at byte \d+ announces as many elements as bytes follow: \d{8,9} bytes allocated`},
-		{"depth in a field of type any", func(t testing.TB) {
-			coretest.HostileMessages(t, &anything{Value: "x"})
-		}, `150000 levels are at byte \d+ in place of the string: \d{7,8} bytes allocated`},
+		}, []string{`each of many levels at byte \d+ announces as many elements as bytes follow: \d{8,9} bytes allocated`, `150000 levels are at byte \d+ in place of the string: \d{7,8} bytes allocated`}},
 		{"a type that contains itself", func(t testing.TB) {
 			coretest.HostileMessages(t, &link{next: &link{}})
-		}, `is 150000 times within itself: \d{7,8} bytes allocated`},
+		}, []string{`is 150000 times within itself: \d{7,8} bytes allocated`}},
 		{"a type that contains itself, with the path in its error", func(t testing.TB) {
 			coretest.HostileMessages(t, &tree{Children: []tree{{Name: "leaf"}}})
-		}, `is 1500 times within itself, wrong at the end: \d{7,8} bytes allocated`},
+		}, []string{`is 1500 times within itself, wrong at the end: \d{7,8} bytes allocated`}},
 		{"a decoder that panics", func(t testing.TB) {
 			coretest.HostileMessages(t, &careless{7})
-		}, `cut off after 0 of 1 bytes: it panics: .*index out of range`},
+		}, []string{`cut off after 0 of 1 bytes: it panics: .*index out of range`}},
 		{"a decoder that believes in what is cut off", func(t testing.TB) {
 			coretest.HostileMessages(t, &trusting{text: "abc"})
-		}, `cut off after 2 of 4 bytes: .* error <nil>`},
+		}, []string{`cut off after 2 of 4 bytes: .* error <nil>`}},
 		{"a decoder that takes what is behind", func(t testing.TB) {
 			coretest.HostileMessages(t, &gluttonous{})
-		}, `with 1 bytes behind its end that are to be left over`},
+		}, []string{`with 1 bytes behind its end that are to be left over`}},
 		{"no example", func(t testing.TB) {
 			coretest.HostileMessages[disk](t)
-		}, `no example`},
+		}, []string{`no example`}},
 		{"an example that is too large", func(t testing.TB) {
 			coretest.HostileMessages(t, &disk{Name: strings.Repeat("x", 5000)})
-		}, `its encoding has 50\d\d bytes`},
+		}, []string{`its encoding has 50\d\d bytes`}},
 		{"an example of too many values", func(t testing.TB) {
 			coretest.HostileMessages(t, &unlimitedList{Items: make([]uint64, 300)})
-		}, `its encoding has 303 values`},
+		}, []string{`its encoding has 303 values`}},
 		{"an example over a limit", func(t testing.TB) {
 			coretest.HostileMessages(t, &disk{Sum: make([]byte, 300)})
-		}, `example 0 itself: .*limit exceeded`},
+		}, []string{`example 0 itself: .*limit exceeded`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			failures := strings.Join(failuresOf(test.run), "\n")
-			if !regexp.MustCompile(test.want).MatchString(failures) {
-				t.Errorf("nothing matches %s in\n%s", test.want, failures)
+			for _, want := range test.want {
+				if !regexp.MustCompile(want).MatchString(failures) {
+					t.Errorf("nothing matches %s in\n%s", want, failures)
+				}
 			}
 		})
 	}

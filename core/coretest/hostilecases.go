@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/gridmux/gridmux/core/internal/msgpack"
@@ -85,6 +86,9 @@ func (j *judge) lengths(encoded []byte, values []value) {
 		// Each is a small multiple of the one before: what allocates by what is
 		// announced is found before it takes all the memory that there is.
 		for _, length := range []uint32{1 << 4, 1 << 8, 1 << 12, 1 << 16, 1 << 20, 1 << 24, 1 << 28, 1<<31 - 1, 1<<32 - 1} {
+			if uint64(length) > math.MaxInt {
+				break // msgp itself takes it for a negative number
+			}
 			head := binary.BigEndian.AppendUint32([]byte{lead}, length)
 			if v.head.Kind == msgpack.Ext {
 				head = append(head, encoded[v.start+v.head.Size-1]) // its type
