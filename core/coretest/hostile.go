@@ -94,7 +94,7 @@ func HostileMessages[T any, M message[T]](t testing.TB, examples ...*T) {
 	}
 }
 
-// judge tries messages on one decoder.
+// judgef tries messages on one decoder.
 type judge struct {
 	t        testing.TB
 	decode   func([]byte) ([]byte, error)
@@ -148,9 +148,9 @@ func (j *judge) decodeOnce(message []byte) (v verdict) {
 	return v
 }
 
-// judge tries a message, and reports what it must not do. It returns whether
+// judgef tries a message, and reports what it must not do. It returns whether
 // there was nothing to report.
-func (j *judge) judge(message []byte, mustFail bool, format string, args ...any) bool {
+func (j *judge) judgef(message []byte, mustFail bool, format string, args ...any) bool {
 	j.t.Helper()
 	v := j.try(message)
 	switch {
@@ -160,11 +160,11 @@ func (j *judge) judge(message []byte, mustFail bool, format string, args ...any)
 	default:
 		return true
 	}
-	j.report(message, v, format, args...)
+	j.reportf(message, v, format, args...)
 	return false
 }
 
-func (j *judge) report(message []byte, v verdict, format string, args ...any) {
+func (j *judge) reportf(message []byte, v verdict, format string, args ...any) {
 	j.t.Helper()
 	j.findings++
 	if j.findings > maxFindings {
@@ -190,7 +190,7 @@ func (j *judge) conclude(zero any) {
 func (j *judge) truncated(encoded []byte) {
 	j.t.Helper()
 	for n := range encoded {
-		j.judge(encoded[:n:n], true, "cut off after %d of %d bytes", n, len(encoded))
+		j.judgef(encoded[:n:n], true, "cut off after %d of %d bytes", n, len(encoded))
 	}
 }
 
@@ -201,7 +201,7 @@ func (j *judge) followed(encoded []byte) {
 		message := append(bytes.Clone(encoded), behind...)
 		v := j.try(message)
 		if v.panicked != nil || v.err != nil || !bytes.Equal(v.rest, behind) || v.allocated > maxAllocated {
-			j.report(message, v, "with %d bytes behind its end that are to be left over", len(behind))
+			j.reportf(message, v, "with %d bytes behind its end that are to be left over", len(behind))
 		}
 	}
 }

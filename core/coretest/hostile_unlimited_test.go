@@ -13,7 +13,7 @@ type unlimitedMap struct {
 	Inner map[string]string `msg:"inner"`
 }
 
-type anything struct {
+type anything struct { //nolint:recvcheck // as it was generated
 	Value any `msg:"value"`
 }
 

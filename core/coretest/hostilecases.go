@@ -96,8 +96,8 @@ func (j *judge) lengths(encoded []byte, values []value) {
 			cut := slices.Concat(encoded[:v.start], head)
 			whole := slices.Concat(cut, encoded[v.start+v.head.Size:])
 			tooLong := uint64(length) > uint64(len(encoded))
-			if !j.judge(cut, true, "that ends after the head of its %v at byte %d, of length %d", v.head.Kind, v.start, length) ||
-				!j.judge(whole, tooLong, "in which the %v at byte %d announces a length of %d", v.head.Kind, v.start, length) {
+			if !j.judgef(cut, true, "that ends after the head of its %v at byte %d, of length %d", v.head.Kind, v.start, length) ||
+				!j.judgef(whole, tooLong, "in which the %v at byte %d announces a length of %d", v.head.Kind, v.start, length) {
 				break
 			}
 		}
@@ -106,15 +106,31 @@ func (j *judge) lengths(encoded []byte, values []value) {
 
 // strangers are values of every kind.
 var strangers = [][]byte{
-	{0xc0}, {0xc1}, {0xc3}, {0}, {0xff},
+	{0xc0},
+	{0xc1},
+	{0xc3},
+	{0},
+	{0xff},
 	{0xcf, 255, 255, 255, 255, 255, 255, 255, 255},
 	{0xd3, 128, 0, 0, 0, 0, 0, 0, 0},
 	{0xca, 0x7f, 0xc0, 0, 0},
 	{0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0},
-	{0xa0}, {0xa3, 'a', 0xff, 'c'}, {0xc4, 0}, {0xc4, 1, 0},
-	{0x90}, {0x92, 0xc0, 0xc0}, {0x80}, {0x81, 0xc0, 0xc0}, {0x81, 0xa1, 'k', 0xc0},
-	{0xc7, 0, 5}, {0xd6, 0xff, 255, 255, 255, 255}, {0xc7, 12, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255},
-	{0xd7, 3, 0, 0, 0, 0, 0, 0, 0, 0}, {0xc7, 1, 3, 0}, {0xc7, 1, 4, 0}, {0xc7, 1, 5, 0},
+	{0xa0},
+	{0xa3, 'a', 0xff, 'c'},
+	{0xc4, 0},
+	{0xc4, 1, 0},
+	{0x90},
+	{0x92, 0xc0, 0xc0},
+	{0x80},
+	{0x81, 0xc0, 0xc0},
+	{0x81, 0xa1, 'k', 0xc0},
+	{0xc7, 0, 5},
+	{0xd6, 0xff, 255, 255, 255, 255},
+	{0xc7, 12, 0xff, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255},
+	{0xd7, 3, 0, 0, 0, 0, 0, 0, 0, 0},
+	{0xc7, 1, 3, 0},
+	{0xc7, 1, 4, 0},
+	{0xc7, 1, 5, 0},
 }
 
 // replaced puts a value of every kind, and one of many levels, in the place of
@@ -130,12 +146,12 @@ func (j *judge) replaced(encoded []byte, values []value) {
 			return slices.Concat(encoded[:v.start], stranger, encoded[v.end:])
 		}
 		for _, stranger := range strangers {
-			j.judge(in(stranger), false, "in which % x is at byte %d in place of the %v", stranger, v.start, v.head.Kind)
+			j.judgef(in(stranger), false, "in which % x is at byte %d in place of the %v", stranger, v.start, v.head.Kind)
 		}
 		for _, stranger := range deep {
-			j.judge(in(stranger), false, "in which %d levels are at byte %d in place of the %v", levels, v.start, v.head.Kind)
+			j.judgef(in(stranger), false, "in which %d levels are at byte %d in place of the %v", levels, v.start, v.head.Kind)
 		}
-		j.judge(in(greedy()), false, "in which each of many levels at byte %d announces as many elements as bytes follow", v.start)
+		j.judgef(in(greedy()), false, "in which each of many levels at byte %d announces as many elements as bytes follow", v.start)
 	}
 }
 
@@ -171,10 +187,12 @@ func (j *judge) nested(encoded []byte, values []value) {
 				continue
 			}
 			for _, levels := range []int{levels / 100, levels} {
-				good := j.judge(in(levels, whole), false, "in which the value at byte %d is %d times within itself", outer.start, levels)
+				good := j.judgef(in(levels, whole), false, "in which the value at byte %d is %d times within itself", outer.start, levels)
 				// The path to what is wrong is as long as the value is deep.
 				wrong := []byte{0xc3}
-				if !j.judge(in(levels, wrong), false, "in which the value at byte %d is %d times within itself, wrong at the end", outer.start, levels) || !good {
+				bad := j.judgef(in(levels, wrong), false, "in which the value at byte %d is %d times within itself, wrong at the end",
+					outer.start, levels)
+				if !good || !bad {
 					break
 				}
 			}

@@ -10,7 +10,7 @@ import (
 
 // Bytes is a message of bytes, encoded as binary. Conversion is all it takes:
 // payload.Bytes(b). Its size is bounded by that of a message alone.
-type Bytes []byte
+type Bytes []byte //nolint:recvcheck // as Strings
 
 // MarshalMsg implements msgp.Marshaler.
 func (p Bytes) MarshalMsg(b []byte) ([]byte, error) {

@@ -34,7 +34,9 @@ func faultf(kind error, format string, args ...any) error {
 }
 
 // msgpTypes name in errors of msgp what was wanted.
-var msgpTypes = [...]msgp.Type{msgpack.Str: msgp.StrType, msgpack.Bin: msgp.BinType, msgpack.Array: msgp.ArrayType, msgpack.Map: msgp.MapType}
+var msgpTypes = [...]msgp.Type{
+	msgpack.Str: msgp.StrType, msgpack.Bin: msgp.BinType, msgpack.Array: msgp.ArrayType, msgpack.Map: msgp.MapType,
+}
 
 // readHead returns the head of the value of a type called name, which must be
 // of a kind or nil, and what follows it.
@@ -46,7 +48,8 @@ func readHead(b []byte, name string, kind msgpack.Kind) (h msgpack.Head, rest []
 	case err != nil:
 		return h, nil, faultf(err, "%s: no value begins with %#x", name, b[:min(len(b), 8)])
 	case h.Kind != kind && h.Kind != msgpack.Nil:
-		return h, nil, faultf(msgp.TypeError{Method: msgpTypes[kind], Encoded: msgp.NextType(b)}, "%s: %v instead of %v", name, h.Kind, kind)
+		wrong := msgp.TypeError{Method: msgpTypes[kind], Encoded: msgp.NextType(b)}
+		return h, nil, faultf(wrong, "%s: %v instead of %v", name, h.Kind, kind)
 	}
 	return h, b[h.Size:], nil
 }

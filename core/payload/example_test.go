@@ -15,7 +15,7 @@ import (
 func traced[Req, Resp any](log *slog.Logger, name string, handle func(context.Context, *Req) (*Resp, error)) func(context.Context, *Req) (*Resp, error) {
 	return func(ctx context.Context, req *Req) (*Resp, error) {
 		resp, err := handle(ctx, req)
-		log.DebugContext(ctx, name, "request", req, "response", resp, "error", err)
+		log.DebugContext(ctx, "served", "handler", name, "request", req, "response", resp, "error", err)
 		return resp, err
 	}
 }
@@ -37,7 +37,7 @@ func Example_trace() {
 		return &contents, nil
 	}
 	_, _ = traced(log, "disk.read", read)(context.Background(), &payload.Strings{"disk": "d1", "path": "/a"})
-	// Output: level=DEBUG msg=disk.read request.disk=d1 request.path=/a response.size=14 error=<nil>
+	// Output: level=DEBUG msg=served handler=disk.read request.disk=d1 request.path=/a response.size=14 error=<nil>
 }
 
 func ExampleStrings_ToQuery() {

@@ -13,7 +13,7 @@ import (
 
 // Strings is a message of named strings, of [MaxElements] at most. The order in
 // which they are encoded is not fixed: equal maps may differ on the wire.
-type Strings map[string]string
+type Strings map[string]string //nolint:recvcheck // a value converts and logs itself as well as a pointer does; decoding needs one
 
 // ToQuery returns the strings as the query part of a URL, sorted by name and
 // escaped.
@@ -57,7 +57,7 @@ func (s *Strings) UnmarshalMsg(b []byte) ([]byte, error) {
 	if err := checkCount(h.Len, 2, b, "Strings"); err != nil {
 		return nil, err
 	}
-	prepare((*map[string]string)(s), h.Len)
+	*s = prepare(*s, h.Len)
 	for range h.Len {
 		var name, value []byte
 		if name, b, err = readText(b, "name in Strings"); err != nil {
@@ -94,11 +94,12 @@ func (s Strings) LogValue() slog.Value {
 	})
 }
 
-// prepare empties a map for n entries, which may have been announced only.
-func prepare[V any](m *map[string]V, n uint32) {
-	if *m == nil {
+// prepare returns a map for n entries, m if there is one.
+func prepare[M ~map[string]V, V any](m M, n uint32) M {
+	if m == nil {
 		// What is announced takes memory when it has been seen.
-		*m = make(map[string]V, min(n, 64))
+		return make(M, min(n, 64))
 	}
-	clear(*m)
+	clear(m)
+	return m
 }

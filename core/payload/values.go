@@ -14,7 +14,7 @@ import (
 // Values is a message of url.Values: payload.Values(r.URL.Query()) to send, and
 // url.Values(v).Get to read. It has at most [MaxElements] names and values in
 // all. The order in which names are encoded is not fixed.
-type Values url.Values
+type Values url.Values //nolint:recvcheck // as Strings
 
 // MarshalMsg implements msgp.Marshaler.
 func (v Values) MarshalMsg(b []byte) ([]byte, error) {
@@ -63,7 +63,7 @@ func (v *Values) UnmarshalMsg(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	total := int(h.Len)
-	prepare((*map[string][]string)(v), h.Len)
+	*v = prepare(*v, h.Len)
 	for range h.Len {
 		var name []byte
 		if name, b, err = readText(b, "name in Values"); err != nil {

@@ -30,7 +30,7 @@ func skip(b []byte, n uint64, depth int) ([]byte, error) {
 			return nil, err
 		}
 		b = b[h.Size:]
-		elements := uint64(0)
+		var elements uint64
 		switch h.Kind {
 		case Str, Bin, Ext:
 			if uint64(h.Len) > uint64(len(b)) {
