@@ -3,6 +3,7 @@ package coretest
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"runtime"
 	"testing"
 
@@ -36,7 +37,7 @@ type message[T any] interface {
 //   - touches the bytes behind its own message.
 //
 // The hostile messages are made from the encodings of the examples, and of the
-// zero T: cut off at every byte; with bytes behind their end; with every length,
+// zero T if that is a message: cut off at every byte; with bytes behind their end; with every length,
 // of an array, map, string, binary or extension, replaced by ones up to 2^32-1;
 // with every value replaced by values of other types, and by arrays and maps
 // 150 000 levels deep; and with a value put into itself as often, if the type
@@ -65,40 +66,58 @@ type message[T any] interface {
 // run beside.
 func HostileMessages[T any, M message[T]](t testing.TB, examples ...*T) {
 	t.Helper()
+	name := reflect.TypeFor[T]().String()
 	if len(examples) == 0 {
-		t.Fatalf("coretest: HostileMessages[%T]: no example", *new(T))
+		t.Fatalf("coretest: HostileMessages: no example of a %s", name)
 		return
 	}
-	j := &judge{t: t, decode: func(b []byte) ([]byte, error) { return M(new(T)).UnmarshalMsg(b) }}
-	defer j.conclude(*new(T))
-	for i, example := range append(examples, new(T)) {
+	j := &judge{t: t, name: name, decode: func(b []byte) ([]byte, error) { return M(new(T)).UnmarshalMsg(b) }}
+	defer j.conclude()
+	for i, example := range examples {
+		if example == nil {
+			t.Fatalf("coretest: HostileMessages: example %d of a %s is nil", i, name)
+			return
+		}
 		encoded, err := M(example).MarshalMsg(nil)
+		if err == nil {
+			err = j.all(encoded)
+		}
 		if err != nil {
-			t.Fatalf("coretest: HostileMessages[%T]: example %d cannot be encoded: %v", *example, i, err)
+			t.Fatalf("coretest: HostileMessages: example %d of a %s: %v", i, name, err)
 			return
 		}
-		values, err := findValues(encoded)
-		if err != nil {
-			t.Fatalf("coretest: HostileMessages[%T]: example %d: %v", *example, i, err)
-			return
-		}
-		if v := j.try(encoded); v.panicked != nil || v.err != nil || len(v.rest) != 0 || v.allocated > maxAllocated {
-			t.Fatalf("coretest: HostileMessages[%T]: example %d itself: %v", *example, i, v)
-			return
-		}
-		j.truncated(encoded)
-		j.followed(encoded)
-		j.lengths(encoded, values)
-		j.replaced(encoded, values)
-		j.nested(encoded, values)
+	}
+	// The zero value need not be a message.
+	if encoded, err := M(new(T)).MarshalMsg(nil); err == nil {
+		_ = j.all(encoded)
 	}
 }
 
-// judgef tries messages on one decoder.
+// judge tries messages on one decoder.
 type judge struct {
 	t        testing.TB
+	name     string // of the type
 	decode   func([]byte) ([]byte, error)
 	findings int
+}
+
+// all tries what is made from one encoding. An error says that the encoding is
+// no good for it.
+func (j *judge) all(encoded []byte) error {
+	j.t.Helper()
+	values, err := findValues(encoded)
+	if err != nil {
+		return err
+	}
+	if v := j.try(encoded); v.panicked != nil || v.err != nil || len(v.rest) != 0 || v.allocated > maxAllocated {
+		return fmt.Errorf("its own encoding is not decoded as it should be: %v", v)
+	}
+	j.truncated(encoded)
+	j.followed(encoded)
+	j.lengths(encoded, values)
+	j.replaced(encoded, values)
+	j.nested(encoded, values)
+	return nil
 }
 
 // verdict is what decoding one message led to.
@@ -177,12 +196,12 @@ func (j *judge) reportf(message []byte, v verdict, format string, args ...any) {
 	j.t.Errorf("coretest: a message %s: %v\n\t%s", fmt.Sprintf(format, args...), v, shown)
 }
 
-func (j *judge) conclude(zero any) {
+func (j *judge) conclude() {
 	j.t.Helper()
 	if j.findings > 0 {
-		j.t.Errorf("coretest: %T: %d hostile messages in all. Limits for generated code are a line in the file of the type, "+
+		j.t.Errorf("coretest: %s: %d hostile messages in all. Limits for generated code are a line in the file of the type, "+
 			"//msgp:limit arrays:N maps:N (see package payload); N times the size of an element must stay under 1 MiB. "+
-			"Nothing limits fields of type any and types that contain themselves: do without them", zero, j.findings)
+			"Nothing limits fields of type any and types that contain themselves: do without them", j.name, j.findings)
 	}
 }
 

@@ -1,6 +1,7 @@
 package coretest_test
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"runtime"
@@ -94,6 +95,9 @@ func TestHostileMessagesBite(t *testing.T) {
 		{"no example", func(t testing.TB) {
 			coretest.HostileMessages[disk](t)
 		}, []string{`no example`}},
+		{"an example that is nil", func(t testing.TB) {
+			coretest.HostileMessages[disk](t, nil)
+		}, []string{`example 0 of a coretest_test.disk is nil`}},
 		{"an example that is too large", func(t testing.TB) {
 			coretest.HostileMessages(t, &disk{Name: strings.Repeat("x", 5000)})
 		}, []string{`its encoding has 50\d\d bytes`}},
@@ -102,7 +106,7 @@ func TestHostileMessagesBite(t *testing.T) {
 		}, []string{`its encoding has 303 values`}},
 		{"an example over a limit", func(t testing.TB) {
 			coretest.HostileMessages(t, &disk{Sum: make([]byte, 300)})
-		}, []string{`example 0 itself: .*limit exceeded`}},
+		}, []string{`example 0 of a coretest_test.disk: .*limit exceeded`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			failures := strings.Join(failuresOf(test.run), "\n")
@@ -113,6 +117,25 @@ func TestHostileMessagesBite(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHostileZeroValue holds that a type passes whose zero value is no message.
+func TestHostileZeroValue(t *testing.T) {
+	coretest.HostileMessages(t, &named{"a"})
+}
+
+// named has to have a name.
+type named struct{ name string }
+
+func (n *named) Msgsize() int                        { return msgp.StringPrefixSize + len(n.name) }
+func (n *named) MarshalMsg(b []byte) ([]byte, error) { return msgp.AppendString(b, n.name), nil }
+
+func (n *named) UnmarshalMsg(b []byte) (_ []byte, err error) {
+	n.name, b, err = msgp.ReadStringBytes(b)
+	if err == nil && n.name == "" {
+		return nil, errors.New("no name")
+	}
+	return b, err
 }
 
 // TestFieldLimit holds what the documentation says of limits: a field's own
