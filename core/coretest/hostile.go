@@ -37,11 +37,11 @@ type message[T any] interface {
 //   - touches the bytes behind its own message.
 //
 // The hostile messages are made from the encodings of the examples, and of the
-// zero T if that is a message: cut off at every byte; with bytes behind their end; with every length,
-// of an array, map, string, binary or extension, replaced by ones up to 2^32-1;
-// with every value replaced by values of other types, and by arrays and maps
-// 150 000 levels deep; and with a value put into itself as often, if the type
-// can contain itself. So an example should have something in every field, in
+// zero T if that is a message: cut off at every byte; with bytes behind their
+// end; with every length, of an array, map, string, binary or extension, replaced
+// by ones up to 2^32-1; with every value replaced by values of other types, and
+// by arrays and maps 150 000 levels deep; and with a value put into itself as
+// often, if the type can contain itself. So an example should have something in every field, in
 // every slice and map at least one element, and a type that contains itself
 // should do so. It should be small: 256 values, 4 KiB.
 //
