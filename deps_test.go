@@ -35,6 +35,7 @@ var layers = []layer{
 	}},
 	{pkg: "core/internal/...", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "core/coretest", allow: []string{"core", "core/internal/...", "transport", "transport/inmem", "transport/internal/...", msgpPackage, fwdModule}},
+	{pkg: "core/payload", allow: []string{"core/internal/msgpack", msgpPackage, fwdModule}},
 	{pkg: "core", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "internal/memnet"},
 	{pkg: "transport"},
@@ -99,6 +100,7 @@ transport/websocket must not depend on core/internal/wire
 layers has a line for ., which is no package
 layers has a line for core/internal/lab, which is no package
 layers has a line for core/coretest, which is no package
+layers has a line for core/payload, which is no package
 layers has a line for internal/memnet, which is no package
 layers has a line for transport/transporttest, which is no package
 layers has a line for transport/faulty, which is no package

@@ -26,4 +26,9 @@
 // each an id of its own, sees which handlers ran, is told what the callers were
 // told, and reports every contradiction. It is how the invariants of gridmux are
 // tested, and serves any test that lets calls fail on purpose.
+//
+// # Hostile messages
+//
+// [HostileMessages] tries on a message type of your own what a broken or
+// malicious peer may send in its place.
 package coretest

@@ -27,6 +27,7 @@ const root = "../../.."
 // limited are the packages whose limits docs/limits.md has to know.
 var limited = map[string]string{
 	"core": root + "/core", "wire": root + "/core/internal/wire", "websocket": root + "/transport/websocket",
+	"payload": root + "/core/payload", "msgpack": root + "/core/internal/msgpack",
 }
 
 // noLimit are constants whose names look like those of limits.
