@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -134,6 +135,7 @@ func (c *Connection) info(key handlerKey, kind CallKind) CallInfo {
 // requestAround is request by way of the interceptors.
 func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
 	resp := dst
+	opts = slices.Clone(opts) // those of the caller stay on its stack where there are no interceptors
 	around := chain{info: c.info(key, KindRequest), again: true}
 	sizes := around.info.sizes
 	sizes.toHandler.Store(int64(len(req)))

@@ -13,7 +13,7 @@ import (
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
-// metadata is what travels beside the message that opens a call (W47). It is
+// metadata is what travels beside the message that opens a call (W22). It is
 // immutable.
 type metadata struct {
 	pairs []metadataPair // sorted by key
