@@ -135,12 +135,13 @@ func (c *Connection) info(key handlerKey, kind CallKind) CallInfo {
 // requestAround is request by way of the interceptors.
 func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
 	resp := dst
-	opts = slices.Clone(opts) // those of the caller stay on its stack where there are no interceptors
+	// The slice of the caller stays on its stack where there are no interceptors.
+	own := slices.Clone(opts)
 	around := chain{info: c.info(key, KindRequest), again: true}
 	sizes := around.info.sizes
 	sizes.toHandler.Store(int64(len(req)))
 	around.final = func(ctx context.Context) (err error) {
-		resp, err = c.requestDirectly(ctx, key, req, dst, opts)
+		resp, err = c.requestDirectly(ctx, key, req, dst, own)
 		if err == nil {
 			sizes.fromHandler.Store(int64(len(resp) - len(dst)))
 		}
@@ -167,11 +168,12 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		st  *RawStream
 		err error
 	}
+	own := slices.Clone(opts)
 	around := chain{info: c.info(key, KindStream)}
 	opened := make(chan result, 1)
 	var st *RawStream
 	around.final = func(ctx context.Context) (err error) {
-		if st, err = c.startDirectly(ctx, key, payload, opts, lasts, around.info.sizes); err != nil {
+		if st, err = c.startDirectly(ctx, key, payload, own, lasts, around.info.sizes); err != nil {
 			return err
 		}
 		opened <- result{st, nil}
