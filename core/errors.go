@@ -69,15 +69,48 @@ func (o Outcome) String() string {
 }
 
 // OutcomeOf returns the outcome that err, or an error that it wraps, reports.
-// For nil and for errors that are not from a call it is [OutcomeMaybeRun].
+// For nil and for errors that are not from a call it is [OutcomeMaybeRun]. For a
+// *[QuorumError] it is what holds for all peers that were asked.
 func OutcomeOf(err error) Outcome {
-	if call, ok := errors.AsType[*CallError](err); ok && call != nil {
-		return call.Outcome
-	}
-	if _, ok := errors.AsType[*RemoteError](err); ok {
-		return OutcomeRemote
+	// The outermost one counts: that of many calls wraps those of single ones.
+	if reports, ok := errors.AsType[outcomeReporter](err); ok {
+		return reports.reportOutcome()
 	}
 	return OutcomeMaybeRun
+}
+
+type outcomeReporter interface {
+	error
+	reportOutcome() Outcome
+}
+
+func (e *CallError) reportOutcome() Outcome {
+	if e == nil {
+		return OutcomeMaybeRun
+	}
+	return e.Outcome
+}
+
+func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
+
+func (e *QuorumError) reportOutcome() Outcome {
+	if e == nil {
+		return OutcomeMaybeRun
+	}
+	return e.outcome
+}
+
+// bothOutcomes is what is true of two calls.
+func bothOutcomes(a, b Outcome) Outcome {
+	safe := func(o Outcome) bool { return o == OutcomeNotSent || o == OutcomeRefused }
+	switch {
+	case a == b:
+		return a
+	case safe(a) && safe(b):
+		return OutcomeRefused
+	default:
+		return OutcomeMaybeRun
+	}
 }
 
 // Code classifies a [RemoteError]. Codes from [CodeApplication] on belong to

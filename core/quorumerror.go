@@ -1,0 +1,102 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+)
+
+// QuorumError is why [Quorum], [First] or [Hedged] failed: too few of the calls
+// that they made have succeeded. Its text names every peer that failed, and why.
+//
+// errors.Is and errors.As find the causes of all failures in it. [OutcomeOf]
+// tells what is true for all peers that were asked: [OutcomeNotSent] if nothing
+// was sent to any, so also if nobody was asked, [OutcomeRefused] if no handler ran and will,
+// [OutcomeRemote] if every one has answered, and else [OutcomeMaybeRun]. That of
+// a single peer is OutcomeOf(failed.Err).
+type QuorumError struct {
+	// Needed is how many calls had to succeed.
+	Needed int
+	// Succeeded is how many did.
+	Succeeded int
+	// Failed are those that did not, in the order of the set.
+	Failed []*PeerError
+	// GivenUp are the peers, in the order of the set, whose calls were cancelled
+	// since enough others had failed, or not made since the context had ended.
+	GivenUp []string
+	// Err is what was wrong with the set, the number or the context, and why
+	// nobody was asked; nil if somebody was.
+	Err error
+
+	op      string
+	of      int // peers in the set
+	outcome Outcome
+}
+
+func (e *QuorumError) Error() string {
+	switch {
+	case e == nil:
+		return "<nil>"
+	case e.Err != nil:
+		return fmt.Sprintf("gridmux: %s: %v", e.op, e.Err)
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "gridmux: %s: %d of %d peers succeeded, %d needed", e.op, e.Succeeded, e.of, e.Needed)
+	for i, f := range e.Failed {
+		text.WriteString([]string{": ", "; "}[min(i, 1)])
+		text.WriteString(f.text())
+	}
+	if len(e.GivenUp) > 0 {
+		text.WriteString("; given up: " + strings.Join(e.GivenUp, ", "))
+	}
+	return text.String()
+}
+
+// Unwrap returns Err and all that Failed has.
+func (e *QuorumError) Unwrap() []error {
+	if e == nil {
+		return nil
+	}
+	var errs []error
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	for _, f := range e.Failed {
+		errs = append(errs, f)
+	}
+	return errs
+}
+
+// PeerError is why one of the calls of a [QuorumError] failed.
+type PeerError struct {
+	Peer string
+	Err  error // what the function returned
+}
+
+func (e *PeerError) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
+	return "gridmux: " + e.text()
+}
+
+// text names the peer once: the error of a call does so by itself.
+func (e *PeerError) text() string {
+	named := false
+	switch err := e.Err.(type) { //nolint:errorlint // What is wrapped may be the error of another call.
+	case *CallError:
+		named = err != nil && err.Peer == e.Peer
+	case *RemoteError:
+		named = err != nil && err.Peer == e.Peer && e.Peer != ""
+	}
+	if named {
+		return strings.TrimPrefix(e.Err.Error(), "gridmux: ")
+	}
+	return fmt.Sprintf("%s: %v", e.Peer, e.Err)
+}
+
+func (e *PeerError) Unwrap() error {
+	if e == nil {
+		return nil
+	}
+	return e.Err
+}
