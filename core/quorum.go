@@ -102,11 +102,11 @@ func gather[R any](ctx context.Context, op string, to iter.Seq[*Connection], n i
 		select {
 		case r := <-f.replies:
 			t.count(f.take(r))
-			if r.err != nil && ctx.Err() == nil {
+			if r.err != nil && !over(ctx) {
 				next() // does nothing if all are asked
 			}
 		case <-timer.C:
-			if ctx.Err() == nil {
+			if !over(ctx) {
 				next()
 			}
 		}
@@ -131,6 +131,13 @@ func checkQuorum(n, peers int, pause time.Duration) error {
 		return fmt.Errorf("a pause of %v: use 0 to ask all at once", pause)
 	}
 	return nil
+}
+
+// over reports whether ctx has ended, or is about to: a peer that keeps to the
+// same deadline may be the first to tell of it.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 // tally keeps what became of the calls.
@@ -158,10 +165,10 @@ func (t *tally[R]) count(r reply[R]) {
 // answers.
 func (t *tally[R]) failure(ctx context.Context) *QuorumError {
 	f, e := t.f, &QuorumError{}
-	if ctx.Err() == nil {
+	if !over(ctx) { // else they end with the context, and say so
 		t.givenUp = make([]bool, len(f.to))
-	} // else they were not given up: the end of the context is why they failed
-	f.cancel()
+		f.cancel()
+	}
 	for f.running > 0 {
 		t.count(f.take(<-f.replies))
 	}
