@@ -165,14 +165,21 @@ func (t *tally[R]) count(r reply[R]) {
 // answers.
 func (t *tally[R]) failure(ctx context.Context) *QuorumError {
 	f, e := t.f, &QuorumError{}
-	if !over(ctx) { // else they end with the context, and say so
+	ended := over(ctx)
+	if !ended { // else the calls end with the context, and say so
 		t.givenUp = make([]bool, len(f.to))
 		f.cancel()
 	}
 	for f.running > 0 {
 		t.count(f.take(<-f.replies))
 	}
-	e.of, e.Succeeded = len(f.to), len(t.answers)
+	if ended {
+		e.Err = context.DeadlineExceeded // which ctx may be about to say
+		if ctx.Err() != nil {
+			_, e.Err = contextEnd(ctx)
+		}
+	}
+	e.Succeeded = len(t.answers)
 	for i, c := range f.to {
 		err := t.errs[i]
 		switch {

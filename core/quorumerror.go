@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -23,24 +24,29 @@ type QuorumError struct {
 	// GivenUp are the peers, in the order of the set, whose calls were cancelled
 	// since enough others had failed, or not made since the context had ended.
 	GivenUp []string
-	// Err is what was wrong with the set, the number or the context, and why
-	// nobody was asked; nil if somebody was.
+	// Err is why the context had ended, if it had, or what was wrong with the
+	// arguments, so that nobody was asked; else nil.
 	Err error
 
 	op      string
-	of      int // peers in the set
 	outcome Outcome
 }
 
 func (e *QuorumError) Error() string {
-	switch {
-	case e == nil:
+	if e == nil {
 		return "<nil>"
-	case e.Err != nil:
-		return fmt.Sprintf("gridmux: %s: %v", e.op, e.Err)
+	}
+	asked := e.Succeeded + len(e.Failed) + len(e.GivenUp)
+	op := cmp.Or(e.op, "Quorum")
+	if asked == 0 {
+		return fmt.Sprintf("gridmux: %s: %v", op, e.Err)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "gridmux: %s: %d of %d peers succeeded, %d needed", e.op, e.Succeeded, e.of, e.Needed)
+	fmt.Fprintf(&text, "gridmux: %s: ", op)
+	if e.Err != nil {
+		fmt.Fprintf(&text, "%v: ", e.Err)
+	}
+	fmt.Fprintf(&text, "%d of %d peers succeeded, %d needed", e.Succeeded, asked, e.Needed)
 	for i, f := range e.Failed {
 		text.WriteString([]string{": ", "; "}[min(i, 1)])
 		text.WriteString(f.text())

@@ -39,14 +39,14 @@ func TestQuorumOfBlackHoles(t *testing.T) {
 				c.Silence(i, 0)
 			}
 		}
-		during := -1
-		time.AfterFunc(answering*ms-ms/2, func() { during = callers() })
+		during := make(chan int, 1)
+		time.AfterFunc(answering*ms-ms/2, func() { during <- callers() })
 		answers, err := core.Quorum(t.Context(), nodes(c, from(0, size)...), answering, ask("does"))
 		if passed := time.Since(d.begin); err != nil || len(answers) != answering || passed != answering*ms {
 			t.Fatalf("Quorum returned %d answers and %v after %v, want %d after %v", len(answers), err, passed, answering, answering*ms)
 		}
-		if during != size-answering+1 {
-			t.Errorf("before the last answer there were %d goroutines for the calls, want one for each of %d", during, size-answering+1)
+		if n := <-during; n != size-answering+1 {
+			t.Errorf("before the last answer there were %d goroutines for the calls, want one for each of %d", n, size-answering+1)
 		}
 		for i, a := range answers {
 			if a.Value != a.From.Peer() || i > 0 && d.list[number(c, answers[i-1])].takes >= d.list[number(c, a)].takes {
