@@ -1,8 +1,11 @@
 package many_test
 
 import (
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,78 +20,151 @@ import (
 // configuration is what all nodes agree about.
 var configuration = bootstrap.Digest(map[string]string{"shards": "16"})
 
-// unstarted are so many nodes that tell their configuration.
-func unstarted(t testing.TB, l *lab.Link, size int) *lab.Cluster {
-	t.Helper()
-	return l.Cluster(t, size, coretest.Unstarted(), coretest.WithHandlers(func(_ int, m *core.Manager) error {
-		return bootstrap.Serve(m, configuration)
-	}))
+// startup is a cluster that starts.
+type startup struct {
+	*lab.Cluster
+
+	began     time.Time
+	mu        sync.Mutex
+	connected time.Duration // when the last connection was there
+	verified  time.Duration // when the last node had verified
 }
 
-// startAll starts every node after a delay, and waits until each is connected to
-// all others and, if it is to verify, until each has seen that as many as quorum
-// nodes agree. It returns how long after the begin the last node was connected, and
-// the last one had verified.
-func startAll(t testing.TB, c *lab.Cluster, delay func(i int) time.Duration, verify bool, quorum int) (connected, verified time.Duration) {
+// unstarted are so many nodes that tell their configuration.
+func unstarted(t testing.TB, l *lab.Link, size int) *startup {
 	t.Helper()
-	began := time.Now()
+	s := &startup{}
+	s.Cluster = l.Cluster(t, size, coretest.Unstarted(),
+		coretest.WithHandlers(func(_ int, m *core.Manager) error { return bootstrap.Serve(m, configuration) }),
+		lab.Configure(func(cfg *core.Config) {
+			cfg.OnState = func(change core.StateChange) {
+				if change.To == core.StateConnected {
+					s.note(&s.connected)
+				}
+			}
+		}))
+	return s
+}
+
+func (s *startup) note(last *time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*last = max(*last, time.Since(s.began))
+}
+
+// run starts every node after its delay, and waits until wait has returned for
+// each of them.
+func (s *startup) run(delay func(i int) time.Duration, wait func(m *core.Manager) error) {
+	s.began = time.Now()
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	note := func(last *time.Duration, what string, i int, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		*last = max(*last, time.Since(began))
-		if err != nil {
-			t.Errorf("node %d, %s: %v", i, what, err)
-		}
-	}
-	for i := range c.Len() {
+	for i := range s.Len() {
 		wg.Go(func() {
 			if d := delay(i); d > 0 {
 				time.Sleep(d)
 			}
-			c.Start(i)
-			if verify {
-				wg.Go(func() {
-					err := bootstrap.Agree(t.Context(), c.Manager(i), configuration, quorum, slog.New(slog.DiscardHandler))
-					note(&verified, "verify", i, err)
-				})
+			s.Start(i)
+			if err := wait(s.Manager(i)); err != nil {
+				s.T.Errorf("node %d: %v", i, err)
 			}
-			note(&connected, "connect", i, c.Manager(i).WaitConnected(t.Context()))
+			s.note(&s.verified)
 		})
 	}
 	wg.Wait()
-	return connected, verified
 }
 
+// agree waits until everybody agrees, which is the hardest quorum.
+func (s *startup) agree(m *core.Manager) error {
+	return bootstrap.Agree(s.T.Context(), m, configuration, s.Len(), slog.New(slog.DiscardHandler))
+}
+
+func (s *startup) waitConnected(m *core.Manager) error { return m.WaitConnected(s.T.Context()) }
+
+func atOnce(int) time.Duration { return 0 }
+
 // TestBootstrap starts a cluster of 300 nodes in memory, over links that take
-// 2 ms, all at once or within three seconds. All have verified the configuration
-// of a majority, or even of everybody, within 1.5 times the time that it takes to
-// connect everybody with everybody.
+// 2 ms: all at once, and others within three seconds. Every node has verified the
+// configuration of everybody within 1.5 times the time that it takes to connect
+// everybody with everybody.
 func TestBootstrap(t *testing.T) {
-	size := lab.Scale(300, 60, 300)
-	for name, spread := range map[string]time.Duration{"at once": 0, "within three seconds": 3 * time.Second} {
-		for what, quorum := range map[string]int{"majority": size/2 + 1, "all": size} {
-			lab.Bubble(t, name+", "+what, func(t *testing.T) {
-				c := unstarted(t, lab.InmemLink(), size)
-				c.Memory().SetLatency(2 * ms)
-				rng := rand.New(rand.NewPCG(1, 2))
-				delays := make([]time.Duration, size)
-				for i := range delays {
-					if spread > 0 {
-						delays[i] = time.Duration(rng.Int64N(int64(spread)))
-					}
-				}
-				connected, verified := startAll(t, c, func(i int) time.Duration { return delays[i] }, true, quorum)
-				t.Logf("%d nodes: connected after %v, verified after %v", size, connected, verified)
-				if 2*verified > 3*connected {
-					t.Errorf("connecting took %v and verifying %v, want at most 1.5 times as much", connected, verified)
-				}
-				synctest.Wait()
-				if n := callers(); n != 0 {
-					t.Errorf("%d goroutines that make calls are left", n)
-				}
-			})
-		}
+	rng := rand.New(rand.NewPCG(1, 2))
+	delays := make([]time.Duration, 300)
+	for i := range delays {
+		delays[i] = time.Duration(rng.Int64N(int64(3 * time.Second)))
 	}
+	for _, test := range []struct {
+		name  string
+		size  int
+		delay func(i int) time.Duration
+	}{
+		{"at once", lab.Scale(300, 60, 300), atOnce},
+		{"within three seconds", lab.Scale(100, 40, 300), func(i int) time.Duration { return delays[i] }},
+	} {
+		lab.Bubble(t, test.name, func(t *testing.T) {
+			s := unstarted(t, lab.InmemLink(), test.size)
+			s.Memory().SetLatency(2 * ms)
+			s.run(test.delay, s.agree)
+			t.Logf("%d nodes: connected after %v, verified after %v", test.size, s.connected, s.verified)
+			if 2*s.verified > 3*s.connected {
+				t.Errorf("connecting took %v and verifying %v, want at most 1.5 times as much", s.connected, s.verified)
+			}
+			synctest.Wait()
+			if n := callers(); n != 0 {
+				t.Errorf("%d goroutines that make calls are left", n)
+			}
+		})
+	}
+}
+
+// TestBootstrapOverSockets holds over every link, and for 50 nodes in the long
+// form, that a cluster that starts at once verifies the configuration of
+// everybody.
+func TestBootstrapOverSockets(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		s := unstarted(t, l, lab.Scale(8, 5, 50))
+		s.run(atOnce, s.agree)
+	})
+}
+
+// BenchmarkBootstrap compares, in one run and in turns, how long a cluster takes
+// from its start until all are connected, and until all have verified the
+// configuration of everybody: 300 nodes in memory, 50 over websocket on TCP. The
+// ratio of the medians is asked to be at most 1.5.
+func BenchmarkBootstrap(b *testing.B) {
+	for _, test := range []struct {
+		name string
+		link *lab.Link
+		size int
+	}{
+		{"inmem", lab.InmemLink(), 300},
+		{"websocket", lab.Links[2], 50},
+	} {
+		b.Run(fmt.Sprintf("%s/%d", test.name, test.size), func(b *testing.B) {
+			var mesh, verify []float64
+			for range b.N {
+				mesh = append(mesh, startupTime(b, test.link, test.size, (*startup).waitConnected))
+				verify = append(verify, startupTime(b, test.link, test.size, (*startup).agree))
+			}
+			b.ReportMetric(median(mesh), "mesh-s")
+			b.ReportMetric(median(verify), "verified-s")
+			b.ReportMetric(median(verify)/median(mesh), "ratio")
+		})
+	}
+}
+
+// startupTime returns how many seconds a cluster takes from the start of its first
+// node until all of them have what they wait for.
+func startupTime(b *testing.B, l *lab.Link, size int, wait func(s *startup, m *core.Manager) error) float64 {
+	b.Helper()
+	s := unstarted(b, l, size)
+	runtime.GC() // what the cluster before has left
+	s.run(atOnce, func(m *core.Manager) error { return wait(s, m) })
+	for i := range size {
+		s.Manager(i).Close()
+	}
+	return s.verified.Seconds()
+}
+
+func median(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	return values[len(values)/2]
 }
