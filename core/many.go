@@ -10,19 +10,16 @@ import (
 	"slices"
 )
 
-// Answer is the result of one of the calls that [Each], [First], [Quorum] or
-// [Hedged] makes.
+// Answer is the result of one of the calls that [Each], [First], [Quorum] and
+// [Hedged] make.
 type Answer[R any] struct {
-	From  *Connection // who was asked; nil only in the error of a wrong use
+	From  *Connection // who was asked
 	Value R           // what the function returned
 }
 
 // Each calls all of a set of peers at once and yields the results as they
-// arrive: the answer, or who was asked and the error. Every member of the set is
-// yielded exactly once. The set is [Manager.Connections], which leaves the local
-// node out, or any other, as slices.Values of a chosen few. The local node can
-// be among them, and so can a peer more than once. Of an empty set nothing is
-// yielded.
+// arrive: who was asked, and the answer or the error. Every member of the set is
+// yielded exactly once.
 //
 //	for answer, err := range core.Each(ctx, m.Connections(),
 //		func(ctx context.Context, c *core.Connection) ([]byte, error) {
@@ -31,23 +28,26 @@ type Answer[R any] struct {
 //		…
 //	}
 //
-// The calls begin with the loop, and every loop over the same iterator makes them
-// anew. A break, a return or a panic in its body cancels those that are still
-// under way, and their handlers see it. The end of ctx ends all of them, and
-// nothing else does: without a deadline the loop takes as long as the slowest
-// peer. A nil ctx, set or function is yielded as one error, with a zero Answer.
+// The set is [Manager.Connections], which are all peers and not the local node,
+// or any other, as slices.Values of a chosen few. The local node can be among
+// them, and so can a peer more than once. Of an empty set nothing is yielded. A
+// nil ctx, set or function is yielded as one error, with a zero Answer.
 //
-// call runs once per peer, on a goroutine of its own, and those are all the
-// goroutines that there are; a set of 300 costs 300 for as long as the peers
-// take. None is left when the loop is: it waits for every call to return. So
-// call has to return when its context ends, as everything in this package does,
-// and then a break takes no longer than that, even if a peer is silent. The context ends
-// with the loop, so what call returns must not need it any more; a stream that
-// it opened is over by then.
+// The calls begin with the loop, and every loop over the same iterator makes
+// them anew. Leaving the loop cancels those that are still under way, and their
+// handlers see it. The end of ctx ends all of them, and nothing else does:
+// without a deadline the loop takes as long as the slowest peer.
 //
-// A panic of call cancels the others and goes on in the goroutine of the loop, as
-// an error with the panic's text and stack that wraps the panic's value if that is an error.
-// runtime.Goexit, so also t.FailNow, ends the goroutine of the loop likewise.
+// call runs on a goroutine of its own for each peer; that is all that a call to
+// many costs, and none is left after the loop, which waits for them. So call
+// has to return when its context ends, as everything in this package does; then
+// leaving the loop takes no longer than that, even if a peer is silent. Its
+// context ends with the loop: what it returns must not need it any more, as a
+// stream would.
+//
+// A panic of call cancels the other calls and then goes on in the goroutine of
+// the loop, as an error whose text has the value and the stack, and that wraps
+// the value if it was an error. So does runtime.Goexit, and with it t.FailNow.
 func Each[R any](ctx context.Context, to iter.Seq[*Connection],
 	call func(ctx context.Context, c *Connection) (R, error),
 ) iter.Seq2[Answer[R], error] {

@@ -10,8 +10,8 @@ import (
 
 // First calls all of a set of peers at once and returns the first answer that is
 // no error. The other calls are cancelled, and their handlers see it. If every
-// call fails, the error is a *[QuorumError]. It is [Quorum] of one; whatever is
-// said there and of [Each] holds.
+// call fails, the error is a *[QuorumError]. It is [Quorum] with an n of 1;
+// what is said there holds.
 func First[R any](ctx context.Context, to iter.Seq[*Connection],
 	call func(ctx context.Context, c *Connection) (R, error),
 ) (Answer[R], error) {
@@ -19,46 +19,47 @@ func First[R any](ctx context.Context, to iter.Seq[*Connection],
 }
 
 // Quorum calls all of a set of peers at once and returns as soon as n calls have
-// succeeded, with their answers in the order in which they arrived. It fails as
-// soon as so many have failed that n cannot succeed any more. Either way the
-// calls that are still under way are cancelled, and their handlers see it.
-//
-// Success is what call says it is: where answers have to agree, call compares,
-// and returns an error for one that does not.
+// succeeded, with their answers in the order of arrival. It fails as soon as so
+// many have failed that n cannot succeed any more. Either way the calls that are
+// still under way are cancelled, and their handlers see it.
 //
 //	_, err := core.Quorum(ctx, m.Connections(), 2,
 //		func(ctx context.Context, c *core.Connection) ([]byte, error) {
 //			return c.Request(ctx, "storage.write", block)
 //		})
 //
-// The error is a *[QuorumError], which names every peer that failed and why.
-// Beside it are the answers of those that succeeded, fewer than n, for callers
-// that have to undo something. An empty set, an n below 1 and one above the size of the set are
-// errors, and nobody is asked then. [Manager.Connections] leaves the local node
-// out, so of a majority of the cluster that has this node among it one less is to be asked for.
+// Success is what call says it is: where answers have to agree, call compares
+// them and returns an error for one that differs. [Manager.Connections] leaves
+// the local node out: either add it to the set, or ask for one less.
 //
-// How call is run, what its context is, and what a panic does is as with [Each]:
-// one goroutine per peer, and none when Quorum has returned.
+// The error is a *[QuorumError], which names every peer that failed and why.
+// Beside it come the answers of those that succeeded, fewer than n, for callers
+// that have something to undo. An empty set, an n below 1, and one above the
+// size of the set are errors, and nobody is asked then.
+//
+// How call is run, how long its context lasts, what it costs, and what becomes of
+// a panic is as with [Each]: one goroutine for each peer, and none when Quorum
+// has returned.
 func Quorum[R any](ctx context.Context, to iter.Seq[*Connection], n int,
 	call func(ctx context.Context, c *Connection) (R, error),
 ) ([]Answer[R], error) {
 	return gather(ctx, "Quorum", to, n, 0, call)
 }
 
-// Hedged calls the first of a set of peers, the next one whenever the pause has
-// passed without an answer, and returns the first answer that is no error. A
-// call that fails makes way for the next one at once. The calls that are still
-// under way at the end are cancelled, and their handlers see it. So a peer that
-// is slow, or does not answer, costs the pause instead of its own time, and
-// where the first one is quick nobody else is asked.
+// Hedged calls the first of a set of peers, and the next one, in the order of the
+// set, whenever the pause has passed or a call has failed. It returns the first
+// answer that is no error. The calls that are still under way then are
+// cancelled, and their handlers see it. So a peer that is slow or silent costs
+// the pause, one that is not connected costs nothing, and where the first one is
+// quick nobody else is asked.
 //
-// More than one handler may run, as with [First], so it is for calls that may be
-// repeated. A good pause is what nine or more of ten calls take. With 0 all are
-// called at once; below 0 it is an error. Peers are asked in the order of the
-// set. Nobody else is asked when ctx has ended.
+// More than one handler may run: it is for calls that may be repeated. A good
+// pause is one that nine of ten calls do not need. With 0 all are called at
+// once, as by [First]; below 0 it is an error. When ctx has ended nobody else is
+// asked.
 //
-// If every call fails, the error is a *[QuorumError]. Whatever is said of [Each]
-// and [Quorum] holds; only the peers that are asked cost a goroutine.
+// If every call fails, the error is a *[QuorumError]. What is said of [Each] and
+// [Quorum] holds, except that only those cost a goroutine that were asked.
 func Hedged[R any](ctx context.Context, to iter.Seq[*Connection], pause time.Duration,
 	call func(ctx context.Context, c *Connection) (R, error),
 ) (Answer[R], error) {

@@ -6,14 +6,15 @@ import (
 	"strings"
 )
 
-// QuorumError is why [Quorum], [First] or [Hedged] failed: too few of the calls
-// that they made have succeeded. Its text names every peer that failed, and why.
+// QuorumError is why [Quorum], [First] or [Hedged] failed: too few of their calls
+// succeeded. Its text names every peer that failed, and why; errors.Is and
+// errors.As find the causes of all of them.
 //
-// errors.Is and errors.As find the causes of all failures in it. [OutcomeOf]
-// tells what is true for all peers that were asked: [OutcomeNotSent] if nothing
-// was sent to any, so also if nobody was asked, [OutcomeRefused] if no handler ran and will,
-// [OutcomeRemote] if every one has answered, and else [OutcomeMaybeRun]. That of
-// a single peer is OutcomeOf(failed.Err).
+// [OutcomeOf] tells what is true for all peers that were asked, those given up
+// among them: [OutcomeNotSent] if nothing was sent to any, [OutcomeRefused] if no
+// handler has run or will, [OutcomeRemote] if every handler has run and
+// answered, else [OutcomeMaybeRun]. That of one peer is the outcome of its
+// [PeerError].
 type QuorumError struct {
 	// Needed is how many calls had to succeed.
 	Needed int
