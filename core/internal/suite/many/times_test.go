@@ -327,6 +327,19 @@ func TestHedgedTimes(t *testing.T) {
 		lab.WantFailure(t, "a deadline", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
 		d.want(t, "a deadline", 15*ms, "0@0s 1@10ms", "0@15ms 1@15ms")
 	})
+	inTime(t, "a function that is slow to see the end", []behaviour{{takes: ever}, {}}, func(t *testing.T, c *lab.Cluster, d *does) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*ms)
+		defer cancel()
+		_, err := core.Hedged(ctx, nodes(c, 0, 1), 10*ms, func(ctx context.Context, conn *core.Connection) (string, error) {
+			s, err := ask("does")(ctx, conn)
+			time.Sleep(15 * ms)
+			return s, err
+		})
+		if e := wantQuorumError(t, "a deadline", err); failed(e) != "node-0" || !slices.Equal(e.GivenUp, []string{node(1)}) {
+			t.Errorf("Hedged returned %+v, want that the second was not asked", e)
+		}
+		d.want(t, "a deadline", 20*ms, "0@0s", "0@5ms")
+	})
 	inTime(t, "no connection", []behaviour{{}, {}, {takes: ms}}, func(t *testing.T, c *lab.Cluster, d *does) {
 		c.Stop(1)
 		synctest.Wait()
