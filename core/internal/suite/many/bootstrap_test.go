@@ -72,12 +72,17 @@ func (s *startup) run(delay func(i int) time.Duration, wait func(m *core.Manager
 	wg.Wait()
 }
 
-// agree waits until everybody agrees, which is the hardest quorum.
-func (s *startup) agree(m *core.Manager) error {
-	return bootstrap.Agree(s.T.Context(), m, configuration, s.Len(), slog.New(slog.DiscardHandler))
-}
-
 func (s *startup) waitConnected(m *core.Manager) error { return m.WaitConnected(s.T.Context()) }
+
+// majority waits until more than half of the nodes agree.
+func (s *startup) majority(m *core.Manager) error { return s.agree(m, s.Len()/2+1) }
+
+// everybody waits until all nodes agree, which is the hardest quorum.
+func (s *startup) everybody(m *core.Manager) error { return s.agree(m, s.Len()) }
+
+func (s *startup) agree(m *core.Manager, quorum int) error {
+	return bootstrap.Agree(s.T.Context(), m, configuration, quorum, slog.New(slog.DiscardHandler))
+}
 
 func atOnce(int) time.Duration { return 0 }
 
@@ -103,7 +108,7 @@ func TestBootstrap(t *testing.T) {
 		lab.Bubble(t, test.name, func(t *testing.T) {
 			s := unstarted(t, lab.InmemLink(), test.size)
 			s.Memory().SetLatency(2 * ms)
-			s.run(test.delay, s.agree)
+			s.run(test.delay, s.everybody)
 			t.Logf("%d nodes: connected after %v, verified after %v", test.size, s.connected, s.verified)
 			if 2*s.verified > 3*s.connected {
 				t.Errorf("connecting took %v and verifying %v, want at most 1.5 times as much", s.connected, s.verified)
@@ -122,14 +127,16 @@ func TestBootstrap(t *testing.T) {
 func TestBootstrapOverSockets(t *testing.T) {
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		s := unstarted(t, l, lab.Scale(8, 5, 50))
-		s.run(atOnce, s.agree)
+		s.run(atOnce, s.everybody)
 	})
 }
 
 // BenchmarkBootstrap compares, in one run and in turns, how long a cluster takes
-// from its start until all are connected, and until all have verified the
-// configuration of everybody: 300 nodes in memory, 50 over websocket on TCP. The
-// ratio of the medians is asked to be at most 1.5.
+// from its start until all nodes are connected with all others, and, started
+// again, until all have verified the configuration of a majority, or of
+// everybody: 300 nodes in memory, 50 over websocket on TCP. The ratio of the
+// medians, to connecting alone, is asked to be at most 1.5 for a majority. The
+// first needs 3 GiB.
 func BenchmarkBootstrap(b *testing.B) {
 	for _, test := range []struct {
 		name string
@@ -140,14 +147,15 @@ func BenchmarkBootstrap(b *testing.B) {
 		{"websocket", lab.Links[2], 50},
 	} {
 		b.Run(fmt.Sprintf("%s/%d", test.name, test.size), func(b *testing.B) {
-			var mesh, verify []float64
+			var mesh, majority, everybody []float64
 			for range b.N {
 				mesh = append(mesh, startupTime(b, test.link, test.size, (*startup).waitConnected))
-				verify = append(verify, startupTime(b, test.link, test.size, (*startup).agree))
+				majority = append(majority, startupTime(b, test.link, test.size, (*startup).majority))
+				everybody = append(everybody, startupTime(b, test.link, test.size, (*startup).everybody))
 			}
-			b.ReportMetric(median(mesh), "mesh-s")
-			b.ReportMetric(median(verify), "verified-s")
-			b.ReportMetric(median(verify)/median(mesh), "ratio")
+			b.ReportMetric(median(mesh), "connected-s")
+			b.ReportMetric(median(majority)/median(mesh), "majority-ratio")
+			b.ReportMetric(median(everybody)/median(mesh), "everybody-ratio")
 		})
 	}
 }
