@@ -84,22 +84,6 @@ type outcomeReporter interface {
 	reportOutcome() Outcome
 }
 
-func (e *CallError) reportOutcome() Outcome {
-	if e == nil {
-		return OutcomeMaybeRun
-	}
-	return e.Outcome
-}
-
-func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
-
-func (e *QuorumError) reportOutcome() Outcome {
-	if e == nil {
-		return OutcomeMaybeRun
-	}
-	return e.outcome
-}
-
 // bothOutcomes is what is true of two calls.
 func bothOutcomes(a, b Outcome) Outcome {
 	safe := func(o Outcome) bool { return o == OutcomeNotSent || o == OutcomeRefused }
@@ -164,6 +148,8 @@ func (e *RemoteError) Is(target error) bool {
 	return ok && e != nil && t != nil && e.Code >= CodeApplication && e.Code == t.Code
 }
 
+func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
+
 // CallError is every other failure of a call: it never got an answer of its
 // handler.
 type CallError struct {
@@ -185,6 +171,13 @@ func (e *CallError) Unwrap() error {
 		return nil
 	}
 	return e.Err
+}
+
+func (e *CallError) reportOutcome() Outcome {
+	if e == nil {
+		return OutcomeMaybeRun
+	}
+	return e.Outcome
 }
 
 // refusals maps the reasons that a peer refuses a call with onto the errors

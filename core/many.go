@@ -105,7 +105,7 @@ func newFanOut[R any](ctx context.Context, to iter.Seq[*Connection],
 	}
 	f := &fanOut[R]{to: slices.Collect(to), call: call}
 	f.replies = make(chan reply[R], len(f.to))
-	f.ctx, f.cancel = context.WithCancel(ctx)
+	f.ctx, f.cancel = context.WithCancel(ctx) //nolint:gosec // stop calls it.
 	return f, nil
 }
 

@@ -97,7 +97,7 @@ func gather[R any](ctx context.Context, op string, to iter.Seq[*Connection], n i
 			}
 		}
 	}
-	t := tally[R]{f: f, errs: make([]error, len(f.to))}
+	t := tally[R]{f: f, errs: make([]error, len(f.to)), givenUp: make([]bool, len(f.to))}
 	next()
 	for len(t.answers) < n && t.failed <= len(f.to)-n && f.running > 0 {
 		select {
@@ -147,7 +147,8 @@ type tally[R any] struct {
 	answers []Answer[R]
 	errs    []error // by the place in the set
 	failed  int
-	givenUp []bool // by the place in the set: failed after all were given up; nil before
+	givenUp []bool // by the place in the set: failed after all were given up
+	givesUp bool
 }
 
 func (t *tally[R]) count(r reply[R]) {
@@ -157,9 +158,7 @@ func (t *tally[R]) count(r reply[R]) {
 	}
 	t.errs[r.index] = r.err
 	t.failed++
-	if t.givenUp != nil {
-		t.givenUp[r.index] = true
-	}
+	t.givenUp[r.index] = t.givesUp
 }
 
 // failure ends the calls that are under way and says why there are not enough
@@ -168,7 +167,7 @@ func (t *tally[R]) failure(ctx context.Context) *QuorumError {
 	f, e := t.f, &QuorumError{}
 	ended := over(ctx)
 	if !ended { // else the calls end with the context, and say so
-		t.givenUp = make([]bool, len(f.to))
+		t.givesUp = true
 		f.cancel()
 	}
 	for f.running > 0 {
@@ -184,7 +183,7 @@ func (t *tally[R]) failure(ctx context.Context) *QuorumError {
 	for i, c := range f.to {
 		err := t.errs[i]
 		switch {
-		case i >= f.begun, t.givenUp != nil && t.givenUp[i]:
+		case i >= f.begun, t.givenUp[i]:
 			e.GivenUp = append(e.GivenUp, c.Peer())
 		case err != nil:
 			e.Failed = append(e.Failed, &PeerError{Peer: c.Peer(), Err: err})

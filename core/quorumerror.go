@@ -73,6 +73,13 @@ func (e *QuorumError) Unwrap() []error {
 	return errs
 }
 
+func (e *QuorumError) reportOutcome() Outcome {
+	if e == nil {
+		return OutcomeMaybeRun
+	}
+	return e.outcome
+}
+
 // PeerError is why one of the calls of a [QuorumError] failed.
 type PeerError struct {
 	Peer string

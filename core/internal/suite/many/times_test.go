@@ -263,31 +263,38 @@ func TestHedgedTimes(t *testing.T) {
 		ended  string
 	}{
 		{
-			"a quick one", []behaviour{{takes: 9 * ms}, {}, {}},
+			"a quick one",
+			[]behaviour{{takes: 9 * ms}, {}, {}},
 			"node-0", 9 * ms, "0@0s", "",
 		},
 		{
-			"a slow one is overtaken", []behaviour{{takes: 100 * ms}, {takes: 5 * ms}, {}},
+			"a slow one is overtaken",
+			[]behaviour{{takes: 100 * ms}, {takes: 5 * ms}, {}},
 			"node-1", 15 * ms, "0@0s 1@10ms", "0@15ms",
 		},
 		{
-			"a slow one wins nevertheless", []behaviour{{takes: 12 * ms}, {takes: 5 * ms}, {}},
+			"a slow one wins nevertheless",
+			[]behaviour{{takes: 12 * ms}, {takes: 5 * ms}, {}},
 			"node-0", 12 * ms, "0@0s 1@10ms", "1@12ms",
 		},
 		{
-			"two silent ones", []behaviour{{takes: ever}, {takes: ever}, {takes: 3 * ms}, {}},
+			"two silent ones",
+			[]behaviour{{takes: ever}, {takes: ever}, {takes: 3 * ms}, {}},
 			"node-2", 23 * ms, "0@0s 1@10ms 2@20ms", "0@23ms 1@23ms",
 		},
 		{
-			"failures make way", []behaviour{{takes: 2 * ms, fails: true}, {takes: 3 * ms, fails: true}, {takes: ever}, {takes: ms}},
+			"failures make way",
+			[]behaviour{{takes: 2 * ms, fails: true}, {takes: 3 * ms, fails: true}, {takes: ever}, {takes: ms}},
 			"node-3", 16 * ms, "0@0s 1@2ms 2@5ms 3@15ms", "2@16ms",
 		},
 		{
-			"a failure after the next was asked", []behaviour{{takes: 14 * ms, fails: true}, {takes: ever}, {takes: ever}, {takes: ms}},
+			"a failure after the next was asked",
+			[]behaviour{{takes: 14 * ms, fails: true}, {takes: ever}, {takes: ever}, {takes: ms}},
 			"node-3", 25 * ms, "0@0s 1@10ms 2@14ms 3@24ms", "1@25ms 2@25ms",
 		},
 		{
-			"the last one is waited for", []behaviour{{takes: ever}, {takes: time.Minute}},
+			"the last one is waited for",
+			[]behaviour{{takes: ever}, {takes: time.Minute}},
 			"node-1", time.Minute + 10*ms, "0@0s 1@10ms", "0@1m0.01s",
 		},
 	} {
