@@ -47,7 +47,8 @@ type Answer[R any] struct {
 //
 // A panic of call cancels the other calls and then goes on in the goroutine of
 // the loop, as an error whose text has the value and the stack, and that wraps
-// the value if it was an error. So does runtime.Goexit, and with it t.FailNow.
+// the value if it was an error. runtime.Goexit in call, so t.FailNow too, ends the
+// goroutine of the loop likewise.
 func Each[R any](ctx context.Context, to iter.Seq[*Connection],
 	call func(ctx context.Context, c *Connection) (R, error),
 ) iter.Seq2[Answer[R], error] {
