@@ -57,6 +57,13 @@
 // and in bytes, and holds nothing else up. [RawStream.Conn], [Manager.Listener]
 // and [Connection.Dial] carry any protocol that wants a net.Conn.
 //
+// # Calls to many
+//
+// [Each] asks all peers, or a chosen set, and yields the results as they arrive;
+// [First] waits for one success, [Quorum] for so many, and [Hedged] asks the
+// next peer when one is slow. They take any function that makes a call. Whoever is
+// not waited for any more is cancelled, and nothing is left behind.
+//
 // # Ownership
 //
 // There is no buffer to give back. A request is the handler's until it returns.

@@ -69,15 +69,32 @@ func (o Outcome) String() string {
 }
 
 // OutcomeOf returns the outcome that err, or an error that it wraps, reports.
-// For nil and for errors that are not from a call it is [OutcomeMaybeRun].
+// For nil and for errors that are not from a call it is [OutcomeMaybeRun]. For a
+// *[QuorumError] it is what holds for all peers that were asked.
 func OutcomeOf(err error) Outcome {
-	if call, ok := errors.AsType[*CallError](err); ok && call != nil {
-		return call.Outcome
-	}
-	if _, ok := errors.AsType[*RemoteError](err); ok {
-		return OutcomeRemote
+	// The outermost one counts: that of many calls wraps those of single ones.
+	if reports, ok := errors.AsType[outcomeReporter](err); ok {
+		return reports.reportOutcome()
 	}
 	return OutcomeMaybeRun
+}
+
+type outcomeReporter interface {
+	error
+	reportOutcome() Outcome
+}
+
+// bothOutcomes is what is true of two calls.
+func bothOutcomes(a, b Outcome) Outcome {
+	safe := func(o Outcome) bool { return o == OutcomeNotSent || o == OutcomeRefused }
+	switch {
+	case a == b:
+		return a
+	case safe(a) && safe(b):
+		return OutcomeRefused
+	default:
+		return OutcomeMaybeRun
+	}
 }
 
 // Code classifies a [RemoteError]. Codes from [CodeApplication] on belong to
@@ -131,6 +148,8 @@ func (e *RemoteError) Is(target error) bool {
 	return ok && e != nil && t != nil && e.Code >= CodeApplication && e.Code == t.Code
 }
 
+func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
+
 // CallError is every other failure of a call: it never got an answer of its
 // handler.
 type CallError struct {
@@ -152,6 +171,13 @@ func (e *CallError) Unwrap() error {
 		return nil
 	}
 	return e.Err
+}
+
+func (e *CallError) reportOutcome() Outcome {
+	if e == nil {
+		return OutcomeMaybeRun
+	}
+	return e.Outcome
 }
 
 // refusals maps the reasons that a peer refuses a call with onto the errors

@@ -29,6 +29,7 @@ import (
 // of their own.
 var (
 	exportedTypes = map[string]reflect.Type{
+		"Answer":        reflect.TypeFor[core.Answer[int]](),
 		"AppendFunc":    nil,
 		"Authenticator": nil,
 		"CallError":     reflect.TypeFor[core.CallError](),
@@ -49,7 +50,9 @@ var (
 		"Option":        nil,
 		"Outcome":       reflect.TypeFor[core.Outcome](),
 		"Priority":      reflect.TypeFor[core.Priority](),
+		"PeerError":     reflect.TypeFor[core.PeerError](),
 		"PeerStats":     reflect.TypeFor[core.PeerStats](),
+		"QuorumError":   reflect.TypeFor[core.QuorumError](),
 		"RawStream":     reflect.TypeFor[core.RawStream](),
 		"RemoteError":   reflect.TypeFor[core.RemoteError](),
 		"Response":      reflect.TypeFor[core.Response](),
@@ -67,12 +70,16 @@ var (
 	exportedFuncs = map[string]any{
 		"CallerFromContext":   core.CallerFromContext,
 		"Draining":            core.Draining,
+		"Each":                core.Each[int],
+		"First":               core.First[int],
+		"Hedged":              core.Hedged[int],
 		"MetadataFromContext": core.MetadataFromContext,
 		"NewManager":          core.NewManager,
 		"NodeKeys":            core.NodeKeys,
 		"OutcomeOf":           core.OutcomeOf,
 		"PeerFromContext":     core.PeerFromContext,
 		"PprofLabels":         core.PprofLabels,
+		"Quorum":              core.Quorum[int],
 		"RouteFromContext":    core.RouteFromContext,
 		"SharedKey":           core.SharedKey,
 		"WaitForConnection":   core.WaitForConnection,
