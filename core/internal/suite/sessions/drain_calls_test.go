@@ -65,7 +65,7 @@ func TestDrainUnderFullLoad(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
-				for range lab.Scale(2, 1, 30) {
+				for range lab.Scale(2, 1, 10) {
 					var known atomic.Pointer[lab.Cluster]
 					c := l.Cluster(t, 3, lab.Handle("relay", relay(&known, 1, 2)), lab.Configure(func(cfg *core.Config) { cfg.MaxOutput = test.output }))
 					known.Store(c)
