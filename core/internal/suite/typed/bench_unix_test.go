@@ -1,0 +1,133 @@
+//go:build unix
+
+package typed_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
+)
+
+// contest is a typed method and, for the same bytes, a raw one.
+type contest struct {
+	name             string
+	typed, into, raw func(to core.Caller, times int) error
+}
+
+// newContest makes one of a method whose handler answers with resp.
+func newContest[T any, P interface {
+	*T
+	MarshalMsg(b []byte) ([]byte, error)
+}](b *testing.B, name string, method *core.Unary[T, T], msg T) (contest, func(m *core.Manager) error) {
+	b.Helper()
+	payload, err := P(&msg).MarshalMsg(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw := method.ID() + ".raw"
+	ctx := context.Background() //nolint:usetesting // One that cannot end, for all contenders.
+	return contest{
+			name: name,
+			typed: func(to core.Caller, times int) error {
+				req := msg
+				for range times {
+					if _, err := method.Call(ctx, to, &req); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			into: func(to core.Caller, times int) error {
+				req, resp := msg, new(T)
+				for range times {
+					if err := method.CallInto(ctx, to, &req, resp); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+			raw: func(to core.Caller, times int) error {
+				dst := make([]byte, 0, len(payload))
+				for range times {
+					if _, err := to.AppendRequest(ctx, raw, payload, dst); err != nil {
+						return err
+					}
+				}
+				return nil
+			},
+		}, func(m *core.Manager) error {
+			return errors.Join(
+				m.HandleAppend(raw, func(_ context.Context, _, dst []byte) ([]byte, error) { return append(dst, payload...), nil }),
+				method.Handle(m, func(context.Context, *T) (*T, error) {
+					resp := msg
+					return &resp, nil
+				}))
+		}
+}
+
+// processorTime is what the process has used of the processors while f ran.
+func processorTime(b *testing.B, f func() error) time.Duration {
+	b.Helper()
+	used := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	if err := f(); err != nil {
+		b.Fatal(err)
+	}
+	return used() - before
+}
+
+// BenchmarkTypedCalls compares what typed calls cost in processor time, at both ends
+// together, with what raw ones cost: Call/raw and CallInto/raw are medians of one
+// ratio per round, in which all three take turns. Of Call no more than 1.25 is asked.
+func BenchmarkTypedCalls(b *testing.B) {
+	small, serveSmall := newContest(b, "small", core.NewUnary[Point, Point]("bench.small"), Point{X: 1, Y: 1 << 40, Weight: 0.5})
+	block, serveBlock := newContest(b, "512 bytes", core.NewUnary[Block, Block]("bench.block"), Block{ID: 1 << 40})
+	for _, l := range lab.Links {
+		if l.Name != "inmem" && l.Name != "websocket-tcp" {
+			continue
+		}
+		c := l.Cluster(b, 2, serve(serveSmall), serve(serveBlock))
+		for _, contest := range []contest{small, block} {
+			for _, callers := range []int{1, 8, 64} {
+				b.Run(fmt.Sprintf("%s/%s/callers=%d", l.Name, contest.name, callers), func(b *testing.B) {
+					const calls = 6400 // of each in a round
+					sideBySide := func(do func(to core.Caller, times int) error) time.Duration {
+						return processorTime(b, func() error {
+							var wg sync.WaitGroup
+							errs := make([]error, callers)
+							for i := range callers {
+								wg.Go(func() { errs[i] = do(c.Conn(0, 1), calls/callers) })
+							}
+							wg.Wait()
+							return errors.Join(errs...)
+						})
+					}
+					var typed, into []float64
+					for b.Loop() {
+						raw := float64(sideBySide(contest.raw))
+						typed = append(typed, float64(sideBySide(contest.typed))/raw)
+						into = append(into, float64(sideBySide(contest.into))/raw)
+					}
+					slices.Sort(typed)
+					slices.Sort(into)
+					b.ReportMetric(typed[len(typed)/2], "Call/raw")
+					b.ReportMetric(into[len(into)/2], "CallInto/raw")
+				})
+			}
+		}
+	}
+}
