@@ -22,6 +22,7 @@ import (
 	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport/inmem"
+	"github.com/tinylib/msgp/msgp"
 )
 
 // exportedTypes and exportedFuncs are held against the source, so that nothing
@@ -32,6 +33,7 @@ var (
 		"Answer":        reflect.TypeFor[core.Answer[int]](),
 		"AppendFunc":    nil,
 		"Authenticator": nil,
+		"Bidi":          reflect.TypeFor[core.Bidi[msgp.Raw, msgp.Raw, msgp.Raw]](),
 		"CallError":     reflect.TypeFor[core.CallError](),
 		"CallInfo":      reflect.TypeFor[core.CallInfo](),
 		"CallKind":      reflect.TypeFor[core.CallKind](),
@@ -57,6 +59,7 @@ var (
 		"RemoteError":   reflect.TypeFor[core.RemoteError](),
 		"Response":      reflect.TypeFor[core.Response](),
 		"Route":         reflect.TypeFor[core.Route](),
+		"ServerStream":  reflect.TypeFor[core.ServerStream[msgp.Raw, msgp.Raw]](),
 		"State":         reflect.TypeFor[core.State](),
 		"StateChange":   reflect.TypeFor[core.StateChange](),
 		"Stats":         reflect.TypeFor[core.Stats](),
@@ -65,6 +68,8 @@ var (
 		"StreamHandler": reflect.TypeFor[core.StreamHandler](),
 		"StreamStats":   reflect.TypeFor[core.StreamStats](),
 		"StreamWait":    reflect.TypeFor[core.StreamWait](),
+		"TypedStream":   reflect.TypeFor[core.TypedStream[msgp.Raw, msgp.Raw]](),
+		"Unary":         reflect.TypeFor[core.Unary[msgp.Raw, msgp.Raw]](),
 		"WaitReason":    reflect.TypeFor[core.WaitReason](),
 	}
 	exportedFuncs = map[string]any{
@@ -74,7 +79,10 @@ var (
 		"First":               core.First[int],
 		"Hedged":              core.Hedged[int],
 		"MetadataFromContext": core.MetadataFromContext,
+		"NewBidi":             core.NewBidi[msgp.Raw, msgp.Raw, msgp.Raw],
 		"NewManager":          core.NewManager,
+		"NewServerStream":     core.NewServerStream[msgp.Raw, msgp.Raw],
+		"NewUnary":            core.NewUnary[msgp.Raw, msgp.Raw],
 		"NodeKeys":            core.NodeKeys,
 		"OutcomeOf":           core.OutcomeOf,
 		"PeerFromContext":     core.PeerFromContext,
