@@ -61,10 +61,11 @@
 //
 // [NewUnary], [NewServerStream] and [NewBidi] declare a call, a stream from the
 // handler and a stream in both directions with the types of their messages, which
-// the tool github.com/tinylib/msgp generates methods for. A declaration is a package
-// variable that both sides use: one registers with Handle, the other calls.
+// the tool msgp generates methods for (go get -tool github.com/tinylib/msgp). A
+// declaration is a package variable that both sides use: one registers with Handle,
+// the other calls.
 //
-//	//go:generate go run github.com/tinylib/msgp@v1.6.5 -io=false -tests=false
+//	//go:generate go tool msgp -io=false -tests=false
 //
 //	type StatRequest struct{ Path string }
 //	type StatResponse struct{ Size int64 }
