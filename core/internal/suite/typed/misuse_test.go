@@ -350,10 +350,11 @@ func TestHandleMisuse(t *testing.T) {
 	})
 }
 
-// TestReceivers holds that a second receiver is an error for that one alone.
+// TestReceivers holds that a second receiver is an error for that one alone, while
+// the first one waits and while it decodes.
 func TestReceivers(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
-		c := l.Cluster(t, 2, serve(registerAll))
+		c := l.Cluster(t, 2, serve(registerAll), serve(registerOdd))
 		name := Label("sum")
 		s, err := sum.Open(t.Context(), c.Conn(0, 1), &name)
 		if err != nil {
@@ -371,5 +372,23 @@ func TestReceivers(t *testing.T) {
 		if _, err := s.Recv(); err != io.EOF {
 			t.Errorf("the end is %v", err)
 		}
+
+		odd, err := oddBidi.Open(t.Context(), c.Conn(0, 1), &name)
+		if err == nil {
+			err = errors.Join(odd.Send(&Odd{Mode: "first"}), odd.Send(&Odd{Mode: "second"}))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := &Odd{during: func() {
+			lab.WantText(t, "while the first one decodes", errOf(odd.Recv()), "another goroutine receives")
+		}}
+		if err := odd.RecvInto(o); err != nil || o.Mode != "first" {
+			t.Errorf("the first one got %v, %v", o, err)
+		}
+		if o, err = odd.Recv(); err != nil || o.Mode != "second" {
+			t.Errorf("the next one got %v, %v", o, err)
+		}
+		odd.Close()
 	})
 }

@@ -13,6 +13,8 @@ type Odd struct {
 	Mode string
 	Data []byte
 	own  []byte // what MarshalMsg returns, if it is set
+
+	during func() // what UnmarshalMsg does first, if it is set
 }
 
 // The modes, by the method that is odd then.
@@ -42,6 +44,9 @@ func (o *Odd) MarshalMsg(b []byte) ([]byte, error) {
 }
 
 func (o *Odd) UnmarshalMsg(b []byte) ([]byte, error) {
+	if o.during != nil {
+		o.during()
+	}
 	mode, b, err := msgp.ReadStringBytes(b)
 	if err != nil {
 		return b, err

@@ -90,10 +90,24 @@ func TestManyOptions(t *testing.T) {
 		}
 		g := lab.NewGate(t, 2)
 		method := core.NewUnary[Point, Point]("many", many...)
+		served := core.NewUnary[Point, Point]("many.served", many...)
 		many[19] = core.WithTimeout(time.Nanosecond) // nobody looks at it any more
-		c := l.Cluster(t, 2, lab.Handle("many", g.HandleContext))
+		c := l.Cluster(t, 2, lab.Handle("many", g.HandleContext), serve(func(m *core.Manager) error {
+			return served.Handle(m, func(ctx context.Context, _ *Point) (*Point, error) {
+				at, _ := ctx.Deadline()
+				return &Point{X: int64(time.Until(at).Round(time.Second))}, nil
+			})
+		}))
+		b, err := c.Conn(0, 1).Request(t.Context(), served.ID(), encoded(t, new(Point)))
+		var p Point
+		if err == nil {
+			_, err = p.UnmarshalMsg(b)
+		}
+		if err != nil || p.X != int64(20*time.Minute) {
+			t.Errorf("the handler has %v, %v, want the last time-out of the declaration", time.Duration(p.X), err)
+		}
 		began := time.Now()
-		_, err := method.Call(t.Context(), c.Conn(0, 1), new(Point), opts...)
+		_, err = method.Call(t.Context(), c.Conn(0, 1), new(Point), opts...)
 		if took := time.Since(began); took != 20*time.Second || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the call ended after %v with %v, want the last of its own time-outs", took, err)
 		}
