@@ -28,17 +28,27 @@ type codec[T any] func(m *T) codable
 func codecOf[T any, P message[T]]() codec[T] { return func(m *T) codable { return P(m) } }
 
 // encode returns m as bytes and the buffer to put back when they are not needed
-// any more. They may be in other memory, be it that Msgsize was too low or that
-// they belong to the type: so it is never those that are recycled. If MarshalMsg
-// panics the buffer is left to the collector, since something may use it still.
-func (c codec[T]) encode(m *T) (b []byte, buf *buffer, err error) {
+// any more, with room for so many bytes behind them. They may be in other memory, be
+// it that Msgsize was too low or that they belong to the type: so it is never those
+// that are recycled. If MarshalMsg panics the buffer is left to the collector, since
+// something may use it still.
+func (c codec[T]) encode(m *T, room int) (b []byte, buf *buffer, err error) {
 	msg := c(m)
-	buf = getBuffer(msg.Msgsize())
+	buf = getBuffer(max(msg.Msgsize(), 0) + room)
 	if b, err = msg.MarshalMsg(buf.b); err != nil {
 		buf.put()
 		return nil, nil, c.notEncoded(err)
 	}
 	return b, buf, nil
+}
+
+// behind returns the memory of the buffer behind what encode returned, as a slice of
+// length 0, or nil where that is not known to be in the buffer.
+func (b *buffer) behind(encoded []byte) []byte {
+	if sameMemory(encoded, b.b) {
+		return encoded[len(encoded):]
+	}
+	return nil
 }
 
 // appendTo appends m to dst.
@@ -53,7 +63,7 @@ func (c codec[T]) appendTo(dst []byte, m *T) ([]byte, error) {
 	}
 	// Msgsize is the most that it may be: what is generated would give dst up for
 	// memory of its own where the message fits.
-	b, buf, err := c.encode(m)
+	b, buf, err := c.encode(m, 0)
 	if err != nil {
 		return dst, err
 	}
@@ -158,7 +168,7 @@ func open[Req any](ctx context.Context, d *method, c codec[Req], to Caller, req 
 	case req == nil:
 		return nil, d.notSent(to, noMessage[Req]("the request"))
 	}
-	payload, buf, err := c.encode(req)
+	payload, buf, err := c.encode(req, 0)
 	if err != nil {
 		return nil, d.notSent(to, err)
 	}

@@ -132,7 +132,7 @@ func sendMessage[T any](st *RawStream, c codec[T], m *T) error {
 	if m == nil {
 		return st.callError(noMessage[T]("the message"))
 	}
-	b, buf, err := c.encode(m)
+	b, buf, err := c.encode(m, 0)
 	if err != nil {
 		return st.callError(err)
 	}

@@ -130,20 +130,19 @@ func (u *Unary[Req, Resp]) CallInto(ctx context.Context, to Caller, req *Req, re
 	if err != nil {
 		return &CallError{Peer: peerOf(to), Handler: u.ID(), Outcome: OutcomeNotSent, Err: err}
 	}
-	payload, out, err := u.req.encode(req)
+	// One buffer for both: what is behind the request is for the response. That is
+	// little, since it is held while the call waits.
+	payload, buf, err := u.req.encode(req, int(u.hint.bytes.Load()))
 	if err != nil {
 		return u.notSent(to, err)
 	}
-	// Nothing large is held while the call waits for an answer.
-	in := getBuffer(int(u.hint.bytes.Load()))
-	answer, err := u.request(ctx, to, payload, in.b, opts)
-	out.put()
+	answer, err := u.request(ctx, to, payload, buf.behind(payload), opts)
 	if err == nil {
 		u.hint.note(min(len(answer), maxSmall))
 		if err = u.resp.decode(resp, answer); err != nil {
 			err = &CallError{Peer: peerOf(to), Handler: u.id, Err: fmt.Errorf("the handler has answered, but: %w", err)}
 		}
 	}
-	in.put()
+	buf.put()
 	return err
 }
