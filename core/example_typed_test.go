@@ -11,6 +11,8 @@ import (
 
 //go:generate go tool -modfile=../.ci/tools/go.mod msgp -io=false -tests=false -o=example_typed_gen_test.go
 
+//msgp:limit arrays:65536 maps:16 marshal:true
+
 // ListRequest asks for the keys with a prefix.
 type ListRequest struct {
 	Prefix string

@@ -28,7 +28,9 @@ type Unary[Req, Resp any] struct {
 // which the tool github.com/tinylib/msgp generates; the other two type parameters
 // are inferred. UnmarshalMsg must not keep the slice that it reads, nor a part of
 // it: the memory is recycled. What is generated copies, as long as the type has
-// no directive "zerocopy".
+// no directive "zerocopy". What a hostile message can make it allocate is bounded by
+// the directive "limit"; package payload says how, and has types for what needs none
+// of its own.
 //
 // The options are for both sides: they hold for every [Unary.Handle], and those
 // that are an [Option], such as [WithTimeout], for every [Unary.Call] too. Options
