@@ -160,7 +160,7 @@ func (e *RemoteError) Is(target error) bool {
 		return t != nil && e.Code >= CodeApplication && e.Code == t.Code
 	}
 	known := answers[wire.Code(e.Code)]
-	return known != nil && known == target //nolint:errorlint // Is is asked for one error, errors.Is unwraps.
+	return known != nil && known == target
 }
 
 func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }

@@ -18,11 +18,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport/inmem"
-	"github.com/tinylib/msgp/msgp"
 )
 
 // exportedTypes and exportedFuncs are held against the source, so that nothing

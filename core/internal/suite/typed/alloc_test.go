@@ -39,8 +39,9 @@ func registerCosts(m *core.Manager) error {
 		sends.Handle(m, func(_ context.Context, p *Point, send func(*Block) error) error {
 			b := new(Block)
 			for i := range p.X {
-				if b.ID = uint64(i); send(b) != nil {
-					break
+				b.ID = uint64(i)
+				if err := send(b); err != nil {
+					return err
 				}
 			}
 			return nil

@@ -22,7 +22,7 @@ type contest struct {
 	call, callInto, request, appendRequest func(to core.Caller, times int) error
 }
 
-// newContest makes one of a method whose handler answers with resp.
+// newContest makes one of a method whose handlers answer with msg.
 func newContest[T any, P interface {
 	*T
 	MarshalMsg(b []byte) ([]byte, error)
@@ -34,51 +34,52 @@ func newContest[T any, P interface {
 	}
 	raw := method.ID() + ".raw"
 	ctx := context.Background() //nolint:usetesting // One that cannot end, for all contenders.
-	return contest{
-			name: name,
-			call: func(to core.Caller, times int) error {
-				req := msg
-				for range times {
-					if _, err := method.Call(ctx, to, &req); err != nil {
-						return err
-					}
+	made := contest{
+		name: name,
+		call: func(to core.Caller, times int) error {
+			req := msg
+			for range times {
+				if _, err := method.Call(ctx, to, &req); err != nil {
+					return err
 				}
-				return nil
-			},
-			callInto: func(to core.Caller, times int) error {
-				req, resp := msg, new(T)
-				for range times {
-					if err := method.CallInto(ctx, to, &req, resp); err != nil {
-						return err
-					}
+			}
+			return nil
+		},
+		callInto: func(to core.Caller, times int) error {
+			req, resp := msg, new(T)
+			for range times {
+				if err := method.CallInto(ctx, to, &req, resp); err != nil {
+					return err
 				}
-				return nil
-			},
-			request: func(to core.Caller, times int) error {
-				for range times {
-					if _, err := to.Request(ctx, raw, payload); err != nil {
-						return err
-					}
+			}
+			return nil
+		},
+		request: func(to core.Caller, times int) error {
+			for range times {
+				if _, err := to.Request(ctx, raw, payload); err != nil {
+					return err
 				}
-				return nil
-			},
-			appendRequest: func(to core.Caller, times int) error {
-				dst := make([]byte, 0, len(payload))
-				for range times {
-					if _, err := to.AppendRequest(ctx, raw, payload, dst); err != nil {
-						return err
-					}
+			}
+			return nil
+		},
+		appendRequest: func(to core.Caller, times int) error {
+			dst := make([]byte, 0, len(payload))
+			for range times {
+				if _, err := to.AppendRequest(ctx, raw, payload, dst); err != nil {
+					return err
 				}
-				return nil
-			},
-		}, func(m *core.Manager) error {
-			return errors.Join(
-				m.HandleAppend(raw, func(_ context.Context, _, dst []byte) ([]byte, error) { return append(dst, payload...), nil }),
-				method.Handle(m, func(context.Context, *T) (*T, error) {
-					resp := msg
-					return &resp, nil
-				}))
-		}
+			}
+			return nil
+		},
+	}
+	return made, func(m *core.Manager) error {
+		return errors.Join(
+			m.HandleAppend(raw, func(_ context.Context, _, dst []byte) ([]byte, error) { return append(dst, payload...), nil }),
+			method.Handle(m, func(context.Context, *T) (*T, error) {
+				resp := msg
+				return &resp, nil
+			}))
+	}
 }
 
 // processorTime is what the process has used of the processors while f ran.

@@ -7,9 +7,10 @@ import (
 	"io"
 	"testing"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
-	"github.com/tinylib/msgp/msgp"
 )
 
 // encoded is m as bytes, or the end of the test.
@@ -37,7 +38,7 @@ func noDocuments(t testing.TB) map[string][]byte {
 		"a map of 4 billion":    {0xdf, 0xff, 0xff, 0xff, 0xff},
 		"a large body cut off":  encoded(t, document(2, 100<<10))[:90<<10],
 	}
-	for n := range len(whole) {
+	for n := range whole {
 		bad[fmt.Sprintf("cut off at byte %d", n)] = whole[:n]
 	}
 	return bad

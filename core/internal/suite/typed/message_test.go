@@ -25,4 +25,4 @@ type Document struct {
 }
 
 // Label is a message that is no map.
-type Label string
+type Label string //nolint:recvcheck // as it is generated

@@ -236,8 +236,9 @@ func (w wrapped) OpenStream(ctx context.Context, h core.HandlerID, payload []byt
 	return w.Caller.OpenStream(ctx, h, payload, opts...)
 }
 
-// TestNoCaller holds that nil, and a Connection of no Manager, are errors where a
-// Caller has to be, and that a user's own type around one is used.
+// TestNoCaller holds that nil, a Connection of no Manager and that of an unknown
+// node are errors where a Caller has to be, and that a user's own type around one is
+// used (D38).
 func TestNoCaller(t *testing.T) {
 	lab.Bubble(t, "inmem", func(t *testing.T) {
 		var none *core.Connection
@@ -254,6 +255,8 @@ func TestNoCaller(t *testing.T) {
 			}
 		}
 		c := lab.InmemLink().Cluster(t, 2, serve(registerAll))
+		_, err := swap.Call(ctx, c.Manager(0).Connection("stranger"), new(Point))
+		lab.WantFailure(t, "an unknown node", err, core.ErrUnknownPeer, core.OutcomeNotSent)
 		calls := 0
 		to := wrapped{c.Conn(0, 1), &calls}
 		if p, err := swap.Call(ctx, to, &Point{X: 3}, core.WithPriority(core.PriorityHigh)); err != nil || p.Y != 3 {

@@ -8,9 +8,10 @@ import (
 	"io"
 	"testing"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
-	"github.com/tinylib/msgp/msgp"
 )
 
 var (
@@ -219,14 +220,12 @@ func TestEncodingFails(t *testing.T) {
 			t.Errorf("the handler's send returned %v; %d messages arrived", err, n)
 		}
 		// What decoding fails with is there for who wants to know more.
-		_, err = oddMake.Call(ctx, conn, ptr(Label(unmarshalFails)))
+		_, err = oddMake.Call(ctx, conn, new(Label(unmarshalFails)))
 		lab.WantFailure(t, "a response that its type refuses", err, core.ErrMalformedMessage, core.OutcomeMaybeRun)
 		lab.WantFailure(t, "a response that its type refuses", err, errOdd, core.OutcomeMaybeRun)
 		soundness(t, c)
 	})
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // TestMemoryOfTypes holds that a type may say a wrong size, and may return memory of
 // its own from MarshalMsg, on both sides: what is its own is not recycled.
@@ -240,7 +239,7 @@ func TestMemoryOfTypes(t *testing.T) {
 		c := l.Cluster(t, 2, serve(registerOdd), serve(func(m *core.Manager) error {
 			return made.Handle(m, func(context.Context, *Label) (*Odd, error) { return &Odd{own: own}, nil })
 		}))
-		s, err := oddBidi.Open(t.Context(), c.Conn(0, 1), ptr(Label("")))
+		s, err := oddBidi.Open(t.Context(), c.Conn(0, 1), new(Label("")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +256,7 @@ func TestMemoryOfTypes(t *testing.T) {
 			}
 			for what, call := range map[string]func() (*Odd, error){
 				"a request":  func() (*Odd, error) { return oddUnary.Call(t.Context(), c.Conn(0, 1), &Odd{own: own}) },
-				"a response": func() (*Odd, error) { return made.Call(t.Context(), c.Conn(0, 1), ptr(Label(""))) },
+				"a response": func() (*Odd, error) { return made.Call(t.Context(), c.Conn(0, 1), new(Label(""))) },
 				"a message": func() (*Odd, error) {
 					if err := s.Send(&Odd{own: own}); err != nil {
 						return nil, err

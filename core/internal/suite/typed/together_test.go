@@ -10,10 +10,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/payload"
-	"github.com/tinylib/msgp/msgp"
 )
 
 // TestOverLimit holds that a message over the limits of its type is refused where
@@ -91,7 +92,7 @@ func TestPayloadTypes(t *testing.T) {
 			)
 		}))
 		conn, ctx := c.Conn(0, 1), t.Context()
-		if b, err := upper.Call(ctx, conn, ptr(payload.Bytes("text"))); err != nil || string(*b) != "TEXT" {
+		if b, err := upper.Call(ctx, conn, new(payload.Bytes("text"))); err != nil || string(*b) != "TEXT" {
 			t.Errorf("Bytes: got %v, %v", b, err)
 		}
 		v, err := query.Call(ctx, conn, &payload.Strings{"a": "1", "b": ""})
@@ -113,7 +114,7 @@ func TestPayloadTypes(t *testing.T) {
 		}
 		s, err := chat.Open(ctx, conn, new(payload.None))
 		if err == nil {
-			err = errors.Join(s.Send(ptr(payload.Bytes("c"))), s.CloseSend())
+			err = errors.Join(s.Send(new(payload.Bytes("c"))), s.CloseSend())
 		}
 		if err != nil {
 			t.Fatal(err)
