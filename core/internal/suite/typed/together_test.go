@@ -196,3 +196,43 @@ func TestIntercepted(t *testing.T) {
 		want(count.ID(), len(encoded(t, req)), sent, nil)
 	})
 }
+
+// TestRepeated holds that an interceptor that makes a call again sends the same
+// request again, although there was a response already.
+func TestRepeated(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		var mu sync.Mutex
+		var got []Document
+		repeated := core.NewUnary[Document, Document]("repeated")
+		c := l.Cluster(t, 2, serve(func(m *core.Manager) error {
+			return repeated.Handle(m, func(_ context.Context, d *Document) (*Document, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, *d)
+				return document(len(got), 300), nil
+			})
+		}), lab.Configure(func(cfg *core.Config) {
+			cfg.Intercept = []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+				if err := next(ctx); err != nil || info.Incoming {
+					return err
+				}
+				return next(ctx)
+			}}
+		}))
+		// The first call learns how large responses are.
+		for range 2 {
+			d, err := repeated.Call(t.Context(), c.Conn(0, 1), document(99, 150))
+			if err != nil || !same(d, document(len(got), 300)) {
+				t.Errorf("got %v, %v, want the response to the second request", d, err)
+			}
+		}
+		if len(got) != 4 {
+			t.Fatalf("the handler ran %d times, want twice for each call", len(got))
+		}
+		for i := range got {
+			if !same(&got[i], document(99, 150)) {
+				t.Errorf("request %d was changed", i)
+			}
+		}
+	})
+}
