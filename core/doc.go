@@ -57,6 +57,25 @@
 // and in bytes, and holds nothing else up. [RawStream.Conn], [Manager.Listener]
 // and [Connection.Dial] carry any protocol that wants a net.Conn.
 //
+// # Typed methods
+//
+// [NewUnary], [NewServerStream] and [NewBidi] declare a call, a stream from the
+// handler and a stream in both directions with the types of their messages, which
+// the tool msgp generates methods for (go get -tool github.com/tinylib/msgp). A
+// declaration is a package variable that both sides use: one registers with Handle,
+// the other calls.
+//
+//	//go:generate go tool msgp -io=false -tests=false
+//
+//	type StatRequest struct{ Path string }
+//	type StatResponse struct{ Size int64 }
+//
+//	var Stat = core.NewUnary[StatRequest, StatResponse]("storage.stat")
+//
+// A field may be added: MessagePack names them, and what one side does not know it
+// passes over. A message that is not of the type is [ErrMalformedMessage], nil where
+// a message has to be [ErrNilMessage].
+//
 // # Calls to many
 //
 // [Each] asks all peers, or a chosen set, and yields the results as they arrive;

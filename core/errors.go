@@ -24,6 +24,13 @@ var (
 	// ErrMalformedMessage: a message cannot be decoded. It is of another type, was
 	// cut off, has bytes behind its end, or is over a limit of its type.
 	ErrMalformedMessage = errors.New("malformed message")
+	// ErrNilMessage: there is no message where one has to be. A request or a
+	// message of a stream is nil, or a handler returned neither a response nor an
+	// error.
+	ErrNilMessage = errors.New("nil message")
+	// ErrIteratorUsed: the iterator that [ServerStream.Call] returned has been
+	// ranged over. It is one call: for another, call again.
+	ErrIteratorUsed = errors.New("iterator used before")
 	// ErrOverloaded: a limit on calls in progress or on memory is reached.
 	ErrOverloaded = errors.New("overloaded")
 	// ErrDraining: the node or its peer is going away, or the connection is
@@ -142,10 +149,18 @@ func (e *RemoteError) Error() string {
 	return s
 }
 
-// Is reports whether target is a RemoteError with the same application code.
+// Is reports whether target is a RemoteError with the same application code, or
+// the error of this package that a code of the library stands for:
+// [ErrNilMessage], or [ErrMalformedMessage] for a message of a stream.
 func (e *RemoteError) Is(target error) bool {
-	t, ok := target.(*RemoteError)
-	return ok && e != nil && t != nil && e.Code >= CodeApplication && e.Code == t.Code
+	if e == nil {
+		return false
+	}
+	if t, ok := target.(*RemoteError); ok {
+		return t != nil && e.Code >= CodeApplication && e.Code == t.Code
+	}
+	known := answers[wire.Code(e.Code)]
+	return known != nil && known == target
 }
 
 func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
@@ -190,6 +205,23 @@ var refusals = map[wire.Code]error{
 	wire.CodeMalformed:       ErrMalformedMessage,
 }
 
+// answers maps the codes that the library gives to errors of handlers onto the
+// errors that callers compare with.
+var answers = map[wire.Code]error{
+	wire.CodeNilMessage: ErrNilMessage,
+	wire.CodeMalformed:  ErrMalformedMessage,
+}
+
+// codedError is the error of a function around the user's handler, which ran, and
+// the code of it in answers.
+type codedError struct {
+	code wire.Code
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
 // refusedStatus is what the caller is told of why its handler does not run.
 func refusedStatus(err error) wire.Status {
 	for code, sentinel := range refusals {
@@ -233,9 +265,14 @@ func answerError(st wire.Status) (Outcome, error) {
 
 // errorStatus turns a handler's error into the status of an ERROR frame. Only
 // what the handler meant for its caller travels: the code and detail of a
-// RemoteError of its own or passed on, and the text.
+// RemoteError of its own or passed on, and the text. What the library says of a
+// handler has a code of its own.
 func errorStatus(err error) wire.Status {
 	st := wire.Status{Message: err.Error()}
+	if coded, ok := errors.AsType[*codedError](err); ok {
+		st.Code = coded.code
+		return st
+	}
 	if remote, ok := errors.AsType[*RemoteError](err); ok && remote != nil {
 		if remote.Code >= CodeApplication {
 			st.Code = wire.Code(remote.Code)

@@ -18,6 +18,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tinylib/msgp/msgp"
+
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
@@ -32,6 +34,7 @@ var (
 		"Answer":        reflect.TypeFor[core.Answer[int]](),
 		"AppendFunc":    nil,
 		"Authenticator": nil,
+		"Bidi":          reflect.TypeFor[core.Bidi[msgp.Raw, msgp.Raw, msgp.Raw]](),
 		"CallError":     reflect.TypeFor[core.CallError](),
 		"CallInfo":      reflect.TypeFor[core.CallInfo](),
 		"CallKind":      reflect.TypeFor[core.CallKind](),
@@ -57,6 +60,7 @@ var (
 		"RemoteError":   reflect.TypeFor[core.RemoteError](),
 		"Response":      reflect.TypeFor[core.Response](),
 		"Route":         reflect.TypeFor[core.Route](),
+		"ServerStream":  reflect.TypeFor[core.ServerStream[msgp.Raw, msgp.Raw]](),
 		"State":         reflect.TypeFor[core.State](),
 		"StateChange":   reflect.TypeFor[core.StateChange](),
 		"Stats":         reflect.TypeFor[core.Stats](),
@@ -65,6 +69,8 @@ var (
 		"StreamHandler": reflect.TypeFor[core.StreamHandler](),
 		"StreamStats":   reflect.TypeFor[core.StreamStats](),
 		"StreamWait":    reflect.TypeFor[core.StreamWait](),
+		"TypedStream":   reflect.TypeFor[core.TypedStream[msgp.Raw, msgp.Raw]](),
+		"Unary":         reflect.TypeFor[core.Unary[msgp.Raw, msgp.Raw]](),
 		"WaitReason":    reflect.TypeFor[core.WaitReason](),
 	}
 	exportedFuncs = map[string]any{
@@ -74,7 +80,10 @@ var (
 		"First":               core.First[int],
 		"Hedged":              core.Hedged[int],
 		"MetadataFromContext": core.MetadataFromContext,
+		"NewBidi":             core.NewBidi[msgp.Raw, msgp.Raw, msgp.Raw],
 		"NewManager":          core.NewManager,
+		"NewServerStream":     core.NewServerStream[msgp.Raw, msgp.Raw],
+		"NewUnary":            core.NewUnary[msgp.Raw, msgp.Raw],
 		"NodeKeys":            core.NodeKeys,
 		"OutcomeOf":           core.OutcomeOf,
 		"PeerFromContext":     core.PeerFromContext,

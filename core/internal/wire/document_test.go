@@ -100,7 +100,7 @@ func TestDocumentCodes(t *testing.T) {
 	want := []string{
 		fmt.Sprint(CodeNone, " none"), fmt.Sprint(CodePanic, " panic"), fmt.Sprint(CodeCanceled, " canceled"),
 		fmt.Sprint(CodeDeadline, " deadline"), fmt.Sprint(CodeResponseTooLarge, " response too large"),
-		fmt.Sprint(CodeFlowControl, " flow control"), fmt.Sprint(CodeUnknownHandler, " unknown handler"), fmt.Sprint(CodeOverloaded, " overloaded"),
+		fmt.Sprint(CodeFlowControl, " flow control"), fmt.Sprint(CodeNilMessage, " nil message"), fmt.Sprint(CodeUnknownHandler, " unknown handler"), fmt.Sprint(CodeOverloaded, " overloaded"),
 		fmt.Sprint(CodeDraining, " draining"), fmt.Sprint(CodeMessageTooLarge, " message too large"),
 		fmt.Sprint(CodeUnsupported, " unsupported"), fmt.Sprint(CodeMalformed, " malformed"), fmt.Sprint(CodeRejected, " rejected"),
 		fmt.Sprint(CodeVersion, " version"), fmt.Sprint(CodeCluster, " cluster"), fmt.Sprint(CodeName, " name"),

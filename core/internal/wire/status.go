@@ -20,6 +20,7 @@ const (
 	CodeDeadline         Code = 3 // ERROR, RESET: the call's deadline ran out
 	CodeResponseTooLarge Code = 4 // ERROR: the result is over the caller's limit
 	CodeFlowControl      Code = 5 // ERROR, RESET: a message or a CREDIT beyond what the stream allows
+	CodeNilMessage       Code = 6 // ERROR: the handler returned neither a message nor an error
 
 	// REFUSED: the handler did not run.
 	CodeUnknownHandler  Code = 10
@@ -27,7 +28,7 @@ const (
 	CodeDraining        Code = 12
 	CodeMessageTooLarge Code = 13
 	CodeUnsupported     Code = 14 // a codec or dictionary that was not agreed on
-	CodeMalformed       Code = 15 // the message is not what the handler takes
+	CodeMalformed       Code = 15 // also ERROR: the message is not what the handler takes
 
 	// REJECT and close codes: the connection did not or does not live.
 	CodeRejected  Code = 20 // no reason is given to a stranger
