@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"github.com/gridmux/gridmux/core/internal/msgpack"
 )
 
 // message is what the typed edge needs of a type T: that *T has the methods which
@@ -76,9 +78,14 @@ func (codec[T]) notEncoded(err error) error {
 	return fmt.Errorf("a %v cannot be encoded: %w", reflect.TypeFor[T](), err)
 }
 
-// decode reads m from b, which must hold nothing else.
+// decode reads m from b, which must hold nothing else. What b announces is checked
+// first: no type can be made to allocate for elements that are not there, or to go
+// deeper than any honest message does.
 func (c codec[T]) decode(m *T, b []byte) error {
-	rest, err := c(m).UnmarshalMsg(b)
+	rest, err := msgpack.Skip(b, msgpack.MaxDepth)
+	if err == nil {
+		rest, err = c(m).UnmarshalMsg(b)
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w: %d bytes are no %v: %w; use the same type on both nodes",
