@@ -305,7 +305,9 @@ func (c *inCall) release() {
 	if c.held != 0 {
 		s.peer.memory[kindRequest].release(c.held)
 	}
-	s.peer.hinted.Add(-c.hinted)
+	if c.hinted != 0 {
+		s.peer.hinted.Add(-c.hinted)
+	}
 	c.leave()
 	*c = inCall{}
 	inCalls.Put(c)
