@@ -10,6 +10,7 @@ import (
 
 	"github.com/tinylib/msgp/msgp"
 
+	"github.com/gridmux/gridmux/core/internal/msgpack"
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
@@ -134,6 +135,11 @@ func receiveMetadata(block []byte) (md *receivedMetadata, err error) {
 // eachPair calls f for the pairs of a block. It allocates nothing, whatever the
 // block announces.
 func eachPair(block []byte, f func(key, value []byte)) error {
+	// Announced lengths are checked first: msgp takes them for an int, which may have
+	// 32 bits.
+	if _, err := msgpack.Skip(block, 1); err != nil {
+		return err
+	}
 	n, b, err := msgp.ReadMapHeaderBytes(block)
 	if err != nil {
 		return err

@@ -129,7 +129,7 @@ func TestPriorityOvertakes(t *testing.T) {
 					}
 				}
 				st.close()
-			}, [3]time.Duration{3 * time.Second, 5 * time.Second, 15 * time.Second}, [2]float64{1.2, 0.7}}, // little goes before much
+			}, [3]time.Duration{3 * time.Second, 5 * time.Second, 15 * time.Second}, [2]float64{1.6, 0.7}}, // little goes before much: it waits for what is under way alone
 		} {
 			var took [3]time.Duration
 			for i, prio := range priorities {
