@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	ctx, cancel := context.WithCancel(WithTenant(context.Background(), "shop"))
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	nodes := []core.Node{
 		{Name: "a", Addr: "127.0.0.1:9001"},
@@ -30,8 +30,7 @@ func main() {
 	newTransport := inmem.NewNetwork().Node
 	var usage Usage // of all three together
 
-	var managers []*core.Manager
-	for _, local := range nodes {
+	start := func(local core.Node) *core.Manager {
 		m, err := core.NewManager(core.Config{
 			Local:         local,
 			Peers:         nodes,
@@ -40,17 +39,23 @@ func main() {
 			AllowInsecure: true, // nobody else can reach these addresses
 		})
 		check(err)
-		defer m.Close()
 		node, err := NewNode(m, local.Name)
 		check(err)
 		check(m.Start(ctx))
 		go node.Follow(ctx)
-		managers = append(managers, m)
+		return m
 	}
-	client := managers[0]
-	check(client.WaitConnected(ctx))
-	toB, toC := client.Connection("b"), client.Connection("c")
+	a, b, c := start(nodes[0]), start(nodes[1]), start(nodes[2])
+	defer a.Close()
+	defer b.Close()
+	defer c.Close()
+	for _, m := range []*core.Manager{a, b, c} {
+		check(m.WaitConnected(ctx))
+	}
 
+	// A client on node a, on behalf of the tenant called shop.
+	toB, toC := a.Connection("b"), a.Connection("c")
+	ctx = WithTenant(ctx, "shop")
 	changes, stop := iter.Pull2(Watch.Call(ctx, toC, &WatchRequest{Prefix: "fruit/"}))
 	defer stop()
 	for _, value := range []string{"green", "red"} {
@@ -67,8 +72,7 @@ func main() {
 	fmt.Printf("got %s, version %d of %s\n", entry.Value, entry.Version, entry.Writer)
 	_, err = Get.Call(ctx, toC, &GetRequest{Key: "fruit/pear"})
 	fmt.Println("no pear:", errors.Is(err, ErrNoKey))
-	count := usage.Of("shop")
-	fmt.Println("the shop has made", count.Calls, "calls, of which failed", count.Failed)
+	fmt.Println("calls for the shop:", usage.Of("shop"))
 }
 
 func check(err error) {

@@ -10,5 +10,5 @@ func Example() {
 	// watched fruit/apple: red
 	// got red, version 2 of b
 	// no pear: true
-	// the shop has made 4 calls, of which failed 1
+	// calls for the shop: 5
 }

@@ -1,3 +1,4 @@
+//nolint:recvcheck // msgp chooses the receivers of the methods that it makes
 package main
 
 import "cmp"

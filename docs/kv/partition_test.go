@@ -112,10 +112,10 @@ func TestInterruptedPut(t *testing.T) {
 // with a majority, so that no later read gets an older one.
 func TestReadCompletesPut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newService(t) // nobody follows: nothing else brings the value to node 1
+		s := newService(t) // nobody follows: nothing but the read brings the value to node 1
 		cutOff(s.Network())
 		s.nodes[0].replica.apply(Entry{Key: "k", Value: []byte("v"), Version: 1, Writer: "node-0"})
-		if got, err := s.get(t.Context(), 1, 0, "k"); err != nil || got != "v" {
+		if got, err := s.get(t.Context(), 0, 1, "k"); err != nil || got != "v" {
 			t.Errorf("read %q, %v, want v", got, err)
 		}
 		if e := s.nodes[1].replica.get("k"); string(e.Value) != "v" {

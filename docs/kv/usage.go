@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	tenantKey  = "tenant" // of the metadata that clients send
+	tenantKey  = "tenant" // of the metadata that goes with a call
 	maxTenants = 1000
 )
 
@@ -17,48 +17,38 @@ func WithTenant(ctx context.Context, tenant string) context.Context {
 	return core.WithMetadata(ctx, tenantKey, tenant)
 }
 
-// Usage counts for which tenants a node has served calls. The zero value is ready.
+// Usage counts the calls that a node has served by the tenant that they were made
+// for. The zero value is ready.
 type Usage struct {
-	mu     sync.Mutex
-	counts map[string]UsageCount
+	mu    sync.Mutex
+	calls map[string]int
 }
 
-// UsageCount is what a tenant has used. Streams count when they have ended.
-type UsageCount struct {
-	Calls, Failed int
-	Bytes         int64 // of messages, in both directions
-}
-
-// Intercept is a core.Interceptor. Calls without a tenant, as those between
-// replicas, do not count.
+// Intercept is a core.Interceptor. It passes over the calls that the node makes,
+// and those without a tenant, as between replicas: metadata does not go on by
+// itself.
 func (u *Usage) Intercept(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
-	err := next(ctx)
-	tenant := core.MetadataFromContext(ctx, tenantKey)
-	if !info.Incoming || tenant == "" {
-		return err
+	if tenant := core.MetadataFromContext(ctx, tenantKey); info.Incoming && tenant != "" {
+		u.count(tenant)
 	}
-	toHandler, fromHandler := info.Sizes()
+	return next(ctx)
+}
+
+func (u *Usage) count(tenant string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.counts == nil {
-		u.counts = make(map[string]UsageCount)
+	if u.calls == nil {
+		u.calls = make(map[string]int)
 	}
-	if _, known := u.counts[tenant]; !known && len(u.counts) >= maxTenants {
+	if _, known := u.calls[tenant]; !known && len(u.calls) >= maxTenants {
 		tenant = "others" // who makes names up must not fill the memory
 	}
-	count := u.counts[tenant]
-	count.Calls++
-	if err != nil {
-		count.Failed++
-	}
-	count.Bytes += toHandler + fromHandler
-	u.counts[tenant] = count
-	return err
+	u.calls[tenant]++
 }
 
-// Of returns what a tenant has used of the node.
-func (u *Usage) Of(tenant string) UsageCount {
+// Of returns how many calls were made for a tenant.
+func (u *Usage) Of(tenant string) int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.counts[tenant]
+	return u.calls[tenant]
 }
