@@ -37,11 +37,13 @@ var (
 	store = core.NewUnary[Entry, payload.None]("kv.replica.store", core.WithTimeout(replicaTimeout))
 )
 
-// Answers that callers tell apart with errors.Is.
+// Answers that callers tell apart with errors.Is. After ErrNoMajority a Put has
+// written nothing; after ErrMaybeWritten the value is with one node at least, from
+// which it can spread.
 var (
 	ErrNoKey        = &core.RemoteError{Code: 1001, Message: "no such key"}
 	ErrBadKey       = &core.RemoteError{Code: 1002, Message: "a key has 1 to 256 bytes"}
-	ErrNoMajority   = &core.RemoteError{Code: 1003, Message: "no majority answers; nothing was written"}
+	ErrNoMajority   = &core.RemoteError{Code: 1003, Message: "no majority of the nodes answers"}
 	ErrMaybeWritten = &core.RemoteError{Code: 1004, Message: "the value may be there, now or later, or never"}
 	ErrLeaving      = &core.RemoteError{Code: 1005, Message: "the node shuts down; watch another one"}
 )
