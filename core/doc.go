@@ -67,12 +67,15 @@
 //
 //	//go:generate go tool msgp -io=false -tests=false
 //
+//	//msgp:limit arrays:1024 maps:256 marshal:true
+//
 //	type StatRequest struct{ Path string }
 //	type StatResponse struct{ Size int64 }
 //
 //	var Stat = core.NewUnary[StatRequest, StatResponse]("storage.stat")
 //
-// A field may be added: MessagePack names them, and what one side does not know it
+// The limits keep a hostile message from taking memory; see package payload. A
+// field may be added: MessagePack names them, and what one side does not know it
 // passes over. A message that is not of the type is [ErrMalformedMessage], nil where
 // a message has to be [ErrNilMessage].
 //

@@ -126,7 +126,10 @@ const (
 //	var ErrNoDisk = &core.RemoteError{Code: 1001, Message: "no disk"}
 //
 // and callers ask errors.Is(err, ErrNoDisk). Code, Message and Detail travel;
-// Peer and Handler are filled in on the calling side.
+// Peer and Handler are filled in on the calling side. Of an error without a
+// RemoteError in it the text alone travels: what a handler's own call to a third
+// node failed with, such as ErrDisconnected, is not taken for a failure of the
+// call. A RemoteError of that node is passed on with its code.
 type RemoteError struct {
 	Code    Code
 	Message string // at most 4 KiB travel

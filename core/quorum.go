@@ -21,7 +21,9 @@ func First[R any](ctx context.Context, to iter.Seq[*Connection],
 // Quorum calls all of a set of peers at once and returns as soon as n calls have
 // succeeded, with their answers in the order of arrival. It fails as soon as so
 // many have failed that n cannot succeed any more. Either way the calls that are
-// still under way are cancelled, and their handlers see it.
+// still under way are cancelled, and their handlers see it, or never run: a write
+// that all peers shall have in the end needs something besides that brings it to
+// the slow ones.
 //
 //	_, err := core.Quorum(ctx, m.Connections(), 2,
 //		func(ctx context.Context, c *core.Connection) ([]byte, error) {

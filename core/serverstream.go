@@ -96,6 +96,8 @@ func (s *ServerStream[Req, Out]) Handle(
 // message is no Out; that ends the stream. To leave the loop early, in whatever
 // way, cancels the handler's context.
 //
+// [iter.Pull2] makes a function of it that returns the next message.
+//
 // The iterator is one call. Ranged over once more it yields [ErrIteratorUsed].
 func (s *ServerStream[Req, Out]) Call(ctx context.Context, to Caller, req *Req, opts ...CallOption) iter.Seq2[*Out, error] {
 	var used atomic.Bool

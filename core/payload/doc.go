@@ -52,8 +52,9 @@
 // maps that of entries of a map and of fields of a struct, both for each slice
 // and map on its own; the decoder returns msgp.ErrLimitExceeded beyond them.
 // Strings need no limit. With marshal:true the encoder refuses slices and maps
-// beyond the limits too, so that they fail before they are sent. Limits in one
-// file do not count for the types of another; 0 is no limit.
+// beyond the limits too, so that they fail before they are sent; a []byte is held
+// against its limit by the decoder alone. Limits in one file do not count for the
+// types of another; 0 is no limit.
 //
 // A field can have a limit of its own, above or below that of the file, with
 // `msg:"disks,limit=10000"`. It is for decoding; with marshal:true the encoder
