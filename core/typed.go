@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -87,6 +88,9 @@ func (c codec[T]) decode(m *T, b []byte) error {
 		rest, err = c(m).UnmarshalMsg(b)
 	}
 	switch {
+	case errors.Is(err, msgp.ErrLimitExceeded):
+		return fmt.Errorf("%w: %d bytes are over a limit of %v: %w; send less, or raise its msgp:limit on both nodes",
+			ErrMalformedMessage, len(b), reflect.TypeFor[T](), err)
 	case err != nil:
 		return fmt.Errorf("%w: %d bytes are no %v: %w; use the same type on both nodes",
 			ErrMalformedMessage, len(b), reflect.TypeFor[T](), err)
