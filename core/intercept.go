@@ -168,7 +168,7 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		st  *RawStream
 		err error
 	}
-	own := slices.Clone(opts)
+	own, whole := slices.Clone(opts), ctx
 	around := chain{info: c.info(key, KindStream)}
 	opened := make(chan result, 1)
 	var st *RawStream
@@ -178,6 +178,9 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		}
 		opened <- result{st, nil}
 		<-st.Done()
+		// An interceptor that ends its own context now shall not drop what has
+		// arrived and was not received yet.
+		st.watchInstead(whole)
 		return st.Err()
 	}
 	go func() {
