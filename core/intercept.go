@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // CallKind tells single requests and streams apart.
@@ -77,6 +79,7 @@ type Interceptor func(ctx context.Context, info CallInfo, next func(context.Cont
 var (
 	errNoNext     = errors.New("an interceptor returned nil without calling next")
 	errNextAgain  = errors.New("an interceptor called next a second time")
+	errNextPanic  = &codedError{wire.CodePanic, errors.New("an interceptor recovered the panic of what it called, and returned nil")}
 	errNextNoCtx  = errors.New("an interceptor called next with a nil context: pass the one that it got")
 	errChainPanic = errors.New("an interceptor panicked; the log of this node has the stack")
 )
@@ -87,39 +90,41 @@ type chain struct {
 	final func(context.Context) error
 	again bool // final may be called again
 
-	called bool
-	err    error // of the last final
+	called bool // final was
 }
 
 // run calls the interceptors, the first one outermost. called tells whether the
 // call went ahead.
-func (c *chain) run(ctx context.Context, all []Interceptor) error {
-	err := c.step(ctx, all)
+func (c *chain) run(ctx context.Context, rest []Interceptor) error {
+	if len(rest) == 0 {
+		if c.called && !c.again {
+			return errNextAgain
+		}
+		c.called = true
+		return c.final(ctx)
+	}
+	var failed error // of the last next that failed, unless one has succeeded since
+	nexts := 0
+	err := rest[0](ctx, c.info, func(ctx context.Context) error {
+		if ctx == nil {
+			failed = errNextNoCtx
+			return failed
+		}
+		if nexts++; nexts > 1 && !c.again {
+			return errNextAgain
+		}
+		failed = errNextPanic // unless it returns
+		failed = c.run(ctx, rest[1:])
+		return failed
+	})
 	switch {
 	case err != nil:
 		return err
-	case !c.called:
+	case failed == nil && nexts == 0:
 		return errNoNext
 	default:
-		return c.err
+		return failed
 	}
-}
-
-func (c *chain) step(ctx context.Context, rest []Interceptor) error {
-	if len(rest) > 0 {
-		return rest[0](ctx, c.info, func(ctx context.Context) error {
-			if ctx == nil {
-				return errNextNoCtx
-			}
-			return c.step(ctx, rest[1:])
-		})
-	}
-	if c.called && !c.again {
-		return errNextAgain
-	}
-	c.called = true
-	c.err = c.final(ctx)
-	return c.err
 }
 
 // intercepts reports whether calls to h pass through interceptors of this node.
@@ -216,7 +221,14 @@ func (c *inCall) serveAround() (result []byte, err error) {
 	}
 	around.info.sizes.toHandler.Add(int64(len(c.req)))
 	around.final = func(ctx context.Context) (err error) {
-		if result, err = c.serve(ctx); err == nil {
+		returned := false
+		defer func() {
+			if !returned {
+				c.buf, c.out = nil, nil // as in invoke, which an interceptor may keep from seeing the panic
+			}
+		}()
+		result, err = c.serve(ctx)
+		if returned = true; err == nil {
 			around.info.sizes.fromHandler.Add(int64(len(result)))
 		}
 		return err

@@ -84,3 +84,56 @@ func TestWhatArrivedSurvivesTheInterceptor(t *testing.T) {
 		}
 	})
 }
+
+// TestInterceptorsHideNoFailure has an interceptor return nil after what it called
+// has failed, be it that another interceptor turned the call away or failed it after
+// a success, or that the handler panicked and the interceptor recovered: the caller
+// gets that failure.
+func TestInterceptorsHideNoFailure(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		hides := func(ctx context.Context, _ core.CallInfo, next func(context.Context) error) error {
+			defer func() { _ = recover() }()
+			_ = next(ctx)
+			return nil
+		}
+		fails := func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+			switch info.Handler {
+			case "turned":
+				return errApplication
+			case "spoiled":
+				return errors.Join(errApplication, next(ctx))
+			default:
+				return next(ctx)
+			}
+		}
+		c := l.Cluster(t, 2, lab.Handle("turned", lab.Echo), lab.Handle("spoiled", lab.Echo),
+			lab.Handle("panics", func(context.Context, []byte) ([]byte, error) { panic("boom") }),
+			coretest.WithHandlers(func(_ int, m *core.Manager) error {
+				return m.HandleStreamFunc("panics", func(context.Context, []byte, *core.RawStream) error { panic("boom") }, core.WithRoute("stream"))
+			}),
+			around(func(node int) []core.Interceptor {
+				if node == 0 {
+					return []core.Interceptor{hides, fails}
+				}
+				return nil
+			}))
+		for what, conn := range map[string]*core.Connection{"calling": c.Conn(0, 1), "serving": c.Conn(1, 0)} {
+			for _, id := range []core.HandlerID{"turned", "spoiled"} {
+				if _, err := conn.Request(t.Context(), id, []byte("x")); !errors.Is(err, errApplication) {
+					t.Errorf("%s side, %s: %v, want the error that was hidden", what, id, err)
+				}
+			}
+		}
+		_, err := c.Conn(1, 0).Request(t.Context(), "panics", nil)
+		if remote := lab.WantRemote(t, "a panic that was recovered", err); remote.Code != core.CodePanic {
+			t.Errorf("a panic that was recovered came as %v", err)
+		}
+		st, err := c.Conn(1, 0).Route("stream").OpenStream(t.Context(), "panics", nil)
+		if err == nil {
+			_, err = st.Recv(nil)
+		}
+		if remote := lab.WantRemote(t, "one of a stream", err); remote.Code != core.CodePanic {
+			t.Errorf("a panic of a stream that was recovered came as %v", err)
+		}
+	})
+}
