@@ -118,7 +118,9 @@ const (
 	CodeApplication = Code(wire.CodeApplication)
 )
 
-// RemoteError is an answer: the peer's handler ran and returned an error.
+// RemoteError is an answer: the peer's handler ran and returned an error. Within a
+// [CallError] with [OutcomeRefused] it is that of an [Interceptor], which did not let
+// the handler run: [OutcomeOf] tells.
 //
 // A handler that wants its callers to tell errors apart returns one, as it is
 // or wrapped:
@@ -225,8 +227,12 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
-// refusedStatus is what the caller is told of why its handler does not run.
+// refusedStatus is what the caller is told of why its handler does not run. The
+// error of another call, which an interceptor has made, tells nothing of this node.
 func refusedStatus(err error) wire.Status {
+	if _, ok := errors.AsType[*CallError](err); ok {
+		return errorStatus(err)
+	}
 	for code, sentinel := range refusals {
 		if errors.Is(err, sentinel) {
 			return wire.Status{Code: code, Message: trimSentinel(err, sentinel)}

@@ -56,13 +56,14 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 
 // Interceptor surrounds calls: those that a node makes, and the handlers of those
 // that it serves. It calls next, on its own goroutine, with ctx or one derived from
-// it, and returns the error of next, or another one. What is known of the outcome [OutcomeOf] tells of
-// that error.
+// it, and returns the error of next, or another one. What is known of the outcome
+// [OutcomeOf] tells of that error.
 //
 // It may return an error without calling next. A call that this node makes is then
 // not sent. One that it serves is refused: its handler has not run, and the caller
 // gets a [CallError] with [OutcomeRefused], in which errors.Is finds a
-// [RemoteError] of the same application code. It cannot turn a failure into a
+// [RemoteError] of the same application code, and [ErrOverloaded] and the like if it
+// is one that the interceptor has not got from another call. It cannot turn a failure into a
 // success: nil after a next that failed is that failure.
 //
 // On the calling side of a single request next may be called again, which makes

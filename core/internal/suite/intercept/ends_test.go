@@ -3,6 +3,7 @@ package intercept_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -135,5 +136,51 @@ func TestInterceptorsHideNoFailure(t *testing.T) {
 		if remote := lab.WantRemote(t, "one of a stream", err); remote.Code != core.CodePanic {
 			t.Errorf("a panic of a stream that was recovered came as %v", err)
 		}
+	})
+}
+
+// TestTurnedAwayForTheErrorOfAnotherCall has an interceptor turn calls away because a
+// call that it makes has failed: what that failed with is not said of this peer.
+func TestTurnedAwayForTheErrorOfAnotherCall(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, handlers(), around(func(node int) []core.Interceptor {
+			if node == 0 {
+				return nil
+			}
+			return []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+				if info.Incoming && info.Handler == "echo" {
+					return fmt.Errorf("may it: %w", &core.CallError{Peer: "judge", Handler: "may", Outcome: core.OutcomeRefused, Err: core.ErrUnknownHandler})
+				}
+				if info.Incoming && info.Handler == "value" {
+					return fmt.Errorf("at most ten a second: %w", core.ErrOverloaded)
+				}
+				return next(ctx)
+			}}
+		}))
+		_, err := c.Conn(0, 1).Request(t.Context(), "echo", nil)
+		if core.OutcomeOf(err) != core.OutcomeRefused || errors.Is(err, core.ErrUnknownHandler) {
+			t.Errorf("%v (%v): want one refused, and not for an unknown handler", err, core.OutcomeOf(err))
+		}
+		lab.WantText(t, "the text", err, "may it", "unknown handler")
+		_, err = c.Conn(0, 1).Route("r").Request(t.Context(), "value", nil)
+		lab.WantFailure(t, "an interceptor's own ErrOverloaded", err, core.ErrOverloaded, core.OutcomeRefused)
+	})
+}
+
+// TestTurnedAwayWhenTheTimeIsOver has an interceptor wait until the time-out of the
+// handler is over: the caller gets the end of its call's time.
+func TestTurnedAwayWhenTheTimeIsOver(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, lab.Handle("limited", lab.Echo, core.WithTimeout(time.Second)), around(func(node int) []core.Interceptor {
+			return []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+				if !info.Incoming {
+					return next(ctx)
+				}
+				<-ctx.Done()
+				return fmt.Errorf("no turn: %w", ctx.Err())
+			}}
+		}))
+		_, err := c.Conn(0, 1).Request(t.Context(), "limited", nil)
+		lab.WantFailure(t, "a call that waited in an interceptor", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
 	})
 }
