@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -55,16 +56,16 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 }
 
 // Interceptor surrounds calls: those that a node makes, and the handlers of those
-// that it serves. It calls next, on its own goroutine, with ctx or one derived from
-// it, and returns the error of next, or another one. What is known of the outcome
-// [OutcomeOf] tells of that error.
+// that it serves. It calls next with ctx or one derived from it, on the goroutine
+// that it is called on, and returns the error of next, or another one. What is known
+// of the outcome [OutcomeOf] tells of that error.
 //
 // It may return an error without calling next. A call that this node makes is then
 // not sent. One that it serves is refused: its handler has not run, and the caller
 // gets a [CallError] with [OutcomeRefused], in which errors.Is finds a
 // [RemoteError] of the same application code, and [ErrOverloaded] and the like if it
-// is one that the interceptor has not got from another call. It cannot turn a failure into a
-// success: nil after a next that failed is that failure.
+// is one that the interceptor has not got from another call. It cannot turn a failure
+// into a success: nil after a next that failed is that failure.
 //
 // On the calling side of a single request next may be called again, which makes
 // the call again. Everywhere else a second next is an error.
@@ -78,9 +79,11 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 type Interceptor func(ctx context.Context, info CallInfo, next func(context.Context) error) error
 
 var (
-	errNoNext     = errors.New("an interceptor returned nil without calling next")
-	errNextAgain  = errors.New("an interceptor called next a second time")
-	errNextPanic  = &codedError{wire.CodePanic, errors.New("an interceptor recovered the panic of what it called, and returned nil")}
+	errNoNext    = errors.New("an interceptor returned nil without calling next")
+	errNextAgain = errors.New("an interceptor called next a second time")
+	errNextPanic = &codedError{wire.CodePanic, errors.New(
+		"an interceptor returned nil and next had not returned: it recovered a panic, or called next on another goroutine")}
+	errNextLate   = errors.New("an interceptor called next on another goroutine, and had returned by then")
 	errNextNoCtx  = errors.New("an interceptor called next with a nil context: pass the one that it got")
 	errChainPanic = errors.New("an interceptor panicked; the log of this node has the stack")
 )
@@ -91,41 +94,87 @@ type chain struct {
 	final func(context.Context) error
 	again bool // final may be called again
 
-	called bool // final was
+	mu      sync.Mutex
+	called  bool          // final was
+	over    bool          // and will not be any more
+	running chan struct{} // closed when it returns; nil: it does not run
 }
 
 // run calls the interceptors, the first one outermost. called tells whether the
 // call went ahead.
-func (c *chain) run(ctx context.Context, rest []Interceptor) error {
-	if len(rest) == 0 {
-		if c.called && !c.again {
-			return errNextAgain
-		}
-		c.called = true
-		return c.final(ctx)
+func (c *chain) run(ctx context.Context, all []Interceptor) error {
+	// What final uses is used again after this: one that calls next on another
+	// goroutine, and does not wait, shall corrupt nothing.
+	defer c.close()
+	return c.step(ctx, all)
+}
+
+func (c *chain) close() {
+	c.mu.Lock()
+	c.over = true
+	running := c.running
+	c.mu.Unlock()
+	if running != nil {
+		<-running
 	}
-	var failed error // of the last next that failed, unless one has succeeded since
-	nexts := 0
+}
+
+func (c *chain) step(ctx context.Context, rest []Interceptor) error {
+	if len(rest) == 0 {
+		return c.finally(ctx)
+	}
+	// Guarded by c.mu.
+	nexts, failed := 0, error(nil) // failed is the last next's
 	err := rest[0](ctx, c.info, func(ctx context.Context) error {
-		if ctx == nil {
-			failed = errNextNoCtx
-			return failed
-		}
+		c.mu.Lock()
 		if nexts++; nexts > 1 && !c.again {
+			c.mu.Unlock()
 			return errNextAgain
 		}
 		failed = errNextPanic // unless it returns
-		failed = c.run(ctx, rest[1:])
-		return failed
+		c.mu.Unlock()
+		err := errNextNoCtx
+		if ctx != nil {
+			err = c.step(ctx, rest[1:])
+		}
+		c.mu.Lock()
+		failed = err
+		c.mu.Unlock()
+		return err
 	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case err != nil:
 		return err
-	case failed == nil && nexts == 0:
+	case nexts == 0:
 		return errNoNext
 	default:
 		return failed
 	}
+}
+
+// finally calls final.
+func (c *chain) finally(ctx context.Context) error {
+	c.mu.Lock()
+	switch {
+	case c.over:
+		c.mu.Unlock()
+		return errNextLate
+	case c.running != nil || c.called && !c.again:
+		c.mu.Unlock()
+		return errNextAgain
+	}
+	running := make(chan struct{})
+	c.called, c.running = true, running
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.running = nil
+		c.mu.Unlock()
+		close(running)
+	}()
+	return c.final(ctx)
 }
 
 // intercepts reports whether calls to h pass through interceptors of this node.

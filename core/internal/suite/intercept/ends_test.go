@@ -184,3 +184,50 @@ func TestTurnedAwayWhenTheTimeIsOver(t *testing.T) {
 		lab.WantFailure(t, "a call that waited in an interceptor", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
 	})
 }
+
+// TestNextOnAnotherGoroutine has an interceptor not wait for next, which it calls on
+// another goroutine: the call is over when both have ended, with the error of the
+// interceptor and never as one refused, and a next after that fails.
+func TestNextOnAnotherGoroutine(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		const patience, work = time.Second, 3 * time.Second
+		late := make(chan error, 1)
+		impatient := func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+			if info.Handler == "late" {
+				go func() {
+					time.Sleep(patience)
+					late <- next(ctx)
+				}()
+				return errApplication
+			}
+			done := make(chan error, 1)
+			go func() { done <- next(ctx) }()
+			select {
+			case err := <-done:
+				return err
+			case <-time.After(patience):
+				return errApplication
+			}
+		}
+		works := func(ctx context.Context, req []byte) ([]byte, error) { time.Sleep(work); return req, nil }
+		c := l.Cluster(t, 2, lab.Handle("works", works), lab.Handle("late", lab.Echo), around(func(node int) []core.Interceptor {
+			if node == 0 {
+				return []core.Interceptor{impatient}
+			}
+			return nil
+		}))
+		for side, conn := range map[string]*core.Connection{"calling": c.Conn(0, 1), "serving": c.Conn(1, 0)} {
+			begun := time.Now()
+			_, err := conn.Request(t.Context(), "works", []byte("x"))
+			if took := time.Since(begun); !errors.Is(err, errApplication) || core.OutcomeOf(err) != core.OutcomeRemote || took < work {
+				t.Errorf("%s side: after %v %v (%v), want the interceptor's error when the handler has returned", side, took, err, core.OutcomeOf(err))
+			}
+			if _, err := conn.Request(t.Context(), "late", nil); !errors.Is(err, errApplication) {
+				t.Errorf("%s side: %v", side, err)
+			}
+			if err := lab.Wait(t, late, "next returns"); err == nil {
+				t.Errorf("%s side: a next after the call was over returned nil", side)
+			}
+		}
+	})
+}
