@@ -127,7 +127,8 @@ func (c *chain) step(ctx context.Context, rest []Interceptor) error {
 	nexts, failed := 0, error(nil) // failed is the last next's
 	err := rest[0](ctx, c.info, func(ctx context.Context) error {
 		c.mu.Lock()
-		if nexts++; nexts > 1 && !c.again {
+		nexts++
+		if nexts > 1 && !c.again {
 			c.mu.Unlock()
 			return errNextAgain
 		}
