@@ -75,6 +75,9 @@ func (o Outcome) String() string {
 	}
 }
 
+// unrun reports whether the handler has not run and will not.
+func (o Outcome) unrun() bool { return o == OutcomeNotSent || o == OutcomeRefused }
+
 // OutcomeOf returns the outcome that err, or an error that it wraps, reports.
 // For nil and for errors that are not from a call it is [OutcomeMaybeRun]. For a
 // *[QuorumError] it is what holds for all peers that were asked.
@@ -93,11 +96,10 @@ type outcomeReporter interface {
 
 // bothOutcomes is what is true of two calls.
 func bothOutcomes(a, b Outcome) Outcome {
-	safe := func(o Outcome) bool { return o == OutcomeNotSent || o == OutcomeRefused }
 	switch {
 	case a == b:
 		return a
-	case safe(a) && safe(b):
+	case a.unrun() && b.unrun():
 		return OutcomeRefused
 	default:
 		return OutcomeMaybeRun

@@ -68,7 +68,8 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 // into a success: nil after a next that failed is that failure.
 //
 // On the calling side of a single request next may be called again, which makes
-// the call again. Everywhere else a second next is an error.
+// the call again; what [OutcomeOf] tells the caller is true of all of them together.
+// Everywhere else a second next is an error.
 //
 // It may be called by several goroutines at once. Around a handler it runs where
 // the handler runs, so on the reader with [WithInline]; a panic in it is one of the
@@ -190,7 +191,7 @@ func (c *Connection) info(key handlerKey, kind CallKind) CallInfo {
 
 // requestAround is request by way of the interceptors.
 func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
-	resp := dst
+	resp, mayRun := dst, false
 	// The slice of the caller stays on its stack where there are no interceptors.
 	own := slices.Clone(opts)
 	around := chain{info: c.info(key, KindRequest), again: true}
@@ -201,12 +202,18 @@ func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst
 		if err == nil {
 			sizes.fromHandler.Store(int64(len(resp) - len(dst)))
 		}
+		mayRun = mayRun || err == nil || !OutcomeOf(err).unrun()
 		return err
 	}
-	if err := around.run(ctx, c.m.cfg.Intercept); err != nil {
+	err := around.run(ctx, c.m.cfg.Intercept)
+	switch {
+	case err == nil:
+		return resp, nil
+	case mayRun && OutcomeOf(err).unrun():
+		return dst, c.callError(key.id, result{err: fmt.Errorf("an interceptor made the call before, and it may have run: %w", err)})
+	default:
 		return dst, c.aroundError(&around, err)
 	}
-	return resp, nil
 }
 
 // aroundError is what the user gets of an interceptor's error.

@@ -231,3 +231,29 @@ func TestNextOnAnotherGoroutine(t *testing.T) {
 		}
 	})
 }
+
+// TestOutcomeOfRepeatedCalls has an interceptor make a call again whose handler has
+// run, and the second one not be sent, or refused: the caller is not told that it is
+// safe to repeat. It is told so of one that was never taken.
+func TestOutcomeOfRepeatedCalls(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		again := func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+			if info.Incoming || info.Handler == "echo" {
+				return next(ctx)
+			}
+			if err := next(ctx); core.OutcomeOf(err) == core.OutcomeRefused {
+				return next(ctx)
+			}
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			return next(ended)
+		}
+		c := l.Cluster(t, 2, handlers(), around(func(int) []core.Interceptor { return []core.Interceptor{again} }))
+		_, err := c.Conn(0, 1).Request(t.Context(), "fails", nil)
+		lab.WantFailure(t, "not sent after it has run", err, context.Canceled, core.OutcomeMaybeRun)
+		_, err = c.Conn(0, 1).Route("r").Request(t.Context(), "value", nil)
+		lab.WantFailure(t, "not sent after it has succeeded", err, context.Canceled, core.OutcomeMaybeRun)
+		_, err = c.Conn(0, 1).Request(t.Context(), "missing", nil)
+		lab.WantFailure(t, "refused twice", err, core.ErrUnknownHandler, core.OutcomeRefused)
+	})
+}
