@@ -253,11 +253,8 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 				c.m.cfg.Logger.Error("gridmux: interceptor panicked", "local", c.m.cfg.Local.Name, "peer", c.Peer(),
 					"handler", string(key.id), "route", key.route, "panic", fmt.Sprint(recover()), "stack", string(debug.Stack()))
 			}
-			switch {
-			case st == nil:
+			if st == nil {
 				opened <- result{nil, c.aroundError(&around, err)}
-			case err == errChainPanic: //nolint:errorlint // As above.
-				_ = st.Close()
 			}
 		}()
 		err = around.run(ctx, c.m.cfg.Intercept)

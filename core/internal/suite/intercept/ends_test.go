@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,5 +256,46 @@ func TestOutcomeOfRepeatedCalls(t *testing.T) {
 		lab.WantFailure(t, "not sent after it has succeeded", err, context.Canceled, core.OutcomeMaybeRun)
 		_, err = c.Conn(0, 1).Request(t.Context(), "missing", nil)
 		lab.WantFailure(t, "refused twice", err, core.ErrUnknownHandler, core.OutcomeRefused)
+	})
+}
+
+// TestPanicAfterTheStream has an interceptor panic when the stream has ended: what
+// has arrived is received all the same.
+func TestPanicAfterTheStream(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		var log lab.LogBook
+		c := l.Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			return m.HandleStreamFunc("two", func(_ context.Context, _ []byte, s *core.RawStream) error {
+				return errors.Join(s.Send([]byte("a")), s.Send([]byte("b")))
+			})
+		}), coretest.WithConfig(func(_ int, cfg *core.Config) {
+			cfg.Logger = log.Logger()
+			cfg.Intercept = []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+				err := next(ctx)
+				if !info.Incoming {
+					panic("too late")
+				}
+				return err
+			}}
+		}))
+		st, err := c.Conn(0, 1).OpenStream(t.Context(), "two", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lab.Wait(t, st.Done(), "the stream ends")
+		synctest.Wait()
+		if !strings.Contains(log.String(), "too late") {
+			t.Errorf("the log does not tell of the panic:\n%s", log.String())
+		}
+		var got string
+		for msg, err := range st.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += string(msg)
+		}
+		if got != "ab" {
+			t.Errorf("got %q of a stream whose interceptor panicked when it had ended", got)
+		}
 	})
 }
