@@ -73,10 +73,10 @@ func (b *Bidi[Req, In, Out]) Handle(
 			return &refusal{err}
 		}
 		err := fn(ctx, req, &TypedStream[Out, In]{st, b.out, b.in})
-		if err != nil && !errors.Is(err, ErrMalformedMessage) {
+		if ended := st.ctx.Err(); err != nil && !errors.Is(err, ErrMalformedMessage) && (ended == nil || !errors.Is(err, ended)) {
 			return err
 		}
-		// Else it may be that of another call, which fn has made.
+		// Else it may be that of another call, which fn has made, or that of ctx.
 		if bad, ok := errors.AsType[*CallError](st.Err()); ok && errors.Is(bad.Err, ErrMalformedMessage) {
 			return &codedError{wire.CodeMalformed, bad.Err}
 		}

@@ -75,6 +75,9 @@ func (o Outcome) String() string {
 	}
 }
 
+// unrun reports whether the handler has not run and will not.
+func (o Outcome) unrun() bool { return o == OutcomeNotSent || o == OutcomeRefused }
+
 // OutcomeOf returns the outcome that err, or an error that it wraps, reports.
 // For nil and for errors that are not from a call it is [OutcomeMaybeRun]. For a
 // *[QuorumError] it is what holds for all peers that were asked.
@@ -93,11 +96,10 @@ type outcomeReporter interface {
 
 // bothOutcomes is what is true of two calls.
 func bothOutcomes(a, b Outcome) Outcome {
-	safe := func(o Outcome) bool { return o == OutcomeNotSent || o == OutcomeRefused }
 	switch {
 	case a == b:
 		return a
-	case safe(a) && safe(b):
+	case a.unrun() && b.unrun():
 		return OutcomeRefused
 	default:
 		return OutcomeMaybeRun
@@ -118,7 +120,9 @@ const (
 	CodeApplication = Code(wire.CodeApplication)
 )
 
-// RemoteError is an answer: the peer's handler ran and returned an error.
+// RemoteError is an answer: the peer's handler ran and returned an error. Within a
+// [CallError] with [OutcomeRefused] it is that of an [Interceptor], which did not let
+// the handler run: [OutcomeOf] tells.
 //
 // A handler that wants its callers to tell errors apart returns one, as it is
 // or wrapped:
@@ -225,8 +229,12 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
-// refusedStatus is what the caller is told of why its handler does not run.
+// refusedStatus is what the caller is told of why its handler does not run. The
+// error of another call, which an interceptor has made, tells nothing of this node.
 func refusedStatus(err error) wire.Status {
+	if _, ok := errors.AsType[*CallError](err); ok {
+		return errorStatus(err)
+	}
 	for code, sentinel := range refusals {
 		if errors.Is(err, sentinel) {
 			return wire.Status{Code: code, Message: trimSentinel(err, sentinel)}

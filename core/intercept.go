@@ -8,7 +8,10 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // CallKind tells single requests and streams apart.
@@ -53,18 +56,20 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 }
 
 // Interceptor surrounds calls: those that a node makes, and the handlers of those
-// that it serves. It calls next, on its own goroutine, with ctx or one derived from
-// it, and returns the error of next, or another one. What is known of the outcome [OutcomeOf] tells of
-// that error.
+// that it serves. It calls next with ctx or one derived from it, on the goroutine
+// that it is called on, and returns the error of next, or another one. What is known
+// of the outcome [OutcomeOf] tells of that error.
 //
 // It may return an error without calling next. A call that this node makes is then
 // not sent. One that it serves is refused: its handler has not run, and the caller
 // gets a [CallError] with [OutcomeRefused], in which errors.Is finds a
-// [RemoteError] of the same application code. It cannot turn a failure into a
-// success: nil after a next that failed is that failure.
+// [RemoteError] of the same application code, and [ErrOverloaded] and the like if it
+// is one that the interceptor has not got from another call. It cannot turn a failure
+// into a success: nil after a next that failed is that failure.
 //
 // On the calling side of a single request next may be called again, which makes
-// the call again. Everywhere else a second next is an error.
+// the call again; what [OutcomeOf] tells the caller is true of all of them together.
+// Everywhere else a second next is an error.
 //
 // It may be called by several goroutines at once. Around a handler it runs where
 // the handler runs, so on the reader with [WithInline]; a panic in it is one of the
@@ -75,8 +80,11 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 type Interceptor func(ctx context.Context, info CallInfo, next func(context.Context) error) error
 
 var (
-	errNoNext     = errors.New("an interceptor returned nil without calling next")
-	errNextAgain  = errors.New("an interceptor called next a second time")
+	errNoNext    = errors.New("an interceptor returned nil without calling next")
+	errNextAgain = errors.New("an interceptor called next a second time")
+	errNextPanic = &codedError{wire.CodePanic, errors.New(
+		"an interceptor returned nil and next had not returned: it recovered a panic, or called next on another goroutine")}
+	errNextLate   = errors.New("an interceptor called next on another goroutine, and had returned by then")
 	errNextNoCtx  = errors.New("an interceptor called next with a nil context: pass the one that it got")
 	errChainPanic = errors.New("an interceptor panicked; the log of this node has the stack")
 )
@@ -87,39 +95,88 @@ type chain struct {
 	final func(context.Context) error
 	again bool // final may be called again
 
-	called bool
-	err    error // of the last final
+	mu      sync.Mutex
+	called  bool          // final was
+	over    bool          // and will not be any more
+	running chan struct{} // closed when it returns; nil: it does not run
 }
 
 // run calls the interceptors, the first one outermost. called tells whether the
 // call went ahead.
 func (c *chain) run(ctx context.Context, all []Interceptor) error {
-	err := c.step(ctx, all)
-	switch {
-	case err != nil:
-		return err
-	case !c.called:
-		return errNoNext
-	default:
-		return c.err
+	// What final uses is used again after this: one that calls next on another
+	// goroutine, and does not wait, shall corrupt nothing.
+	defer c.close()
+	return c.step(ctx, all)
+}
+
+func (c *chain) close() {
+	c.mu.Lock()
+	c.over = true
+	running := c.running
+	c.mu.Unlock()
+	if running != nil {
+		<-running
 	}
 }
 
 func (c *chain) step(ctx context.Context, rest []Interceptor) error {
-	if len(rest) > 0 {
-		return rest[0](ctx, c.info, func(ctx context.Context) error {
-			if ctx == nil {
-				return errNextNoCtx
-			}
-			return c.step(ctx, rest[1:])
-		})
+	if len(rest) == 0 {
+		return c.finally(ctx)
 	}
-	if c.called && !c.again {
+	// Guarded by c.mu.
+	nexts, failed := 0, error(nil) // failed is the last next's
+	err := rest[0](ctx, c.info, func(ctx context.Context) error {
+		c.mu.Lock()
+		nexts++
+		if nexts > 1 && !c.again {
+			c.mu.Unlock()
+			return errNextAgain
+		}
+		failed = errNextPanic // unless it returns
+		c.mu.Unlock()
+		err := errNextNoCtx
+		if ctx != nil {
+			err = c.step(ctx, rest[1:])
+		}
+		c.mu.Lock()
+		failed = err
+		c.mu.Unlock()
+		return err
+	})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case nexts == 0:
+		return errNoNext
+	default:
+		return failed
+	}
+}
+
+// finally calls final.
+func (c *chain) finally(ctx context.Context) error {
+	c.mu.Lock()
+	switch {
+	case c.over:
+		c.mu.Unlock()
+		return errNextLate
+	case c.running != nil || c.called && !c.again:
+		c.mu.Unlock()
 		return errNextAgain
 	}
-	c.called = true
-	c.err = c.final(ctx)
-	return c.err
+	running := make(chan struct{})
+	c.called, c.running = true, running
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.running = nil
+		c.mu.Unlock()
+		close(running)
+	}()
+	return c.final(ctx)
 }
 
 // intercepts reports whether calls to h pass through interceptors of this node.
@@ -134,7 +191,7 @@ func (c *Connection) info(key handlerKey, kind CallKind) CallInfo {
 
 // requestAround is request by way of the interceptors.
 func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst []byte, opts []CallOption) ([]byte, error) {
-	resp := dst
+	resp, mayRun := dst, false
 	// The slice of the caller stays on its stack where there are no interceptors.
 	own := slices.Clone(opts)
 	around := chain{info: c.info(key, KindRequest), again: true}
@@ -145,12 +202,18 @@ func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst
 		if err == nil {
 			sizes.fromHandler.Store(int64(len(resp) - len(dst)))
 		}
+		mayRun = mayRun || err == nil || !OutcomeOf(err).unrun()
 		return err
 	}
-	if err := around.run(ctx, c.m.cfg.Intercept); err != nil {
+	err := around.run(ctx, c.m.cfg.Intercept)
+	switch {
+	case err == nil:
+		return resp, nil
+	case mayRun && OutcomeOf(err).unrun():
+		return dst, c.callError(key.id, result{err: fmt.Errorf("an interceptor made the call before, and it may have run: %w", err)})
+	default:
 		return dst, c.aroundError(&around, err)
 	}
-	return resp, nil
 }
 
 // aroundError is what the user gets of an interceptor's error.
@@ -168,7 +231,7 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		st  *RawStream
 		err error
 	}
-	own := slices.Clone(opts)
+	own, whole := slices.Clone(opts), ctx
 	around := chain{info: c.info(key, KindStream)}
 	opened := make(chan result, 1)
 	var st *RawStream
@@ -178,6 +241,9 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		}
 		opened <- result{st, nil}
 		<-st.Done()
+		// An interceptor that ends its own context now shall not drop what has
+		// arrived and was not received yet.
+		st.watchInstead(whole)
 		return st.Err()
 	}
 	go func() {
@@ -187,11 +253,8 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 				c.m.cfg.Logger.Error("gridmux: interceptor panicked", "local", c.m.cfg.Local.Name, "peer", c.Peer(),
 					"handler", string(key.id), "route", key.route, "panic", fmt.Sprint(recover()), "stack", string(debug.Stack()))
 			}
-			switch {
-			case st == nil:
+			if st == nil {
 				opened <- result{nil, c.aroundError(&around, err)}
-			case err == errChainPanic: //nolint:errorlint // As above.
-				_ = st.Close()
 			}
 		}()
 		err = around.run(ctx, c.m.cfg.Intercept)
@@ -213,7 +276,14 @@ func (c *inCall) serveAround() (result []byte, err error) {
 	}
 	around.info.sizes.toHandler.Add(int64(len(c.req)))
 	around.final = func(ctx context.Context) (err error) {
-		if result, err = c.serve(ctx); err == nil {
+		returned := false
+		defer func() {
+			if !returned {
+				c.buf, c.out = nil, nil // as in invoke, which an interceptor may keep from seeing the panic
+			}
+		}()
+		result, err = c.serve(ctx)
+		if returned = true; err == nil {
 			around.info.sizes.fromHandler.Add(int64(len(result)))
 		}
 		return err

@@ -16,6 +16,8 @@ const maxBacklog = 128
 // out of Accept. It is for whatever serves a [net.Listener], such as an
 // http.Server.
 //
+// Accept brings connections that the interceptors of the node have let pass.
+//
 // A connection takes the place of a running handler until it is closed, or until
 // the stream has ended. At most 128 wait to be accepted; further ones are refused
 // with [ErrOverloaded], and all of them with [ErrUnknownHandler] once the Listener
@@ -43,8 +45,9 @@ type netListener struct {
 
 var errNoBytesIn = errors.New("WithCapacity: a net.Conn takes bytes in both directions: use at least 1 for both")
 
-// offer puts a stream into the queue of those that wait, before its handler runs,
-// or says why there is no place. It is for the reader.
+// offer puts a stream into the queue of those that wait, or says why there is no
+// place. The reader does, before the handler runs, or the handler itself where
+// interceptors surround it.
 func (l *netListener) offer(st *RawStream) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,6 +65,11 @@ func (l *netListener) offer(st *RawStream) error {
 // serve is the handler: it keeps the stream while somebody uses the connection.
 func (l *netListener) serve(ctx context.Context, _ []byte, s *RawStream) error {
 	c := s.netConn()
+	if s.sizes != nil {
+		if err := l.offer(s); err != nil {
+			return &refusal{err}
+		}
+	}
 	select {
 	case <-c.closed:
 		return c.declined

@@ -168,7 +168,8 @@ func (r *refusal) Unwrap() error { return r.err }
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.
 func failure(err, ended error) *failedAnswer {
-	if r, ok := errors.AsType[*refusal](err); ok {
+	// What waited for longer than the call lasts tells of that end, as a handler does.
+	if r, ok := errors.AsType[*refusal](err); ok && (ended == nil || !errors.Is(r.err, ended)) {
 		return &failedAnswer{wire.TypeRefused, refusedStatus(r.err)}
 	}
 	if lost, ok := errors.AsType[*lostOutputError](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -46,13 +47,13 @@ type RawStream struct {
 	// answered is set on the calling side where the stream is over because the
 	// other side has said so.
 	answered bool
+	watched  bool          // the context is watched also after the end
 	err      error         // why, unless the handler returned without an error
 	done     chan struct{} // closed when over; made on demand
 	stop     func() bool   // ends the watching of the context, on the calling side
+	patience *time.Timer   // of large messages that an ended stream waits for; see watchLarge
 	gone     chan struct{} // closed when what has arrived is dropped; made on demand
-
-	watched bool     // the context is watched also after the end
-	nc      *netConn // made on demand
+	nc       *netConn      // made on demand
 }
 
 var (
@@ -252,7 +253,13 @@ func (st *RawStream) takeStop() func() bool {
 	if !st.over || st.watched || len(st.in.large) > 0 {
 		return nil
 	}
-	stop := st.stop
-	st.stop = nil
-	return stop
+	stop, patience := st.stop, st.patience
+	st.stop, st.patience = nil, nil
+	if patience == nil {
+		return stop
+	}
+	return func() bool {
+		patience.Stop()
+		return stop == nil || stop()
+	}
 }

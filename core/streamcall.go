@@ -119,12 +119,37 @@ func (st *RawStream) watch(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { st.contextEnded(ctx) })
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if !st.over || st.watched {
+	if st.stop == nil && (!st.over || st.watched) {
 		st.stop = stop
 		return
 	}
-	// It ended at once.
+	// It ended at once, or is watched already.
 	stop()
+}
+
+// watchInstead makes a stream that has ended, and still watches the context that it
+// was opened with, watch ctx.
+func (st *RawStream) watchInstead(ctx context.Context) {
+	st.mu.Lock()
+	old := st.stop
+	st.stop = nil
+	st.mu.Unlock()
+	if old == nil {
+		return
+	}
+	old()
+	stop := context.AfterFunc(ctx, func() { st.contextEnded(ctx) })
+	st.mu.Lock()
+	if st.stop == nil {
+		st.stop, stop = stop, nil
+	}
+	over := st.takeStop() // what there was to drop may be taken meanwhile
+	st.mu.Unlock()
+	for _, stop := range []func() bool{stop, over} {
+		if stop != nil {
+			stop()
+		}
+	}
 }
 
 // open queues OPEN. A payload over maxSmall goes out in parts; then it waits for
@@ -228,10 +253,5 @@ func (st *RawStream) watchLarge(deadline int64) {
 	if deadline == 0 || len(st.in.large) == 0 {
 		return
 	}
-	timer := time.AfterFunc(time.Duration(deadline-st.s.m.now()), func() { st.discard(errTimeout) })
-	stop := st.stop
-	st.stop = func() bool {
-		timer.Stop()
-		return stop == nil || stop()
-	}
+	st.patience = time.AfterFunc(time.Duration(deadline-st.s.m.now()), func() { st.discard(errTimeout) })
 }

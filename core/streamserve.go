@@ -58,7 +58,8 @@ func (s *session) serveStream(c *inCall, capacity int) error {
 	st.out.init(st, capacity, s.peerWindow)
 	st.out.opened = true
 	st.ctx = c.ctx
-	if l := c.h.listener; l != nil {
+	// Interceptors may turn the caller away: then it is offered behind them.
+	if l := c.h.listener; l != nil && st.sizes == nil {
 		if err := l.offer(st); err != nil {
 			s.peer.windows.release(held)
 			return err

@@ -36,7 +36,8 @@
 // Nothing of the previous value shows through.
 //
 // MarshalMsg appends. It refuses what the same limits would make the receiver
-// refuse, so such a message fails before it is sent.
+// refuse, so such a message fails before it is sent. Only the depth of the elements
+// of an [Array], and of generated types, is not looked at before they arrive.
 //
 // # Generated types
 //

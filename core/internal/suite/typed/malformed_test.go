@@ -235,12 +235,14 @@ func TestMalformedToHandler(t *testing.T) {
 					return fmt.Errorf("no document: %w", err)
 				case "ignored":
 					return nil
+				case "of its context":
+					return ctx.Err()
 				}
 				return &core.RemoteError{Code: 1234, Message: "something else"}
 			})
 		}))
 		for what, bad := range noDocuments(t) {
-			for _, how := range []Label{"as it is", "wrapped", "ignored", "something else"} {
+			for _, how := range []Label{"as it is", "wrapped", "ignored", "of its context", "something else"} {
 				s, err := c.Conn(0, 1).OpenStream(t.Context(), bidi.ID(), encoded(t, &how))
 				if err != nil {
 					t.Fatal(err)
