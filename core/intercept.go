@@ -241,9 +241,11 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		}
 		opened <- result{st, nil}
 		<-st.Done()
-		// An interceptor that ends its own context now shall not drop what has
-		// arrived and was not received yet.
-		st.watchInstead(whole)
+		if !lasts {
+			// An interceptor that ends its own context now shall not drop what has
+			// arrived and was not received yet.
+			st.watchInstead(whole)
+		}
 		return st.Err()
 	}
 	go func() {
