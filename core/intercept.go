@@ -69,7 +69,9 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 //
 // On the calling side of a single request next may be called again, which makes
 // the call again; what [OutcomeOf] tells the caller is true of all of them together.
-// Everywhere else a second next is an error.
+// Everywhere else a second next is an error. The time of a [WithTimeout] of the call
+// is that of each next; for the interceptor, which has to return when ctx ends, it
+// does not count.
 //
 // It may be called by several goroutines at once. Around a handler it runs where
 // the handler runs, so on the reader with [WithInline]; a panic in it is one of the
