@@ -25,10 +25,10 @@ type inbox struct {
 	partial  *largeMessage // of which parts are missing
 	ended    bool          // the other side has said that there is no more
 	dropping bool          // what arrives is dropped
-	why      error         // it is
 	waiting  bool          // the user waits
-	since    int64         // when it began to, manager's clock
 	expired  bool          // the time to wait is over
+	why      error         // what arrives is dropped
+	since    int64         // when the user began to wait, manager's clock
 	cond     sync.Cond
 
 	messages int // that may arrive, of capacity

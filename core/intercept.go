@@ -69,7 +69,9 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 //
 // On the calling side of a single request next may be called again, which makes
 // the call again; what [OutcomeOf] tells the caller is true of all of them together.
-// Everywhere else a second next is an error.
+// Everywhere else a second next is an error. The time of a [WithTimeout] of the call
+// is that of each next; for the interceptor, which has to return when ctx ends, it
+// does not count.
 //
 // It may be called by several goroutines at once. Around a handler it runs where
 // the handler runs, so on the reader with [WithInline]; a panic in it is one of the
@@ -241,9 +243,11 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		}
 		opened <- result{st, nil}
 		<-st.Done()
-		// An interceptor that ends its own context now shall not drop what has
-		// arrived and was not received yet.
-		st.watchInstead(whole)
+		if !lasts {
+			// An interceptor that ends its own context now shall not drop what has
+			// arrived and was not received yet.
+			st.watchInstead(whole)
+		}
 		return st.Err()
 	}
 	go func() {

@@ -18,14 +18,14 @@ type inCall struct {
 	cell   *cell
 	ctx    *callContext
 	req    []byte
-	buf    *buffer // holds req, if it is pooled
-	out    *buffer // the buffer of a HandleAppend, or a copy of the result
-	held   int64   // reserved for req
-	hinted int64   // reserved for out
-	prio   Priority
+	buf    *buffer    // holds req, if it is pooled
+	out    *buffer    // the buffer of a HandleAppend, or a copy of the result
+	held   int64      // reserved for req
+	hinted int64      // reserved for out
 	stream *RawStream // if the call is one
-	over   bool       // its place among the handlers of the node is given back
-	left   bool       // that among those of the peer is too
+	prio   Priority
+	over   bool // its place among the handlers of the node is given back
+	left   bool // that among those of the peer is too
 }
 
 var inCalls = sync.Pool{New: func() any { return new(inCall) }}
