@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -255,7 +256,7 @@ func (st *RawStream) respond(responses chan Response, gone <-chan struct{}, expi
 				return
 			}
 		}
-		if pass(responses, Response{Msg: msg, Err: err}, gone) {
+		if !st.endedHere(err) && pass(responses, Response{Msg: msg, Err: err}, gone) {
 			if err != nil {
 				return
 			}
@@ -274,6 +275,19 @@ func (st *RawStream) respond(responses chan Response, gone <-chan struct{}, expi
 		responses <- Response{Err: err}
 		return
 	}
+}
+
+// endedHere reports whether the stream has ended with err because of its context,
+// its time-out or Close. What has arrived is about to be dropped then, if it is not
+// yet.
+func (st *RawStream) endedHere(err error) bool {
+	if err == nil || errors.Is(err, ErrDisconnected) ||
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return !st.answered
 }
 
 // pass hands on a response unless, or until, what has arrived is dropped.

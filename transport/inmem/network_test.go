@@ -177,8 +177,10 @@ func TestBuffer(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				if written != 2*c.taken {
-					b.Errorf("after reading, %d frames were written, not %d", written, 2*c.taken)
+				// It is left alone until half of the buffer is free, also where it has
+				// written meanwhile.
+				if least := c.taken + (c.taken+1)/2; written < least || written > 2*c.taken {
+					b.Errorf("after reading, %d frames were written, not %d to %d", written, least, 2*c.taken)
 				}
 				if err := near.CloseWithError(0, ""); err != nil {
 					b.Error(err)

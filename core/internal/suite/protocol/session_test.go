@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,8 +182,14 @@ func TestMarkAheadOfAHandlerThatLeaves(t *testing.T) {
 		p := r.Connect()
 		p.Flow = true
 		p.Send(wire.AppendMark(nil), p.Request(0, 1, "leaves", nil))
-		p.Want(wire.TypeAck, "W44: MARK is answered before the reader waits")
-		p.Want(wire.TypeError, "the handler that left")
+		// In either order.
+		var got []string
+		for f, ok := p.Next(); ok; f, ok = p.Next() {
+			got = append(got, f.Type.String())
+		}
+		if slices.Sort(got); !slices.Equal(got, []string{"ACK", "ERROR"}) {
+			t.Errorf("W44: the answers to MARK and to the call are %q, before the reader waits", got)
+		}
 	})
 }
 
