@@ -96,6 +96,8 @@ type Config struct {
 	// that waits is refused with [ErrOverloaded] when nothing was given back,
 	// and nothing arrived of what holds it, for 5 s. Default 64 MiB, at least
 	// MaxMessage.
+	// As many bytes may the large buffers have that handlers running for the peer
+	// are given for their results, see [Manager.HandleAppend].
 	MaxReassembly int
 	// StreamWindow is how many bytes of one stream may be under way towards
 	// this node at first, sent and not taken yet by the user. It grows up to
