@@ -17,6 +17,22 @@ func Skip(b []byte, depth int) (rest []byte, err error) {
 	return skip(b, 1, depth)
 }
 
+// whole is the size of a value by its first byte, where that alone tells it: of
+// numbers and short strings, which are most of what there is. 0 elsewhere.
+var whole = func() (sizes [256]uint8) {
+	var b [16]byte
+	for c := range sizes {
+		b[0] = byte(c)
+		switch h, _ := ReadHead(b[:]); {
+		case h.Kind == Nil, h.Kind == Bool, h.Kind == Number:
+			sizes[c] = uint8(h.Size)
+		case h.Kind == Str && h.Size == 1:
+			sizes[c] = uint8(1 + h.Len)
+		}
+	}
+	return sizes
+}()
+
 // skip skips n values.
 func skip(b []byte, n uint64, depth int) ([]byte, error) {
 	// A value has at least a byte. The counts of 2^32 elements end here, not
@@ -25,6 +41,14 @@ func skip(b []byte, n uint64, depth int) ([]byte, error) {
 		return nil, msgp.ErrShortBytes
 	}
 	for ; n > 0; n-- {
+		if len(b) > 0 && whole[b[0]] > 0 {
+			size := int(whole[b[0]])
+			if size > len(b) {
+				return nil, msgp.ErrShortBytes
+			}
+			b = b[size:]
+			continue
+		}
 		h, err := ReadHead(b)
 		if err != nil {
 			return nil, err

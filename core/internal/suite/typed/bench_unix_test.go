@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -103,10 +104,13 @@ func processorTime(b *testing.B, f func() error) time.Duration {
 // together, with what raw ones cost that give the caller the same: Call, whose
 // response is the caller's, with Request, and CallInto with AppendRequest. The raw
 // handler copies its result from the same bytes. Each figure is the median of one
-// ratio per round, in which all take turns; no more than 1.25 is asked. A tiny heap
-// is collected all the time, which makes allocations cost several times as much as
-// in a program of some size: run it with GOGC=400.
+// ratio per round, in which all take turns; no more than 1.25 is asked of messages
+// of a few numbers. The heap has the size of a small service's: one of a megabyte is
+// collected after every few thousand calls, which makes an allocation cost several
+// times as much as it does elsewhere.
 func BenchmarkTypedCalls(b *testing.B) {
+	heap := make([]byte, 64<<20)
+	defer runtime.KeepAlive(heap)
 	small, serveSmall := newContest(b, "small", core.NewUnary[Point, Point]("bench.small"), Point{X: 1, Y: 1 << 40, Weight: 0.5})
 	block, serveBlock := newContest(b, "512 bytes", core.NewUnary[Block, Block]("bench.block"), Block{ID: 1 << 40})
 	for _, l := range lab.Links {
