@@ -177,18 +177,44 @@ func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []by
 	if err != nil {
 		return nil, err
 	}
-	return raw.channels(ctx), nil
+	deadline := raw.out.deadline
+	if raw.sizes != nil {
+		// Interceptors may have given it less time: that ends the stream, but what
+		// it has brought by then is the caller's for as long as the call lasts.
+		deadline = c.deadlineOf(ctx, opts)
+	}
+	return raw.channels(ctx, deadline), nil
+}
+
+// deadlineOf returns when a call is over that is made with ctx and opts now,
+// manager's clock; 0: never.
+func (c *Connection) deadlineOf(ctx context.Context, opts []CallOption) (deadline int64) {
+	var set callSettings
+	for _, o := range opts {
+		set = o.applyCall(set)
+	}
+	if set.timeout > 0 {
+		deadline = addClock(c.m.now(), set.timeout)
+	}
+	if d, ok := ctx.Deadline(); ok && (deadline == 0 || c.m.at(d) < deadline) {
+		deadline = c.m.at(d)
+	}
+	return deadline
 }
 
 // channels puts the form with channels around a stream that was opened with ctx.
-func (st *RawStream) channels(ctx context.Context) *Stream {
+// At the deadline, manager's clock, it is over with all that it has brought; 0: never.
+func (st *RawStream) channels(ctx context.Context, deadline int64) *Stream {
 	responses := make(chan Response, min(st.in.capacity, channelRoom))
 	s := &Stream{Responses: responses, raw: st}
 	gone := st.keepWatching(ctx)
-	expire := st.atDeadline(func() {
-		st.giveUp(errTimeout, wire.CodeDeadline)
-		st.discard(errTimeout)
-	})
+	var expire *time.Timer
+	if deadline != 0 {
+		expire = time.AfterFunc(time.Duration(deadline-st.s.m.now()), func() {
+			st.giveUp(errTimeout, wire.CodeDeadline)
+			st.discard(errTimeout)
+		})
+	}
 	go st.respond(responses, gone, expire)
 	if st.out.capacity > 0 {
 		requests := make(chan []byte, min(st.out.capacity, channelRoom))
@@ -196,16 +222,6 @@ func (st *RawStream) channels(ctx context.Context) *Stream {
 		go st.request(requests)
 	}
 	return s
-}
-
-// atDeadline calls f when the time of the stream is over, be it that of its
-// context or its own, also where the stream has ended. It returns nil if there is
-// no end to it.
-func (st *RawStream) atDeadline(f func()) *time.Timer {
-	if st.out.deadline == 0 {
-		return nil
-	}
-	return time.AfterFunc(time.Duration(st.out.deadline-st.s.m.now()), f)
 }
 
 // keepWatching makes the stream watch its context also after its end, until

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -56,7 +59,8 @@ const (
 	// handler has not run and will not. Safe to repeat.
 	OutcomeNotSent
 	// OutcomeRefused: the peer answered that the handler did not run and will
-	// not, and why. Safe to repeat, if with a pause.
+	// not, and why; or the handler says itself that it has done nothing, see
+	// [Refuse]. Safe to repeat, if with a pause.
 	OutcomeRefused
 	// OutcomeRemote: the handler ran and the error is its answer.
 	OutcomeRemote
@@ -75,7 +79,7 @@ func (o Outcome) String() string {
 	}
 }
 
-// unrun reports whether the handler has not run and will not.
+// unrun reports whether the handler has not run and will not, or has done nothing.
 func (o Outcome) unrun() bool { return o == OutcomeNotSent || o == OutcomeRefused }
 
 // OutcomeOf returns the outcome that err, or an error that it wraps, reports.
@@ -121,8 +125,8 @@ const (
 )
 
 // RemoteError is an answer: the peer's handler ran and returned an error. Within a
-// [CallError] with [OutcomeRefused] it is that of an [Interceptor], which did not let
-// the handler run: [OutcomeOf] tells.
+// [CallError] with [OutcomeRefused] it is that of a handler, or an [Interceptor] around
+// it, that has done nothing: [OutcomeOf] tells.
 //
 // A handler that wants its callers to tell errors apart returns one, as it is
 // or wrapped:
@@ -149,7 +153,7 @@ func (e *RemoteError) Error() string {
 	if e.Peer == "" {
 		return e.Message
 	}
-	s := "gridmux: " + string(e.Handler) + " on " + e.Peer + ": " + e.Message
+	s := "gridmux: " + string(e.Handler) + " on " + e.Peer + ": " + unprefixed(e.Message)
 	if e.Code != CodeNone {
 		s += " (code " + strconv.FormatUint(uint64(e.Code), 10) + ")"
 	}
@@ -185,8 +189,12 @@ func (e *CallError) Error() string {
 	if e == nil {
 		return "<nil>"
 	}
-	return fmt.Sprintf("gridmux: %s on %s: %v: %v", e.Handler, e.Peer, e.Outcome, e.Err)
+	return fmt.Sprintf("gridmux: %s on %s: %v: %s", e.Handler, e.Peer, e.Outcome, unprefixed(fmt.Sprint(e.Err)))
 }
+
+// unprefixed is the text of an error that stands within that of another one, which
+// says already whose they are.
+func unprefixed(text string) string { return strings.TrimPrefix(text, "gridmux: ") }
 
 func (e *CallError) Unwrap() error {
 	if e == nil {
@@ -235,8 +243,8 @@ func refusedStatus(err error) wire.Status {
 	if _, ok := errors.AsType[*CallError](err); ok {
 		return errorStatus(err)
 	}
-	for code, sentinel := range refusals {
-		if errors.Is(err, sentinel) {
+	for _, code := range slices.Sorted(maps.Keys(refusals)) { // in the same order every time, if err is several
+		if sentinel := refusals[code]; errors.Is(err, sentinel) {
 			return wire.Status{Code: code, Message: trimSentinel(err, sentinel)}
 		}
 	}

@@ -75,7 +75,8 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 //
 // It may be called by several goroutines at once. Around a handler it runs where
 // the handler runs, so on the reader with [WithInline]; a panic in it is one of the
-// handler. Around a call it runs on the caller's goroutine, but for a stream on one
+// handler. Messages are bytes there: it sees those too that a typed handler cannot
+// decode and refuses. Around a call it runs on the caller's goroutine, but for a stream on one
 // of its own: there next returns when the stream has ended, with the error of the
 // stream, and what the interceptor returns reaches the caller only if the stream
 // was not opened. Calls that the library makes for itself are not intercepted.
@@ -220,10 +221,14 @@ func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst
 
 // aroundError is what the user gets of an interceptor's error.
 func (c *Connection) aroundError(around *chain, err error) error {
-	if around.called {
+	switch {
+	case !around.called:
+		return c.callError(around.info.Handler, notSent(err))
+	case err == errChainPanic: //nolint:errorlint // It is that very value.
+		return c.callError(around.info.Handler, result{err: err})
+	default:
 		return err
 	}
-	return c.callError(around.info.Handler, notSent(err))
 }
 
 // startAround is startStream by way of the interceptors, which stay around the

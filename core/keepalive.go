@@ -99,7 +99,7 @@ func (s *session) tick() {
 		k.seen, k.lost = reads, 0
 	case k.lost == 0 || paused:
 		_, k.writes = s.w.pingWaits()
-		s.w.ping()
+		s.ping()
 		k.lost = addClock(now, s.m.cfg.KeepAliveTimeout)
 	case now < k.lost:
 	case s.pingUnderWay():
@@ -150,21 +150,28 @@ type probes struct {
 
 type probe struct {
 	value    uint64
+	sent     int64 // manager's clock
 	answered chan struct{}
 }
 
 // ping sends a ping and returns a channel that is closed when it, or a later
 // one, is answered. It stays open if the session ends.
 func (s *session) ping() <-chan struct{} {
-	p := probe{value: s.w.ping(), answered: make(chan struct{})}
+	p := probe{sent: s.m.now(), answered: make(chan struct{})}
+	p.value = s.w.ping()
 	s.probes.mu.Lock()
 	defer s.probes.mu.Unlock()
 	if s.probes.answered.Load() >= p.value {
-		close(p.answered)
+		s.probeAnswered(p)
 	} else {
 		s.probes.waiting = append(s.probes.waiting, p)
 	}
 	return p.answered
+}
+
+func (s *session) probeAnswered(p probe) {
+	s.peer.traffic.roundTrip.Store(s.m.now() - p.sent)
+	close(p.answered)
 }
 
 // onPong is told of the answer to a ping.
@@ -181,7 +188,7 @@ func (s *session) onPong(value uint64) {
 	waiting := s.probes.waiting[:0]
 	for _, p := range s.probes.waiting {
 		if p.value <= value {
-			close(p.answered)
+			s.probeAnswered(p)
 		} else {
 			waiting = append(waiting, p)
 		}

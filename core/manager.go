@@ -179,6 +179,16 @@ func (m *Manager) spawn(f func()) bool {
 	return true
 }
 
+// Local returns this node, as Config.Local says it and with a name in any case:
+// the one by which [Manager.Connection] returns the loopback, and which the
+// handlers of other nodes see in [PeerFromContext].
+func (m *Manager) Local() Node {
+	if !m.made() {
+		return Node{}
+	}
+	return m.cfg.Local
+}
+
 // Addr is the address that the listener is bound to, with the port chosen if
 // Config.Listen asked for any; "" before Start.
 func (m *Manager) Addr() string {

@@ -32,7 +32,7 @@ func (s *members) index(c *Connection) {
 	}
 }
 
-// usage is what a peer takes of this node's means. A peer that reconnects, or is
+// usage is what a peer takes of this node's means, and has taken of the network. A peer that reconnects, or is
 // removed and added again, finds taken what the handlers and messages of its
 // earlier sessions still hold.
 type usage struct {
@@ -40,6 +40,7 @@ type usage struct {
 	hinted   atomic.Int64  // bytes of large buffers that handlers have for their results
 	memory   [kinds]budget // for large messages
 	windows  windows       // of streams
+	traffic  traffic
 }
 
 func (m *Manager) newUsage() *usage {

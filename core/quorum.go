@@ -23,7 +23,7 @@ func First[R any](ctx context.Context, to iter.Seq[*Connection],
 // many have failed that n cannot succeed any more. Either way the calls that are
 // still under way are cancelled, and their handlers see it, or never run: a write
 // that all peers shall have in the end needs something besides that brings it to
-// the slow ones.
+// the slow ones, or goroutines of its own whose contexts last longer.
 //
 //	_, err := core.Quorum(ctx, m.Connections(), 2,
 //		func(ctx context.Context, c *core.Connection) ([]byte, error) {
@@ -36,8 +36,9 @@ func First[R any](ctx context.Context, to iter.Seq[*Connection],
 //
 // The error is a *[QuorumError], which names every peer that failed and why.
 // Beside it come the answers of those that succeeded, fewer than n, for callers
-// that have something to undo. An empty set, an n below 1, and one above the
-// size of the set are errors, and nobody is asked then.
+// that have something to undo. An n below 0 and one above the size of the set are errors, and
+// nobody is asked then. Nor is anybody where n is 0, as for the node of a cluster of
+// one, which is a majority by itself: that succeeds.
 //
 // How call is run, how long its context lasts, what it costs, and what becomes of
 // a panic is as with [Each]: one goroutine for each peer, and none when Quorum
@@ -88,6 +89,9 @@ func gather[R any](ctx context.Context, op string, to iter.Seq[*Connection], n i
 	if err != nil {
 		return nil, &QuorumError{op: op, Needed: n, Err: err, outcome: OutcomeNotSent}
 	}
+	if n == 0 {
+		return nil, nil
+	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	next := func() {
@@ -124,10 +128,10 @@ func gather[R any](ctx context.Context, op string, to iter.Seq[*Connection], n i
 
 func checkQuorum(n, peers int, pause time.Duration) error {
 	switch {
-	case peers == 0:
+	case n < 0:
+		return fmt.Errorf("%d answers asked for: ask for 0 or more", n)
+	case n > 0 && peers == 0:
 		return errors.New("there is nobody to ask: the set of peers is empty")
-	case n < 1:
-		return fmt.Errorf("%d answers asked for: ask for 1 or more", n)
 	case n > peers:
 		return fmt.Errorf("%d answers asked for: the set has %d peers", n, peers)
 	case pause < 0:

@@ -102,10 +102,11 @@ func (e *PeerError) text() string {
 	case *RemoteError:
 		named = err != nil && err.Peer == e.Peer && e.Peer != ""
 	}
+	text := unprefixed(fmt.Sprint(e.Err))
 	if named {
-		return strings.TrimPrefix(e.Err.Error(), "gridmux: ")
+		return text
 	}
-	return fmt.Sprintf("%s: %v", e.Peer, e.Err)
+	return e.Peer + ": " + text
 }
 
 func (e *PeerError) Unwrap() error {

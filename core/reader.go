@@ -79,6 +79,7 @@ func (s *session) nextBatch() ([]byte, error) {
 		return nil, err
 	}
 	s.alive.received()
+	s.peer.traffic.received.Add(int64(len(b)))
 	if s.layout.checksum {
 		frames, ok := wire.CheckBatch(b)
 		if !ok {

@@ -159,11 +159,26 @@ func tooLargeAnswer(n, limit int) *failedAnswer {
 var panicAnswer = errorAnswer(wire.Status{Code: wire.CodePanic, Message: "the handler panicked; the log of its node has the stack"})
 
 // refusal is the error of a function around the user's handler that did not call
-// it.
+// it, or of a handler that has done nothing.
 type refusal struct{ err error }
 
-func (r *refusal) Error() string { return r.err.Error() }
-func (r *refusal) Unwrap() error { return r.err }
+func (r *refusal) Error() string        { return r.err.Error() }
+func (r *refusal) Unwrap() error        { return r.err }
+func (*refusal) reportOutcome() Outcome { return OutcomeRefused }
+
+// Refuse makes err the answer of a handler that has done nothing, and will not, so
+// that the call may be repeated, here or elsewhere: one that is not the leader, is
+// still starting, or was asked for what makes no sense. Return it as it is or
+// wrapped. The caller gets a [CallError] with [OutcomeRefused], in which errors.Is
+// finds a [RemoteError] of the same application code, and [ErrOverloaded],
+// [ErrDraining] and [ErrMalformedMessage] if err is one of them; messages that a
+// stream has sent before are delivered all the same. Of nil it makes nil.
+func Refuse(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &refusal{err}
+}
 
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.

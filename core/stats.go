@@ -11,9 +11,19 @@ type Stats struct {
 type PeerStats struct {
 	Peer  string
 	State State
+	// Since is when it came into that state.
+	Since time.Time
 	// Down is why there is no connection, since when, and how often it was tried:
 	// what calls fail with. It is nil while there is one.
 	Down error
+	// Sent and Received are how many bytes the node has given to links to the peer
+	// and taken from them, after their handshakes and without what the transport
+	// adds to its frames.
+	Sent, Received int64
+	// RoundTrip is how long the last ping took that was answered, see
+	// [Connection.Ping]; 0 if none was. The library pings when nothing has arrived
+	// for Config.KeepAlive, and not while there is traffic.
+	RoundTrip time.Duration
 	// Handlers is how many handlers run for the peer.
 	Handlers int
 	// Held is how many bytes are reserved for large messages of the peer, see
@@ -93,7 +103,13 @@ func (m *Manager) Stats() Stats {
 }
 
 func (c *Connection) stats() PeerStats {
-	ps := PeerStats{Peer: c.name, State: c.State(), Handlers: int(c.handlers.Load()), Windows: c.windows.held.Load()}
+	c.mu.Lock()
+	state, since := c.state, c.since
+	c.mu.Unlock()
+	ps := PeerStats{
+		Peer: c.name, State: state, Since: since, Handlers: int(c.handlers.Load()), Windows: c.windows.held.Load(),
+		Sent: c.traffic.sent.Load(), Received: c.traffic.received.Load(), RoundTrip: time.Duration(c.traffic.roundTrip.Load()),
+	}
 	if ps.State != StateConnected {
 		ps.Down = c.whyDown()
 	}

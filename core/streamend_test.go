@@ -81,7 +81,7 @@ func TestChannelsOfAStreamThatEndsAtOnce(t *testing.T) {
 		}
 		<-raw.Done()
 		synctest.Wait()
-		s := raw.channels(ctx)
+		s := raw.channels(ctx, 0)
 		synctest.Wait()
 		cancel()
 		synctest.Wait()

@@ -350,6 +350,7 @@ func (w *writer) run() {
 	left, more := w.next()
 	for ; more; left, more = w.next() {
 		w.seal()
+		w.s.peer.traffic.wrote(w.frames, w.s.layout.headroom)
 		if err := w.s.tc.WriteFrames(w.frames); err != nil {
 			w.s.writeFailed(linkError("write", err))
 		}

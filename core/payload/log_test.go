@@ -61,7 +61,7 @@ func TestLogValue(t *testing.T) {
 }
 
 // TestLogValueIsBounded holds that a log line stays a line whatever a peer
-// sends.
+// sends (D29).
 func TestLogValueIsBounded(t *testing.T) {
 	long := strings.Repeat("ä", 100_000)
 	names, values := make(payload.Strings), make(payload.Values)

@@ -39,7 +39,7 @@ func main() {
 			AllowInsecure: true, // nobody else can reach these addresses
 		})
 		check(err)
-		node, err := NewNode(m, local.Name)
+		node, err := NewNode(m)
 		check(err)
 		check(m.Start(ctx))
 		go node.Follow(ctx)

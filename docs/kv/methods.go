@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
@@ -49,13 +48,9 @@ var (
 )
 
 // Repeatable reports whether it is known that a Put which failed with err has
-// written nothing and will not, so that a repeat does no harm. The node says so,
-// or the library, which knows that no handler has run.
+// written nothing and will not, so that a repeat does no harm. The node says so by
+// core.Refuse, or the library, which knows that no handler has run.
 func Repeatable(err error) bool {
-	switch core.OutcomeOf(err) {
-	case core.OutcomeNotSent, core.OutcomeRefused:
-		return true
-	default:
-		return errors.Is(err, ErrNoMajority)
-	}
+	outcome := core.OutcomeOf(err)
+	return outcome == core.OutcomeNotSent || outcome == core.OutcomeRefused
 }

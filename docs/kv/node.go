@@ -20,14 +20,13 @@ const followPause = 100 * time.Millisecond
 // write that was completed before it, whichever nodes they went through.
 type Node struct {
 	manager *core.Manager
-	name    string
 	replica *replica
 }
 
-// NewNode registers the service with the Manager of the node called name. Call it
-// before Manager.Start, and Follow after it.
-func NewNode(m *core.Manager, name string) (*Node, error) {
-	n := &Node{manager: m, name: name, replica: newReplica()}
+// NewNode registers the service with the Manager of a node. Call it before
+// Manager.Start, and Follow after it.
+func NewNode(m *core.Manager) (*Node, error) {
+	n := &Node{manager: m, replica: newReplica()}
 	return n, errors.Join(
 		Get.Handle(m, n.get),
 		Put.Handle(m, n.put),
@@ -62,10 +61,10 @@ func (n *Node) put(ctx context.Context, req *PutRequest) (*PutResponse, error) {
 	}
 	known, _, err := n.newest(ctx, req.Key)
 	if err != nil {
-		return nil, because(ErrNoMajority, err)
+		return nil, core.Refuse(because(ErrNoMajority, err)) // nothing was written
 	}
 	version := n.replica.nextVersion(known.Version)
-	err = n.write(ctx, &Entry{Key: req.Key, Value: req.Value, Version: version, Writer: n.name})
+	err = n.write(ctx, &Entry{Key: req.Key, Value: req.Value, Version: version, Writer: n.manager.Local().Name})
 	if err != nil {
 		return nil, because(ErrMaybeWritten, err)
 	}
@@ -105,9 +104,6 @@ func askMajority[R any](
 	ctx context.Context, n *Node, call func(ctx context.Context, peer *core.Connection) (R, error),
 ) ([]core.Answer[R], error) {
 	peers := slices.Collect(n.manager.Connections())
-	if len(peers) == 0 {
-		return nil, nil // this node alone is the majority
-	}
 	return core.Quorum(ctx, slices.Values(peers), (len(peers)+1)/2, call)
 }
 
@@ -172,7 +168,7 @@ func because(answer *core.RemoteError, cause error) error {
 
 func checkKey(key string) error {
 	if key == "" || len(key) > 256 {
-		return ErrBadKey
+		return core.Refuse(ErrBadKey)
 	}
 	return nil
 }

@@ -49,14 +49,14 @@ func TestPartition(t *testing.T) {
 			}
 		}
 		// Nothing gets through, and nobody knows yet.
-		fails("through the node that is cut off", 2, ErrNoMajority, core.OutcomeRemote, true, replicaTimeout)
+		fails("through the node that is cut off", 2, ErrNoMajority, core.OutcomeRefused, true, replicaTimeout)
 		fails("through the other side", 0, context.DeadlineExceeded, core.OutcomeMaybeRun, false, clientTimeout)
 		if _, err := s.get(t.Context(), 2, 2, "k"); !errors.Is(err, ErrNoMajority) {
 			t.Errorf("a read through the node that is cut off: %v, want ErrNoMajority and no old value", err)
 		}
 		// By now keep-alive has noticed.
 		time.Sleep(time.Minute)
-		fails("through the node that is cut off, later", 2, ErrNoMajority, core.OutcomeRemote, true, 0)
+		fails("through the node that is cut off, later", 2, ErrNoMajority, core.OutcomeRefused, true, 0)
 		fails("through the other side, later", 0, core.ErrDisconnected, core.OutcomeNotSent, true, 0)
 
 		began := time.Now()

@@ -35,7 +35,7 @@ func newService(t *testing.T, opts ...coretest.Option) *service {
 			cfg.Intercept = append(cfg.Intercept, s.usage[i].Intercept)
 		}),
 		coretest.WithHandlers(func(i int, m *core.Manager) (err error) {
-			s.nodes[i], err = NewNode(m, names[i])
+			s.nodes[i], err = NewNode(m)
 			return err
 		}))...)
 	return s
@@ -145,7 +145,7 @@ func TestService(t *testing.T) {
 // TestSingleNode holds that a node without peers is its own majority.
 func TestSingleNode(t *testing.T) {
 	c := coretest.NewCluster(t, 1, coretest.WithHandlers(func(_ int, m *core.Manager) error {
-		_, err := NewNode(m, "node-0")
+		_, err := NewNode(m)
 		return err
 	}))
 	if _, err := Put.Call(t.Context(), c.Conn(0, 0), &PutRequest{Key: "k", Value: []byte("v")}); err != nil {

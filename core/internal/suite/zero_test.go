@@ -89,6 +89,7 @@ var (
 		"PeerFromContext":     core.PeerFromContext,
 		"PprofLabels":         core.PprofLabels,
 		"Quorum":              core.Quorum[int],
+		"Refuse":              core.Refuse,
 		"RouteFromContext":    core.RouteFromContext,
 		"SharedKey":           core.SharedKey,
 		"WaitForConnection":   core.WaitForConnection,

@@ -17,15 +17,20 @@ import (
 
 // TestWhatArrivedSurvivesTheInterceptor has an interceptor give a stream a context
 // of its own, which ends with the interceptor: what arrived before is received all
-// the same, in either form and however large, and the end of the caller's own
+// the same, in either form, however large and late, and the end of the caller's own
 // context still drops what is left.
 func TestWhatArrivedSurvivesTheInterceptor(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		const messages, size = 3, 50_000
+		const many, patience = 100, time.Hour
 		returned := make(chan struct{}, 1)
 		c := l.Cluster(t, 2,
 			coretest.WithHandlers(func(_ int, m *core.Manager) error {
-				return m.HandleStreamFunc("send", func(_ context.Context, _ []byte, s *core.RawStream) error {
+				return m.HandleStreamFunc("send", func(_ context.Context, payload []byte, s *core.RawStream) error {
+					messages, size := messages, size
+					if len(payload) > 0 {
+						messages, size = many, 1 // more than the channel holds
+					}
 					for range messages {
 						if err := s.Send(make([]byte, size)); err != nil {
 							return err
@@ -37,7 +42,7 @@ func TestWhatArrivedSurvivesTheInterceptor(t *testing.T) {
 			coretest.WithConfig(func(_ int, cfg *core.Config) { cfg.StreamWindow = 1 << 20 }),
 			around(func(int) []core.Interceptor {
 				return []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
-					ctx, cancel := context.WithTimeout(ctx, time.Hour)
+					ctx, cancel := context.WithTimeout(ctx, patience)
 					if !info.Incoming {
 						defer func() { returned <- struct{}{} }()
 					}
@@ -72,6 +77,15 @@ func TestWhatArrivedSurvivesTheInterceptor(t *testing.T) {
 		n := 0
 		if err := ch.Results(func(msg []byte) error { n += len(msg); return nil }); err != nil || n != messages*size {
 			t.Errorf("in the form of channels: %d bytes, %v", n, err)
+		}
+		if ch, err = c.Conn(0, 1).NewStream(t.Context(), "send", []byte("many")); err != nil {
+			t.Fatal(err)
+		}
+		over()
+		time.Sleep(2 * patience)
+		n = 0
+		if err := ch.Results(func(msg []byte) error { n += len(msg); return nil }); err != nil || n != many {
+			t.Errorf("in the form of channels, after the time of the interceptor: %d messages, %v", n, err)
 		}
 
 		ctx, cancel := context.WithCancel(t.Context())

@@ -319,6 +319,10 @@ func TestInterceptorPanics(t *testing.T) {
 				return
 			}
 			cfg.Intercept = []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+				if info.Handler == "no such stream" {
+					defer panic("boom")
+					return next(ctx)
+				}
 				if info.Incoming || info.Kind == core.KindStream {
 					panic("boom")
 				}
@@ -334,8 +338,13 @@ func TestInterceptorPanics(t *testing.T) {
 		if core.OutcomeOf(err) != core.OutcomeNotSent {
 			t.Errorf("outcome %v", core.OutcomeOf(err))
 		}
+		_, err = c.Conn(0, 1).OpenStream(t.Context(), "no such stream", make([]byte, 1<<30))
+		if call, ok := errors.AsType[*core.CallError](err); !ok || call.Peer != "node-1" {
+			t.Errorf("a panic after a stream that was not opened came as %v, want it with the name of the peer", err)
+		}
+		lab.WantText(t, "it", err, "an interceptor panicked")
 		lab.MustCall(t, c.Conn(0, 1), "echo", nil)
-		if text := log.String(); strings.Count(text, "boom") < 2 {
+		if text := log.String(); strings.Count(text, "boom") < 3 {
 			t.Errorf("the log does not tell of both panics:\n%s", text)
 		}
 	})
