@@ -70,7 +70,7 @@ func (b *Bidi[Req, In, Out]) Handle(
 	return m.HandleStreamFunc(b.id, func(ctx context.Context, payload []byte, st *RawStream) error {
 		req := new(Req)
 		if err := b.req.decode(req, payload); err != nil {
-			return &refusal{err}
+			return &refusal{err: err}
 		}
 		err := fn(ctx, req, &TypedStream[Out, In]{st, b.out, b.in})
 		if ended := st.ctx.Err(); err != nil && !errors.Is(err, ErrMalformedMessage) && (ended == nil || !errors.Is(err, ended)) {

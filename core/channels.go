@@ -179,8 +179,8 @@ func (c *Connection) newStream(ctx context.Context, key handlerKey, payload []by
 	}
 	deadline := raw.out.deadline
 	if raw.sizes != nil {
-		// Interceptors may have given it less time: that ends the stream, but what
-		// it has brought by then is the caller's for as long as the call lasts.
+		// Interceptors may have given it less time. What is left when the handler has
+		// answered by then is the caller's all the same, for as long as the call lasts.
 		deadline = c.deadlineOf(ctx, opts)
 	}
 	return raw.channels(ctx, deadline), nil

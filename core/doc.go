@@ -43,7 +43,8 @@
 //
 // An error says whether the handler may have run: see [Outcome]. A
 // *[RemoteError] is the handler's own answer; every other failure is a
-// *[CallError]. The sentinels, such as [ErrDisconnected], are found with
+// *[CallError], also that of a handler which says by [Refuse] that it has done
+// nothing. The sentinels, such as [ErrDisconnected], are found with
 // errors.Is.
 //
 // # Streams

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -153,7 +151,12 @@ func (e *RemoteError) Error() string {
 	if e.Peer == "" {
 		return e.Message
 	}
-	s := "gridmux: " + string(e.Handler) + " on " + e.Peer + ": " + unprefixed(e.Message)
+	return "gridmux: " + string(e.Handler) + " on " + e.Peer + ": " + e.text()
+}
+
+// text is the error without who has answered.
+func (e *RemoteError) text() string {
+	s := unprefixed(e.Message)
 	if e.Code != CodeNone {
 		s += " (code " + strconv.FormatUint(uint64(e.Code), 10) + ")"
 	}
@@ -176,8 +179,8 @@ func (e *RemoteError) Is(target error) bool {
 
 func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
 
-// CallError is every other failure of a call: it never got an answer of its
-// handler.
+// CallError is every other failure of a call: it got no answer of its handler, or
+// that it has done nothing.
 type CallError struct {
 	Peer    string
 	Handler HandlerID
@@ -189,7 +192,11 @@ func (e *CallError) Error() string {
 	if e == nil {
 		return "<nil>"
 	}
-	return fmt.Sprintf("gridmux: %s on %s: %v: %s", e.Handler, e.Peer, e.Outcome, unprefixed(fmt.Sprint(e.Err)))
+	text := unprefixed(fmt.Sprint(e.Err))
+	if remote, ok := e.Err.(*RemoteError); ok && remote != nil { //nolint:errorlint // That of this call, not of another one.
+		text = remote.text()
+	}
+	return fmt.Sprintf("gridmux: %s on %s: %v: %s", e.Handler, e.Peer, e.Outcome, text)
 }
 
 // unprefixed is the text of an error that stands within that of another one, which
@@ -210,14 +217,17 @@ func (e *CallError) reportOutcome() Outcome {
 	return e.Outcome
 }
 
-// refusals maps the reasons that a peer refuses a call with onto the errors
-// that callers compare with.
-var refusals = map[wire.Code]error{
-	wire.CodeUnknownHandler:  ErrUnknownHandler,
-	wire.CodeOverloaded:      ErrOverloaded,
-	wire.CodeDraining:        ErrDraining,
-	wire.CodeMessageTooLarge: ErrMessageTooLarge,
-	wire.CodeMalformed:       ErrMalformedMessage,
+// refusals are the reasons that a peer refuses a call with, and the errors that
+// callers compare with. The first one counts of an error that is several.
+var refusals = []struct {
+	code wire.Code
+	err  error
+}{
+	{wire.CodeUnknownHandler, ErrUnknownHandler},
+	{wire.CodeOverloaded, ErrOverloaded},
+	{wire.CodeDraining, ErrDraining},
+	{wire.CodeMessageTooLarge, ErrMessageTooLarge},
+	{wire.CodeMalformed, ErrMalformedMessage},
 }
 
 // answers maps the codes that the library gives to errors of handlers onto the
@@ -243,9 +253,9 @@ func refusedStatus(err error) wire.Status {
 	if _, ok := errors.AsType[*CallError](err); ok {
 		return errorStatus(err)
 	}
-	for _, code := range slices.Sorted(maps.Keys(refusals)) { // in the same order every time, if err is several
-		if sentinel := refusals[code]; errors.Is(err, sentinel) {
-			return wire.Status{Code: code, Message: trimSentinel(err, sentinel)}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			return wire.Status{Code: r.code, Message: trimSentinel(err, r.err)}
 		}
 	}
 	if errors.Is(err, errUnsupported) {
@@ -256,13 +266,16 @@ func refusedStatus(err error) wire.Status {
 
 // refusedError turns the status of a REFUSED frame into the caller's error.
 func refusedError(st wire.Status) error {
-	if err := refusals[st.Code]; err != nil {
-		if st.Message == "" {
-			return err
+	for _, r := range refusals {
+		switch {
+		case r.code != st.Code:
+		case st.Message == "":
+			return r.err
+		default:
+			return fmt.Errorf("%w: %s", r.err, printable(st.Message))
 		}
-		return fmt.Errorf("%w: %s", err, printable(st.Message))
 	}
-	if st.Code >= wire.CodeApplication || st.Code == wire.CodeNone && st.Message != "" {
+	if st.Code >= wire.CodeApplication || st.Code == wire.CodeNone {
 		return &RemoteError{Code: Code(st.Code), Message: st.Message, Detail: st.Detail}
 	}
 	return fmt.Errorf("refused with code %d: %s", st.Code, printable(st.Message))

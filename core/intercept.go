@@ -298,7 +298,7 @@ func (c *inCall) serveAround() (result []byte, err error) {
 		return err
 	}
 	if err = around.run(c.ctx, c.s.m.cfg.Intercept); err != nil && !around.called {
-		err = &refusal{err}
+		err = &refusal{err: err}
 	}
 	return result, err
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ type keepAlive struct {
 	seen   uint64
 	lost   int64  // when the ping that is out counts as unanswered, manager's clock; 0: none is out
 	writes uint64 // of the writer, when the ping was last looked at
+	pinged uint64 // value of the last ping
 	over   bool
 }
 
@@ -99,7 +101,9 @@ func (s *session) tick() {
 		k.seen, k.lost = reads, 0
 	case k.lost == 0 || paused:
 		_, k.writes = s.w.pingWaits()
-		s.ping()
+		// A peer that sends other things may never answer one.
+		s.forgetPing(k.pinged)
+		k.pinged = s.ping().value
 		k.lost = addClock(now, s.m.cfg.KeepAliveTimeout)
 	case now < k.lost:
 	case s.pingUnderWay():
@@ -154,9 +158,9 @@ type probe struct {
 	answered chan struct{}
 }
 
-// ping sends a ping and returns a channel that is closed when it, or a later
-// one, is answered. It stays open if the session ends.
-func (s *session) ping() <-chan struct{} {
+// ping sends a ping. The answer to it, or to a later one, closes its channel, which
+// stays open if the session ends. Who does not wait any more calls forgetPing.
+func (s *session) ping() probe {
 	p := probe{sent: s.m.now(), answered: make(chan struct{})}
 	p.value = s.w.ping()
 	s.probes.mu.Lock()
@@ -166,7 +170,18 @@ func (s *session) ping() <-chan struct{} {
 	} else {
 		s.probes.waiting = append(s.probes.waiting, p)
 	}
-	return p.answered
+	return p
+}
+
+// forgetPing is called by who does not wait for the answer any more: a peer that
+// answers no ping makes nothing grow.
+func (s *session) forgetPing(value uint64) {
+	s.probes.mu.Lock()
+	defer s.probes.mu.Unlock()
+	s.probes.waiting = slices.DeleteFunc(s.probes.waiting, func(p probe) bool { return p.value == value })
+	if len(s.probes.waiting) == 0 {
+		s.probes.waiting = nil
+	}
 }
 
 func (s *session) probeAnswered(p probe) {
@@ -185,13 +200,14 @@ func (s *session) onPong(value uint64) {
 	if s.fence.Load() != 0 && s.fenced() {
 		s.signalRest()
 	}
-	waiting := s.probes.waiting[:0]
-	for _, p := range s.probes.waiting {
-		if p.value <= value {
-			s.probeAnswered(p)
-		} else {
-			waiting = append(waiting, p)
+	s.probes.waiting = slices.DeleteFunc(s.probes.waiting, func(p probe) bool {
+		if p.value > value {
+			return false
 		}
+		s.probeAnswered(p)
+		return true
+	})
+	if len(s.probes.waiting) == 0 {
+		s.probes.waiting = nil // as many as there were at once may never be again
 	}
-	s.probes.waiting = waiting
 }

@@ -67,7 +67,7 @@ func (l *netListener) serve(ctx context.Context, _ []byte, s *RawStream) error {
 	c := s.netConn()
 	if s.sizes != nil {
 		if err := l.offer(s); err != nil {
-			return &refusal{err}
+			return &refusal{err: err}
 		}
 	}
 	select {

@@ -34,7 +34,8 @@ func (s *members) index(c *Connection) {
 
 // usage is what a peer takes of this node's means, and has taken of the network. A peer that reconnects, or is
 // removed and added again, finds taken what the handlers and messages of its
-// earlier sessions still hold.
+// earlier sessions still hold. It is forgotten when the peer is no member and nothing
+// is held.
 type usage struct {
 	handlers atomic.Int32  // inbound calls whose handler has a place
 	hinted   atomic.Int64  // bytes of large buffers that handlers have for their results

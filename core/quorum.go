@@ -36,9 +36,9 @@ func First[R any](ctx context.Context, to iter.Seq[*Connection],
 //
 // The error is a *[QuorumError], which names every peer that failed and why.
 // Beside it come the answers of those that succeeded, fewer than n, for callers
-// that have something to undo. An n below 0 and one above the size of the set are errors, and
-// nobody is asked then. Nor is anybody where n is 0, as for the node of a cluster of
-// one, which is a majority by itself: that succeeds.
+// that have something to undo. An n below 1 and one above the size of the set are errors, and
+// nobody is asked then. But 0 answers of an empty set are a success, for the node of a
+// cluster of one, which is a majority by itself.
 //
 // How call is run, how long its context lasts, what it costs, and what becomes of
 // a panic is as with [Each]: one goroutine for each peer, and none when Quorum
@@ -128,9 +128,10 @@ func gather[R any](ctx context.Context, op string, to iter.Seq[*Connection], n i
 
 func checkQuorum(n, peers int, pause time.Duration) error {
 	switch {
-	case n < 0:
-		return fmt.Errorf("%d answers asked for: ask for 0 or more", n)
-	case n > 0 && peers == 0:
+	case n == 0 && peers == 0:
+	case n < 1:
+		return fmt.Errorf("%d answers asked for: ask for 1 or more", n)
+	case peers == 0:
 		return errors.New("there is nobody to ask: the set of peers is empty")
 	case n > peers:
 		return fmt.Errorf("%d answers asked for: the set has %d peers", n, peers)

@@ -12,7 +12,7 @@ import (
 //
 // [OutcomeOf] tells what is true for all peers that were asked, those given up
 // among them: [OutcomeNotSent] if nothing was sent to any, [OutcomeRefused] if no
-// handler has run or will, [OutcomeRemote] if every handler has run and
+// handler has run or will, or those that did have done nothing, [OutcomeRemote] if every handler has run and
 // answered, else [OutcomeMaybeRun]. That of one peer is the outcome of its
 // [PeerError].
 type QuorumError struct {

@@ -36,8 +36,8 @@ const maxRoute = 255
 // read. There is no other time-out. Without a connection it fails at once,
 // unless [WaitForConnection] is given.
 //
-// An error of the handler is a *[RemoteError]; every other failure is a
-// *[CallError], of which [OutcomeOf] says whether the handler may have run.
+// An error of the handler is a *[RemoteError], unless it has done nothing ([Refuse]);
+// every other failure is a *[CallError], of which [OutcomeOf] says whether the handler may have run.
 func (c *Connection) Request(ctx context.Context, h HandlerID, req []byte, opts ...CallOption) ([]byte, error) {
 	return c.request(ctx, handlerKey{id: h}, req, nil, opts)
 }
@@ -222,8 +222,10 @@ func (c *Connection) whyNoSession(ctx context.Context, wait bool, deadline int64
 // callError is what the user gets for a call that failed.
 func (c *Connection) callError(h HandlerID, res result) error {
 	remote, ok := res.err.(*RemoteError) //nolint:errorlint // It is as it was made from the answer.
-	if ok && res.outcome == OutcomeRemote {
+	if ok {
 		remote.Peer, remote.Handler = c.Peer(), h
+	}
+	if ok && res.outcome == OutcomeRemote {
 		return remote
 	}
 	return &CallError{Peer: c.Peer(), Handler: h, Outcome: res.outcome, Err: res.err}

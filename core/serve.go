@@ -142,7 +142,7 @@ func sameMemory(a, b []byte) bool {
 
 // failedAnswer is the answer to a call that has no result.
 type failedAnswer struct {
-	typ wire.Type // ERROR, or REFUSED where the handler did not run
+	typ wire.Type // ERROR, or REFUSED where the handler did not run or has done nothing
 	wire.Status
 }
 
@@ -160,32 +160,48 @@ var panicAnswer = errorAnswer(wire.Status{Code: wire.CodePanic, Message: "the ha
 
 // refusal is the error of a function around the user's handler that did not call
 // it, or of a handler that has done nothing.
-type refusal struct{ err error }
+type refusal struct {
+	err error
+	own bool // the handler says it, and holds to it when its time is over
+}
 
 func (r *refusal) Error() string        { return r.err.Error() }
 func (r *refusal) Unwrap() error        { return r.err }
 func (*refusal) reportOutcome() Outcome { return OutcomeRefused }
 
 // Refuse makes err the answer of a handler that has done nothing, and will not, so
-// that the call may be repeated, here or elsewhere: one that is not the leader, is
-// still starting, or was asked for what makes no sense. Return it as it is or
-// wrapped. The caller gets a [CallError] with [OutcomeRefused], in which errors.Is
-// finds a [RemoteError] of the same application code, and [ErrOverloaded],
-// [ErrDraining] and [ErrMalformedMessage] if err is one of them; messages that a
-// stream has sent before are delivered all the same. Of nil it makes nil.
+// that the call may be repeated, here or elsewhere: one that is not the leader, or is
+// still starting. Return it as it is or wrapped, but not joined with other errors,
+// for which it would not speak. The caller gets a [CallError] with [OutcomeRefused],
+// in which errors.Is finds a [RemoteError] of the same application code, or the error
+// of this package that a node itself refuses with, such as [ErrOverloaded] and
+// [ErrDraining]. Messages that a stream has sent before are delivered all the same. Of
+// nil it makes nil.
 func Refuse(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &refusal{err}
+	return &refusal{err, true}
+}
+
+// refusalOf returns what says for all of err that nothing was done, or nil: one of
+// several errors, as of the calls to a quorum, does not speak for the others.
+func refusalOf(err error) *refusal {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if _, ok := err.(outcomeReporter); ok { //nolint:errorlint // Step by step is meant.
+			r, _ := err.(*refusal) //nolint:errorlint // As above.
+			return r
+		}
+	}
+	return nil
 }
 
 // failure is what the caller is told of the handler's error. ended is what its
 // context had ended with by then.
 func failure(err, ended error) *failedAnswer {
 	// What waited for longer than the call lasts tells of that end, as a handler does.
-	if r, ok := errors.AsType[*refusal](err); ok && (ended == nil || !errors.Is(r.err, ended)) {
-		return &failedAnswer{wire.TypeRefused, refusedStatus(r.err)}
+	if r := refusalOf(err); r != nil && (r.own || ended == nil || !errors.Is(err, ended)) {
+		return &failedAnswer{wire.TypeRefused, refusedStatus(err)}
 	}
 	if lost, ok := errors.AsType[*lostOutputError](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {
 		return errorAnswer(wire.Status{Code: wire.CodeResponseTooLarge, Message: trimSentinel(errors.Unwrap(lost.err), ErrMessageTooLarge)})

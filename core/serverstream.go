@@ -79,7 +79,7 @@ func (s *ServerStream[Req, Out]) Handle(
 	serve := func(ctx context.Context, payload []byte, st *RawStream) error {
 		req := new(Req)
 		if err := s.req.decode(req, payload); err != nil {
-			return &refusal{err}
+			return &refusal{err: err}
 		}
 		return fn(ctx, req, func(m *Out) error { return sendMessage(st, s.out, m) })
 	}

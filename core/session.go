@@ -55,6 +55,7 @@ type session struct {
 	last       atomic.Pointer[time.Timer] // ends the session, where that is set already
 	ending     atomic.Bool
 	done       chan struct{} // closed when the session has ended
+	lost       error         // why; set before done is closed
 	over       chan struct{} // closed when end is through
 	inUserCode atomic.Bool   // the reader runs an inline handler
 	readerDone chan struct{}
@@ -132,6 +133,7 @@ func (s *session) end(err error, code wire.Code) {
 	s.w.close()
 	s.peer.sessionEnded(s, err)
 	lost := fmt.Errorf("%w: %w", ErrDisconnected, err)
+	s.lost = lost
 	for _, sl := range s.calls.end(lost) {
 		s.abandon(sl, lost, wire.CodeNone)
 	}

@@ -15,8 +15,8 @@ import (
 // ctx ends when the caller gives up, its deadline passes or the connection is
 // lost, and at the latest when the handler has returned; context.Cause tells
 // why. Methods of s then fail, also those that are waiting, and to return nil is no
-// clean end for the caller any more. An error travels as a [RemoteError]; a panic
-// becomes one for this stream alone.
+// clean end for the caller any more. An error travels as a [RemoteError], or by way of
+// [Refuse]; a panic becomes one for this stream alone.
 type StreamFunc = func(ctx context.Context, payload []byte, s *RawStream) error
 
 // HandleStreamFunc registers the handler of streams for id, like

@@ -121,9 +121,10 @@ func (m *Manager) probeTimeout() time.Duration {
 func (s *session) lives(ctx context.Context) bool {
 	timer := time.NewTimer(s.m.probeTimeout())
 	defer timer.Stop()
-	reads := s.alive.reads.Load()
+	reads, p := s.alive.reads.Load(), s.ping()
+	defer s.forgetPing(p.value)
 	select {
-	case <-s.ping():
+	case <-p.answered:
 		return true
 	case <-s.done:
 		return false

@@ -23,9 +23,10 @@ func (t *traffic) wrote(frames [][]byte, headroom int) {
 }
 
 // Ping sends a frame that the library of the other node answers at once, without
-// a handler, and returns how long that took: the round-trip time of the link and
-// of what is queued for it, behind other frames but ahead of bulk. That the service
-// of the other node is well it does not tell; a handler does.
+// a handler, and returns how long that took: the round-trip time of the link, and
+// what its buffers hold. Within the library it goes ahead of all calls, so it does not
+// tell what a call waits for, nor whether the service of the other node is well; a
+// handler does.
 //
 // It never waits for a connection. It ends with ctx, or fails with
 // [ErrDisconnected] when the connection ends, which the library's own keep-alive
@@ -52,12 +53,13 @@ func (c *Connection) ping(ctx context.Context) (time.Duration, error) {
 	if s == nil {
 		return 0, c.whyDown()
 	}
-	began := s.m.now()
+	began, p := s.m.now(), s.ping()
+	defer s.forgetPing(p.value)
 	select {
-	case <-s.ping():
+	case <-p.answered:
 		return time.Duration(s.m.now() - began), nil
 	case <-s.done:
-		return 0, fmt.Errorf("%w while waiting for the answer", ErrDisconnected)
+		return 0, s.lost
 	case <-ctx.Done():
 		_, err := contextEnd(ctx)
 		return 0, err

@@ -85,7 +85,7 @@ func (u *Unary[Req, Resp]) serve(fn func(ctx context.Context, req *Req) (*Resp, 
 	return func(ctx context.Context, payload, dst []byte) ([]byte, error) {
 		req := new(Req)
 		if err := u.req.decode(req, payload); err != nil {
-			return nil, &refusal{err}
+			return nil, &refusal{err: err}
 		}
 		resp, err := fn(ctx, req)
 		switch {

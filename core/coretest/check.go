@@ -16,7 +16,8 @@ const maxViolations = 20
 //   - I1: a call returns exactly once. Check is called when all have.
 //   - I2: the outcome says whether the handler ran. It never ran for
 //     core.OutcomeNotSent and core.OutcomeRefused; it did for a success and for
-//     core.OutcomeRemote.
+//     core.OutcomeRemote. A handler that returns core.Refuse does so ahead of
+//     [Ledger.Serve].
 //   - I3: a handler runs at most once per call.
 //   - I4: a response, an error and a request belong to their call and are
 //     unchanged.

@@ -3,6 +3,7 @@ package main
 
 import "cmp"
 
+// In a module of your own: go get -tool github.com/tinylib/msgp, and without -modfile.
 //go:generate go tool -modfile=../../.ci/tools/go.mod msgp -io=false -tests=false
 
 //msgp:limit arrays:65536 maps:16 marshal:true

@@ -168,7 +168,7 @@ func because(answer *core.RemoteError, cause error) error {
 
 func checkKey(key string) error {
 	if key == "" || len(key) > 256 {
-		return core.Refuse(ErrBadKey)
+		return ErrBadKey // not refused: a repeat is of no use
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ var perPeer = []struct {
 		}
 		return 0
 	}},
+	{"gridmux_peer_sent_bytes_total", func(p *core.PeerStats, _ time.Time) float64 { return float64(p.Sent) }},
+	{"gridmux_peer_received_bytes_total", func(p *core.PeerStats, _ time.Time) float64 { return float64(p.Received) }},
+	{"gridmux_peer_ping_seconds", func(p *core.PeerStats, _ time.Time) float64 { return p.RoundTrip.Seconds() }},
 	{"gridmux_peer_handlers", func(p *core.PeerStats, _ time.Time) float64 { return float64(p.Handlers) }},
 	{"gridmux_peer_held_bytes", func(p *core.PeerStats, _ time.Time) float64 { return float64(p.Held) }},
 	{"gridmux_peer_window_bytes", func(p *core.PeerStats, _ time.Time) float64 { return float64(p.Windows) }},

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
@@ -91,9 +93,80 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// TestNestedErrorsNameTheLibraryTwice held true once: the error of a call whose
-// handler passes on the error of its own call says once whose it is.
-func TestNestedErrorsNameTheLibraryTwice(t *testing.T) {
+// TestRefusalSpeaksForOthers has handlers return an error that is several, of which
+// one is a refusal: the caller is not told that nothing was done.
+func TestRefusalSpeaksForOthers(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.WithHandlers(func(i int, m *core.Manager) error {
+			store := func(context.Context, *core.Connection) ([]byte, error) {
+				if i == 1 {
+					return nil, core.Refuse(errors.New("this replica is read-only"))
+				}
+				return nil, errors.New("half written")
+			}
+			return errors.Join(
+				m.Handle("store", func(ctx context.Context, _ []byte) ([]byte, error) { return store(ctx, nil) }),
+				m.Handle("both", func(context.Context, []byte) ([]byte, error) {
+					return nil, errors.Join(errors.New("disk 1: half written"), core.Refuse(errors.New("disk 2: starting")))
+				}),
+				m.Handle("quorum", func(ctx context.Context, req []byte) ([]byte, error) {
+					all := []*core.Connection{m.Connection("node-0"), m.Connection("node-1")}
+					_, err := core.Quorum(ctx, slices.Values(all), 1, func(ctx context.Context, to *core.Connection) ([]byte, error) {
+						if to.Peer() == m.Local().Name {
+							return store(ctx, to)
+						}
+						return to.Request(ctx, "store", req)
+					})
+					return nil, err
+				}))
+		}))
+		for _, id := range []core.HandlerID{"both", "quorum"} {
+			_, err := c.Conn(0, 1).Request(t.Context(), id, nil)
+			lab.WantText(t, string(id), lab.WantRemote(t, string(id), err), "half written")
+		}
+	})
+}
+
+// TestRefusalIsWhole expects all that a handler says with a refusal to arrive: the
+// text around it, who has answered, and the refusal itself also where its time is over.
+func TestRefusalIsWhole(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			return errors.Join(
+				m.Handle("wrapped", func(context.Context, []byte) ([]byte, error) {
+					return nil, fmt.Errorf("disk 7: %w", core.Refuse(errNoDisk))
+				}),
+				m.Handle("empty", func(context.Context, []byte) ([]byte, error) {
+					return nil, core.Refuse(&core.RemoteError{Detail: []byte("why")})
+				}),
+				m.Handle("late", func(ctx context.Context, _ []byte) ([]byte, error) {
+					<-ctx.Done()
+					return nil, core.Refuse(fmt.Errorf("no leader yet: %w", ctx.Err()))
+				}, core.WithTimeout(time.Second)))
+		}))
+		refused := func(id core.HandlerID) (error, *core.RemoteError) {
+			_, err := c.Conn(0, 1).Request(t.Context(), id, nil)
+			remote, ok := errors.AsType[*core.RemoteError](err)
+			if !ok || core.OutcomeOf(err) != core.OutcomeRefused || remote.Peer != "node-1" || remote.Handler != id {
+				t.Fatalf("%s: %v (%+v)", id, err, remote)
+			}
+			return err, remote
+		}
+		err, _ := refused("wrapped")
+		if text := err.Error(); text != "gridmux: wrapped on node-1: refused: disk 7: no disk (code 1001)" {
+			t.Errorf("the text is %q", text)
+		}
+		if _, remote := refused("empty"); string(remote.Detail) != "why" {
+			t.Errorf("the detail is %q", remote.Detail)
+		}
+		err, _ = refused("late")
+		lab.WantText(t, "a refusal at the end of the time", err, "no leader yet")
+	})
+}
+
+// TestNestedErrorsNameTheLibraryOnce has a handler pass on the error of its own call:
+// that of the caller says once whose it is.
+func TestNestedErrorsNameTheLibraryOnce(t *testing.T) {
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		c := l.Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
 			return m.Handle("relay", func(ctx context.Context, req []byte) ([]byte, error) {
