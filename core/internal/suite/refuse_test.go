@@ -144,22 +144,22 @@ func TestRefusalIsWhole(t *testing.T) {
 					return nil, core.Refuse(fmt.Errorf("no leader yet: %w", ctx.Err()))
 				}, core.WithTimeout(time.Second)))
 		}))
-		refused := func(id core.HandlerID) (error, *core.RemoteError) {
+		refused := func(id core.HandlerID) (*core.RemoteError, error) {
 			_, err := c.Conn(0, 1).Request(t.Context(), id, nil)
 			remote, ok := errors.AsType[*core.RemoteError](err)
 			if !ok || core.OutcomeOf(err) != core.OutcomeRefused || remote.Peer != "node-1" || remote.Handler != id {
 				t.Fatalf("%s: %v (%+v)", id, err, remote)
 			}
-			return err, remote
+			return remote, err
 		}
-		err, _ := refused("wrapped")
+		_, err := refused("wrapped")
 		if text := err.Error(); text != "gridmux: wrapped on node-1: refused: disk 7: no disk (code 1001)" {
 			t.Errorf("the text is %q", text)
 		}
-		if _, remote := refused("empty"); string(remote.Detail) != "why" {
+		if remote, _ := refused("empty"); string(remote.Detail) != "why" {
 			t.Errorf("the detail is %q", remote.Detail)
 		}
-		err, _ = refused("late")
+		_, err = refused("late")
 		lab.WantText(t, "a refusal at the end of the time", err, "no leader yet")
 	})
 }
