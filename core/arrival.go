@@ -25,6 +25,8 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	switch {
 	case f.ID.Side() == s.side:
 		return wrongSide(f)
+	case s.lane.own:
+		return fmt.Errorf("%w: %v on a lane of ours", wire.ErrMalformed, f.Type)
 	case c == nil:
 		return fmt.Errorf("%w: %v on slot %d, %d are allowed", wire.ErrMalformed, f.Type, f.ID.Slot(), s.m.cfg.MaxCalls)
 	case f.ID.Generation() <= c.generation:
@@ -76,9 +78,9 @@ func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 	// were refused where they called.
 	case s.m.draining.Load() && s.peer != s.m.local:
 		return nil, fmt.Errorf("%w: the node is shutting down", ErrDraining)
-	case s.fence.Load() != 0:
+	case s.root.fence.Load() != 0:
 		return nil, fmt.Errorf("%w: the node has left this connection", ErrDraining)
-	case r.Timeout != 0 && s.alive.stale(s.clock(), wire.Duration(r.Timeout)):
+	case r.Timeout != 0 && s.root.alive.stale(s.clock(), wire.Duration(r.Timeout)):
 		return nil, fmt.Errorf("%w: the node did not run for a while, and the time of the call may be over", ErrOverloaded)
 	case f.Codec != 0 || f.Dict != 0:
 		return nil, errUnsupported

@@ -32,6 +32,9 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			r.deadline = at
 		}
 	}
+	if len(req) > laneFrom {
+		s = s.takeLane()
+	}
 	s.busy.Add(1)
 	if err := s.refuseCall(ctx); err != nil {
 		s.release()
@@ -64,7 +67,7 @@ func (s *session) refuseCall(ctx context.Context) error {
 	if err := s.m.refuseCall(ctx); err != nil {
 		return err
 	}
-	if s.goaway.Load() || s.leaving.Load() {
+	if s.goaway.Load() || s.root.goaway.Load() || s.root.leaving.Load() {
 		return errNoNewCalls
 	}
 	return nil
@@ -145,7 +148,13 @@ func (s *session) complete(sl *slot, outcome Outcome, err error) {
 
 // release ends the accounting of a call, after its last frame was queued.
 func (s *session) release() {
-	if s.busy.Add(-1) == 0 && (s.m.draining.Load() || s.leaving.Load()) {
+	if s.busy.Add(-1) != 0 {
+		return
+	}
+	if s.lane.own {
+		s.root.laneAtRest(s)
+	}
+	if s.m.draining.Load() || s.root.leaving.Load() {
 		s.signalRest()
 	}
 }

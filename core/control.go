@@ -6,9 +6,9 @@ import "github.com/gridmux/gridmux/core/internal/wire"
 // the latest of each kind counts, so a peer that provokes answers without reading
 // them makes nothing grow.
 type controlFrames struct {
-	pong, ping, ack                bool
-	pongValue, pingValue, ackValue uint64
-	goaway                         *wire.Status
+	pong, ping, ack, lanes                     bool
+	pongValue, pingValue, ackValue, lanesValue uint64
+	goaway                                     *wire.Status
 }
 
 // ack queues that so many bytes of bulk were read.
@@ -16,6 +16,22 @@ func (w *writer) ack(total uint64) {
 	w.mu.Lock()
 	w.control.ack, w.control.ackValue = true, total
 	w.kick(true)
+}
+
+// announceLane queues that n more lanes are being opened. It reports false, and
+// does nothing, if no more calls begin; what was announced can be taken back at any
+// time.
+func (w *writer) announceLane(n int) bool {
+	w.mu.Lock()
+	if n > 0 && (w.shut != 0 || w.closed) {
+		w.mu.Unlock()
+		return false
+	}
+	w.control.lanes = true
+	w.lanes += uint64(n)
+	w.control.lanesValue = w.lanes
+	w.kick(true)
+	return true
 }
 
 // grant queues that the peer may send a message whole. A peer that provokes
@@ -27,7 +43,7 @@ func (w *writer) grant(id wire.CallID) {
 	overflow := int64(len(w.urgent.buf)) > w.overflow()
 	w.kick(true)
 	if overflow {
-		w.s.end(errOverflow, wire.CodeOverflow)
+		w.s.root.end(errOverflow, wire.CodeOverflow)
 	}
 }
 
@@ -117,6 +133,11 @@ func (w *writer) takeControl() {
 	if c.goaway != nil {
 		w.ctl.room(l, wire.StatusSize(*c.goaway))
 		w.ctl.buf = wire.AppendStatus(w.ctl.buf, wire.TypeGoaway, 0, *c.goaway)
+	}
+	// Ahead of PONG: whoever has waited for it knows of all lanes (W91).
+	if c.lanes {
+		w.ctl.room(l, pingSize)
+		w.ctl.buf = wire.AppendLanes(w.ctl.buf, c.lanesValue)
 	}
 	// Behind GOAWAY: whoever waits for the answer knows of it.
 	if c.pong {

@@ -390,6 +390,7 @@ func (m *Manager) hello(tc transport.Conn, to string) wire.Hello {
 		MaxCalls:  uint32(m.cfg.MaxCalls),
 		Window:    uint64(m.cfg.StreamWindow),
 		KeepAlive: uint32(min(m.cfg.KeepAlive.Milliseconds(), math.MaxUint32)),
+		Lanes:     ownLanes(tc),
 		Catalogue: m.handlers.digest(),
 	}
 	if !tc.Info().Integrity {

@@ -22,7 +22,7 @@ import (
 // whose answers may wait to be read, and it is asked again. A pause that begins
 // and ends between two ticks goes unnoticed: one of up to KeepAlive and a second.
 type keepAlive struct {
-	reads atomic.Uint64 // transport frames; written by the reader alone
+	reads atomic.Uint64 // transport frames
 	due   atomic.Int64  // of the next tick, manager's clock; 0: not started
 	woken atomic.Int64  // when a tick last came too late, manager's clock; 0: never
 	slept atomic.Int64  // by how much, nanoseconds
@@ -45,7 +45,7 @@ const (
 )
 
 // received notes a sign of life.
-func (k *keepAlive) received() { k.reads.Store(k.reads.Load() + 1) }
+func (k *keepAlive) received() { k.reads.Add(1) }
 
 func (k *keepAlive) start(s *session) {
 	k.mu.Lock()
@@ -88,6 +88,7 @@ func (s *session) pingUnderWay() bool {
 
 func (s *session) tick() {
 	s.w.idle()
+	s.lanes.tick()
 	k := &s.alive
 	k.mu.Lock()
 	defer k.mu.Unlock()

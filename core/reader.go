@@ -44,7 +44,7 @@ func (s *session) readFrames() {
 		}
 		n, err := s.readBatch(b)
 		if err != nil {
-			s.end(fmt.Errorf("protocol error: %w", err), breachCode(err))
+			s.root.end(fmt.Errorf("protocol error: %w", err), breachCode(err))
 			return
 		}
 		b = nil
@@ -75,15 +75,15 @@ func breachCode(err error) wire.Code {
 func (s *session) nextBatch() ([]byte, error) {
 	b, err := s.tc.ReadFrame(ownMaxFrame)
 	if err != nil {
-		s.end(linkError("read", err), readFailure(err))
+		s.readFailed(err)
 		return nil, err
 	}
-	s.alive.received()
+	s.root.alive.received()
 	s.peer.traffic.received.Add(int64(len(b)))
 	if s.layout.checksum {
 		frames, ok := wire.CheckBatch(b)
 		if !ok {
-			s.end(errChecksum, wire.CodeCorrupt)
+			s.root.end(errChecksum, wire.CodeCorrupt)
 			return nil, errChecksum
 		}
 		b = frames
@@ -210,6 +210,8 @@ func (s *session) dispatch(f *wire.Frame) error {
 			s.onGoaway(st)
 		}
 		return err
+	case wire.TypeLanes:
+		return s.onLanes(f)
 	case wire.TypePadding:
 		return nil
 	default:

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,11 @@ type session struct {
 
 	in inbound // of the reader
 
+	root  *session                    // the session of the first lane; s itself, if it is that one
+	lane  lane                        // of others
+	lanes lanes                       // of the root
+	said  atomic.Pointer[wire.Status] // our GOAWAY
+
 	last       atomic.Pointer[time.Timer] // ends the session, where that is set already
 	ending     atomic.Bool
 	done       chan struct{} // closed when the session has ended
@@ -87,26 +93,52 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		size = batchSizeChecksum
 	}
 	s := &session{
-		m: m, peer: peer, tc: tc, side: a.side, born: time.Now(),
-		layout:     layout{headroom: tc.Info().Headroom, checksum: a.checksum, size: size},
+		m: m, peer: peer, side: a.side,
+		layout:     layout{checksum: a.checksum, size: size},
 		maxOutput:  m.cfg.MaxOutput,
 		maxSend:    int(min(a.remote.MaxMsg, uint64(m.cfg.MaxMessage))),
-		done:       make(chan struct{}),
-		over:       make(chan struct{}),
-		readerDone: make(chan struct{}),
 		instance:   a.remote.Instance,
 		catalogue:  a.remote.Catalogue,
 		link:       &linkInfo{peer: peer, identity: a.identity, draining: make(chan struct{})},
+		peerWindow: int(a.remote.Window),
 	}
-	s.ahead, _ = tc.(transport.BufferedConn)
-	s.w.s, s.w.wake = s, make(chan struct{}, 1)
-	s.w.small.seq = 1
-	s.peerWindow = int(a.remote.Window)
-	s.w.bulk.pace.window = firstPace
-	s.calls.side = s.side
 	s.calls.limit = int(min(a.remote.MaxCalls, uint32(m.cfg.MaxCalls)))
+	s.init(s, tc)
+	s.useLanes(a.remote.Lanes)
 	return s
 }
+
+// newSessionOf makes the session of a lane of s.
+func newSessionOf(s *session, tc transport.Conn) *session {
+	l := &session{
+		m: s.m, peer: s.peer, side: s.side,
+		layout:     layout{checksum: s.layout.checksum, size: s.layout.size},
+		maxOutput:  s.maxOutput,
+		maxSend:    s.maxSend,
+		instance:   s.instance,
+		catalogue:  s.catalogue,
+		link:       s.link,
+		peerWindow: s.peerWindow,
+	}
+	l.calls.limit = s.calls.limit
+	l.init(s, tc)
+	return l
+}
+
+// init sets what is not known before the link is.
+func (s *session) init(root *session, tc transport.Conn) {
+	s.root, s.tc, s.born = root, tc, time.Now()
+	s.ahead, _ = tc.(transport.BufferedConn)
+	s.layout.headroom = tc.Info().Headroom
+	s.done, s.over, s.readerDone = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.w.s, s.w.wake = s, make(chan struct{}, 1)
+	s.w.small.seq = 1
+	s.w.bulk.pace.window = firstPace
+	s.calls.side = s.side
+}
+
+// isLane reports whether the session is that of a lane beside the first one.
+func (s *session) isLane() bool { return s.root != s }
 
 // start runs the session, once it is the peer's current one.
 func (s *session) start() {
@@ -131,7 +163,14 @@ func (s *session) end(err error, code wire.Code) {
 	// From here on nothing more is taken for writing, so what is still queued
 	// counts as not sent.
 	s.w.close()
-	s.peer.sessionEnded(s, err)
+	if s.isLane() {
+		defer s.root.laneEnded(s)
+	} else {
+		s.peer.sessionEnded(s, err)
+		for _, l := range s.lanes.end() {
+			l.end(err, code)
+		}
+	}
 	lost := fmt.Errorf("%w: %w", ErrDisconnected, err)
 	s.lost = lost
 	for _, sl := range s.calls.end(lost) {
@@ -152,6 +191,12 @@ func (s *session) end(err error, code wire.Code) {
 // arrived (W43).
 func (s *session) sayGoaway(st wire.Status) {
 	s.link.drain()
+	s.said.Store(&st)
+	for _, l := range s.lanes.each() {
+		if !l.lane.own { // on which calls come in
+			l.sayGoaway(st)
+		}
+	}
 	first := s.fence.CompareAndSwap(0, s.w.goaway(st))
 	if s.fenced() {
 		s.signalRest() // the answer was faster
@@ -193,6 +238,13 @@ func (s *session) onGoaway(st wire.Status) {
 	s.goaway.Store(true)
 	s.link.drain()
 	s.recall(errNoNewCalls)
+	for _, l := range s.lanes.each() {
+		l.recall(errNoNewCalls)
+	}
+	s.closeIdleLanes()
+	if s.isLane() {
+		return
+	}
 	s.peer.retire(s, fmt.Errorf("%w: %s", ErrDraining, describeGoaway(st)))
 }
 
@@ -207,7 +259,7 @@ func (s *session) recall(err error) {
 
 // whyShut is why no more calls begin.
 func (s *session) whyShut() error {
-	if s.goaway.Load() {
+	if s.goaway.Load() || s.root.goaway.Load() {
 		return errNoNewCalls
 	}
 	return errUnwritable
@@ -225,8 +277,29 @@ const readOn = time.Second
 func (s *session) writeFailed(err error) {
 	s.recall(fmt.Errorf("%w: %w", ErrDisconnected, err))
 	s.w.close()
-	s.peer.retire(s, err)
+	if !s.isLane() {
+		s.peer.retire(s, err)
+	}
 	s.endWithin(readOn, err, wire.CodeNone)
+}
+
+// readFailed is told that the link brings nothing more.
+func (s *session) readFailed(err error) {
+	if s.ending.Load() {
+		return
+	}
+	_, closed := errors.AsType[*transport.CloseError](err)
+	closed = closed || errors.Is(err, net.ErrClosed)
+	switch err, code := linkError("read", err), readFailure(err); {
+	case !s.isLane() || !closed:
+		s.root.end(err, code)
+	case s.busy.Load() == 0:
+		s.end(err, code)
+	default:
+		// Nobody closes a lane that has a call, but with the connection. Then that
+		// ends first, so that whoever repeats the call finds none.
+		s.endWithin(readOn, err, code)
+	}
 }
 
 // endWithin ends the session after d, if it has not ended by then.
@@ -251,11 +324,15 @@ var errNoNewCalls = fmt.Errorf("%w: the connection takes no new calls any more",
 // quiet reports whether no call is in progress, nothing waits to be written, and
 // nothing is on its way that was sent before the peer knew of our GOAWAY.
 func (s *session) quiet() bool {
-	return s.ending.Load() || s.fenced() && s.busy.Load() == 0 && s.w.flushed()
+	return s.ending.Load() || s.fenced() && s.busy.Load() == 0 && s.w.flushed() && s.quietLanes()
 }
 
 // signalRest is called when the session may have come to rest.
 func (s *session) signalRest() {
+	if s.isLane() {
+		s.root.signalRest()
+		return
+	}
 	if s.m.draining.Load() {
 		s.m.signalDrained()
 	}

@@ -31,9 +31,10 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		_ = ln.Close()
 	}
 	for _, s := range m.liveSessions() {
-		if s.peer == m.local {
+		switch {
+		case s.peer == m.local:
 			s.link.drain() // handlers that run may still call their own node
-		} else {
+		case !s.isLane(): // whose root says it on them
 			s.sayGoaway(shutdownStatus)
 		}
 	}

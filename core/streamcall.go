@@ -70,6 +70,7 @@ func (s *session) openStream(
 		return nil, notSent(err)
 	}
 	entry := known.entry(key)
+	s = s.takeLane()
 	s.busy.Add(1)
 	if err := s.refuseCall(ctx); err != nil {
 		s.release()

@@ -32,6 +32,7 @@ type writer struct {
 	unsent  int    // bytes of small frames that the link has not taken
 	writes  uint64 // that are over
 	pings   uint64 // value of the last one that was queued
+	lanes   uint64 // that were opened
 	room    chan struct{}
 	running bool
 	parked  bool   // the goroutine waits for wake
@@ -246,7 +247,7 @@ func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
 	overflow := int64(w.unsent) > w.overflow()
 	w.kick(true)
 	if overflow {
-		w.s.end(errOverflow, wire.CodeOverflow)
+		w.s.root.end(errOverflow, wire.CodeOverflow)
 	}
 }
 
@@ -371,7 +372,7 @@ func (w *writer) next() (left []source, more bool) {
 	defer w.mu.Unlock()
 	w.settle()
 	for !w.closed && w.nothing() {
-		if w.s.m.draining.Load() || w.s.leaving.Load() {
+		if w.s.m.draining.Load() || w.s.root.leaving.Load() {
 			w.s.signalRest()
 		}
 		if !w.linger {

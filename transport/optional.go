@@ -17,7 +17,8 @@ type LaneConn interface {
 
 	// OpenLane opens a lane. The peer learns of it at the latest with its
 	// first frame. It waits with ctx while the peer's limit on open lanes is
-	// reached, and fails with an error matching net.ErrClosed after
+	// reached; with a ctx that has ended it does not wait, and opens a lane where
+	// that is possible at once. It fails with an error matching net.ErrClosed after
 	// CloseWithError on this side.
 	OpenLane(ctx context.Context) (Conn, error)
 

@@ -161,6 +161,10 @@ type Info struct {
 	Integrity bool
 	// Local: the connection never leaves the process.
 	Local bool
+	// Lanes: the connection is a [LaneConn] whose lanes are independent of each
+	// other on the link as well, so that what is lost on one holds up no other. The
+	// core then gives streams and large messages lanes of their own.
+	Lanes bool
 }
 
 // PeerVerified reports whether the other end presented a certificate that was

@@ -68,6 +68,7 @@ func (n *Network) connect(t *Transport, l *listener) *conn {
 			MaxFrame:  maxFrame,
 			Integrity: !n.plain,
 			Local:     true,
+			Lanes:     n.lanes,
 		}
 	}
 	far.info.LocalAddr, far.info.RemoteAddr = l.addr, nearAddr

@@ -17,6 +17,7 @@ const DefaultBuffer = 64 << 10
 type Network struct {
 	buffer   int
 	plain    bool      // connections announce no integrity
+	lanes    bool      // connections ask for lanes
 	seed     uint64    // of all that is drawn by chance
 	instants *instants // nil unless the seed was given
 
@@ -80,6 +81,18 @@ func WithSeed(seed uint64) Option {
 	return func(net *Network) {
 		if net != nil {
 			net.seed, net.instants = seed, newInstants()
+		}
+	}
+}
+
+// WithLanes makes connections ask for lanes, as those do that have independent
+// ones ([transport.Info.Lanes]): a Manager then gives streams and large messages
+// lanes of their own, as it does over QUIC. In memory that gains nothing; it is for
+// tests of what else it changes. All lanes of a connection share its link.
+func WithLanes() Option {
+	return func(net *Network) {
+		if net != nil {
+			net.lanes = true
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -19,13 +20,20 @@ type Link struct {
 	make   func(t testing.TB) network
 }
 
-// Links are all the links there are. A test that is about one of them asks for
-// it by InmemLink or MemnetLink.
+// Links are the links that all tests run over. A test that is about one of them asks
+// for it by InmemLink or MemnetLink. With -heavy LanesLink is one of them.
 var Links = []*Link{
 	InmemLink(),
 	MemnetLink(),
 	{Name: "websocket-tcp", make: func(t testing.TB) network { return &socketNetwork{t: t} }},
 	{Name: "wss-tcp", Secure: true, make: func(t testing.TB) network { return &socketNetwork{t: t, tls: true} }},
+}
+
+func links() []*Link {
+	if Heavy() {
+		return append(slices.Clip(Links), LanesLink())
+	}
+	return Links
 }
 
 // InmemLink is the simulated network of package inmem, for tests that need
@@ -34,6 +42,14 @@ func InmemLink(opts ...inmem.Option) *Link {
 	return &Link{Name: "inmem", Bubble: true, Secure: true, make: func(testing.TB) network {
 		return memoryNetwork{inmem.NewNetwork(opts...)}
 	}}
+}
+
+// LanesLink is the simulated network with lanes of their own for streams and large
+// messages.
+func LanesLink(opts ...inmem.Option) *Link {
+	l := InmemLink(append(opts, inmem.WithLanes())...)
+	l.Name = "inmem-lanes"
+	return l
 }
 
 // MemnetLink is websocket over simulated sockets, on nodes that have to allow
@@ -47,7 +63,7 @@ func MemnetLink(opts ...memnet.Option) *Link {
 // OverLinks runs a test over every link, in a bubble where the link works in
 // one. Over the others time is real: a test waits for events, never for time.
 func OverLinks(t *testing.T, f func(t *testing.T, l *Link)) {
-	for _, l := range Links {
+	for _, l := range links() {
 		t.Run(l.Name, func(t *testing.T) {
 			if l.Bubble {
 				synctest.Test(t, func(t *testing.T) { f(t, l) })
@@ -60,7 +76,7 @@ func OverLinks(t *testing.T, f func(t *testing.T, l *Link)) {
 
 // InBubbles runs a test of times over the links that work in a bubble.
 func InBubbles(t *testing.T, f func(t *testing.T, l *Link)) {
-	for _, l := range Links {
+	for _, l := range links() {
 		if l.Bubble {
 			t.Run(l.Name, func(t *testing.T) { synctest.Test(t, func(t *testing.T) { f(t, l) }) })
 		}
@@ -69,7 +85,7 @@ func InBubbles(t *testing.T, f func(t *testing.T, l *Link)) {
 
 // OverSockets runs a test over the links that are no simulation.
 func OverSockets(t *testing.T, f func(t *testing.T, l *Link)) {
-	for _, l := range Links {
+	for _, l := range links() {
 		if !l.Bubble {
 			t.Run(l.Name, func(t *testing.T) { f(t, l) })
 		}

@@ -41,6 +41,7 @@ type RawSetup struct {
 	Name     string                      // the raw peer's name begins with it; "": it is before the subject's
 	Info     func(info *transport.Info)  // what the subject's links say of themselves
 	Buffer   int                         // of a link; 1: one frame at a time
+	Lanes    bool                        // the links have lanes
 }
 
 // The names of the nodes of a RawCluster, and of the cluster.
@@ -68,9 +69,13 @@ func rawNameLike(prefix string, subjectDials bool) string {
 // has not connected yet.
 func NewRawCluster(t testing.TB, setup RawSetup) *RawCluster {
 	t.Helper()
+	opts := []inmem.Option{inmem.WithBuffer(setup.Buffer)}
+	if setup.Lanes {
+		opts = append(opts, inmem.WithLanes())
+	}
 	r := &RawCluster{
 		T:       t,
-		Network: inmem.NewNetwork(inmem.WithBuffer(setup.Buffer)),
+		Network: inmem.NewNetwork(opts...),
 		Name:    rawNameLike(cmp.Or(setup.Name, "raw"), setup.Dials),
 	}
 	if setup.Dials {

@@ -44,6 +44,9 @@ const (
 	// for it, its handler and who receives for that, four in the form of
 	// channels, and a worker that is kept for the next one.
 	perTalk = 10
+	// perLane is how many goroutines more a call may need that has a lane: a reader
+	// and a writer at either end.
+	perLane = 4
 )
 
 // checkGoroutines holds the number of goroutines to what is going on (I8). For a
@@ -53,6 +56,9 @@ func (w *world) checkGoroutines() {
 	w.mu.Lock()
 	w.peak, w.peakTalks = max(w.peak, len(w.open)), max(w.peakTalks, len(w.openTalks))
 	allowed := w.base + 16 + w.p.nodes*(perNode+w.p.nodes*perPair) + 4*w.peak + perTalk*w.peakTalks
+	if w.p.lanes {
+		allowed += perLane * (w.peak + w.peakTalks)
+	}
 	w.mu.Unlock()
 	if n := runtime.NumGoroutine(); n > allowed {
 		w.violatef("I8", "%d goroutines, %d are enough for what is going on", n, allowed)

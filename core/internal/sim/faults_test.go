@@ -45,6 +45,9 @@ func newNetwork(p *profile) *inmem.Network {
 	if p.plain {
 		opts = append(opts, inmem.WithoutIntegrity())
 	}
+	if p.lanes {
+		opts = append(opts, inmem.WithLanes())
+	}
 	n := inmem.NewNetwork(opts...)
 	n.SetConditions(p.link)
 	for a := range p.nodes {

@@ -31,6 +31,7 @@ type profile struct {
 	link        inmem.Conditions // of every link that is well, but for the latency
 	buffer      int              // of a link in one direction, bytes; 0: the default
 	plain       bool             // links do not notice what they corrupt
+	lanes       bool             // links have lanes
 	limits      core.Config
 	capacity    [2]int        // of streams towards handlers and from them, messages
 	handlerTime time.Duration // that some handlers of streams have
@@ -80,6 +81,7 @@ func newProfile(seed uint64) *profile {
 		auth:       authKind(r.IntN(numAuthKinds)),
 		loose:      r.IntN(16) == 0,
 	}
+	p.lanes = stream(seed, 3).IntN(4) == 0 // of its own source, which shifts no other
 	p.apart = r.IntN(16) == 0
 	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))}
 	p.rogue = slices.ContainsFunc(p.mix.faults, func(w weighted) bool { return w.act.name == "rogue" })

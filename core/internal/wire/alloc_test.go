@@ -55,6 +55,7 @@ func TestAllocs(t *testing.T) {
 		func(f *Frame) error { _, _, err := ParseCredit(f); return err })
 	allocs("MARK", AppendMark, nothing)
 	allocs("ACK", func(dst []byte) []byte { return AppendAck(dst, 1<<20) }, func(f *Frame) error { _, err := ParseAck(f); return err })
+	allocs("LANES", func(dst []byte) []byte { return AppendLanes(dst, 3) }, func(f *Frame) error { _, err := ParseLanes(f); return err })
 	allocs("PING", func(dst []byte) []byte { return AppendPing(dst, TypePing, 7) }, func(f *Frame) error { _, err := ParsePing(f); return err })
 	allocs("RESET", func(dst []byte) []byte { return AppendStatus(dst, TypeReset, goldenID, Status{Code: CodeCanceled}) },
 		func(f *Frame) error { _, err := ParseStatus(f); return err })

@@ -129,7 +129,7 @@ func TestDocumentCodes(t *testing.T) {
 // TestDocumentHello: W52 the table of fields is what this package writes, and
 // its required fields are those that it cannot do without.
 func TestDocumentHello(t *testing.T) {
-	written := AppendHello(nil, goldenHello())
+	written := AppendHello(nil, lanesHello())
 	must := required()
 	fields := rows(t, protocol(t), "key")
 	for _, row := range fields {

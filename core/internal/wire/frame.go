@@ -34,6 +34,7 @@ const (
 	TypeProof   Type = 0x08
 	TypeReady   Type = 0x09
 	TypeMark    Type = 0x0a
+	TypeLanes   Type = 0x0b
 
 	TypeRequest  Type = 0x10
 	TypeResponse Type = 0x11
@@ -78,6 +79,8 @@ func (t Type) String() string {
 		return "PROOF"
 	case TypeMark:
 		return "MARK"
+	case TypeLanes:
+		return "LANES"
 	case TypeReady:
 		return "READY"
 	case TypeRequest:
@@ -146,7 +149,7 @@ func carriesPayload(t Type) bool {
 }
 
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
-func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeMark }
+func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeLanes }
 
 // CallID names a call or stream within a session (W11): generation<<32 |
 // slot<<1 | side. Side 0 is the dialler's. The zero id belongs to no call.

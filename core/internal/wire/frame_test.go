@@ -147,7 +147,7 @@ func TestTypes(t *testing.T) {
 			t.Errorf("W12: type %v has no name, or can be ignored", ty)
 		}
 	}
-	for _, ty := range []Type{0x0b, 0x0f, 0x17, 0x1f, 0x24, 0x7f, 0x80, 0xff} {
+	for _, ty := range []Type{0x0c, 0x0f, 0x17, 0x1f, 0x24, 0x7f, 0x80, 0xff} {
 		if want := fmt.Sprintf("TYPE(%#02x)", uint8(ty)); ty.String() != want {
 			t.Errorf("W12: unknown type is called %v, want %s", ty, want)
 		}

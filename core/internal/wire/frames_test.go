@@ -68,6 +68,8 @@ func body(f *Frame) (any, error) {
 		return credit{messages, n}, err
 	case TypeAck:
 		return ParseAck(f)
+	case TypeLanes:
+		return ParseLanes(f)
 	case TypeError, TypeRefused, TypeReset, TypeGoaway, TypeReject:
 		return ParseStatus(f)
 	}
@@ -129,8 +131,11 @@ func reappend(f *Frame, v any) (b []byte, canonical bool) {
 	case Status:
 		return AppendStatus(nil, f.Type, f.ID, v), true
 	case uint64:
-		if f.Type == TypeAck {
+		switch f.Type {
+		case TypeAck:
 			return AppendAck(nil, v), true
+		case TypeLanes:
+			return AppendLanes(nil, v), true
 		}
 		return AppendPing(nil, f.Type, v), true
 	case Init:

@@ -187,9 +187,9 @@ func FuzzData(f *testing.F) {
 	})
 }
 
-// FuzzFlow: W44 W45 W82 W83 the frames that carry numbers or nothing.
+// FuzzFlow: W44 W45 W82 W83 W91 the frames that carry numbers or nothing.
 func FuzzFlow(f *testing.F) {
-	fuzzBody(f, []Type{TypeMark, TypeAck, TypeCredit, TypeEnd, TypeGrant}, func(t *testing.T, fr *Frame, v any) {
+	fuzzBody(f, []Type{TypeMark, TypeAck, TypeLanes, TypeCredit, TypeEnd, TypeGrant}, func(t *testing.T, fr *Frame, v any) {
 		switch fr.Type {
 		case TypeCredit:
 			if v == (credit{}) {

@@ -200,7 +200,7 @@ func TestGoldenComplete(t *testing.T) {
 }
 
 var knownTypes = []Type{
-	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeAck, TypeProof, TypeReady, TypeMark,
+	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeAck, TypeProof, TypeReady, TypeMark, TypeLanes,
 	TypeRequest, TypeResponse, TypeError, TypeRefused, TypeFragment, TypeReset, TypeGrant,
 	TypeOpen, TypeData, TypeEnd, TypeCredit,
 }

@@ -105,6 +105,7 @@ type Hello struct {
 	MaxCalls  uint32 // slots that the other side may use
 	Window    uint64 // bytes of a stream that the other side may have under way, 1 to MaxWindow
 	KeepAlive uint32 // milliseconds between its pings on an idle link
+	Lanes     uint32 // lanes that the other side may have open
 	Codecs    []string
 	Catalogue [DigestSize]byte // digest of its handler catalogue
 }
@@ -113,7 +114,11 @@ type Hello struct {
 func AppendHello(dst []byte, h *Hello) []byte {
 	start := len(dst)
 	dst = appendHeader(dst, TypeHello, 0, 0, 0)
-	dst = msgp.AppendMapHeader(dst, 12)
+	fields := uint32(12)
+	if h.Lanes > 0 {
+		fields++
+	}
+	dst = msgp.AppendMapHeader(dst, fields)
 	dst = msgp.AppendUint64(msgp.AppendString(dst, "feat"), uint64(h.Features))
 	dst = msgp.AppendString(msgp.AppendString(dst, "cluster"), h.Cluster)
 	dst = msgp.AppendString(msgp.AppendString(dst, "from"), h.From)
@@ -129,6 +134,9 @@ func AppendHello(dst []byte, h *Hello) []byte {
 		dst = msgp.AppendString(dst, c)
 	}
 	dst = msgp.AppendBytes(msgp.AppendString(dst, "catalogue"), h.Catalogue[:])
+	if h.Lanes > 0 {
+		dst = msgp.AppendUint64(msgp.AppendString(dst, "lanes"), uint64(h.Lanes))
+	}
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start+HeaderSize:], castagnoli))
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-HeaderSize))
 	return dst
@@ -204,6 +212,8 @@ func (h *Hello) parseField(key string, b []byte) (rest []byte, err error) {
 		h.Window, rest, err = msgp.ReadUint64Bytes(b)
 	case "alive":
 		h.KeepAlive, rest, err = msgp.ReadUint32Bytes(b)
+	case "lanes":
+		h.Lanes, rest, err = msgp.ReadUint32Bytes(b)
 	case "codecs":
 		h.Codecs, rest, err = readStrings(b, maxCompressors, maxCompressor)
 	case "catalogue":

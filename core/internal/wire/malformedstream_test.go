@@ -13,6 +13,10 @@ func TestMalformedFlow(t *testing.T) {
 		{"W44", "ACK of nine bytes", raw(TypeAck, 0, 0, 0, 0, make([]byte, 9)), "ACK of 9 bytes"},
 		{"W44", "ACK without a body", raw(TypeAck, 0, 0, 0, 0), "ACK of 0 bytes"},
 		{"W16", "ACK with an id", raw(TypeAck, 0, 0, 0, goldenID, u64(1)), "ACK with call id"},
+		{"W91", "LANES of eight bytes", raw(TypeLanes, 0, 0, 0, 0, u64(1)), ""},
+		{"W91", "LANES of seven bytes", raw(TypeLanes, 0, 0, 0, 0, make([]byte, 7)), "LANES of 7 bytes"},
+		{"W91", "LANES without a body", raw(TypeLanes, 0, 0, 0, 0), "LANES of 0 bytes"},
+		{"W16", "LANES with an id", raw(TypeLanes, 0, 0, 0, goldenID, u64(1)), "LANES with call id"},
 		{"W44", "MARK with a body", raw(TypeMark, 0, 0, 0, 0, u64(1)), "MARK with a body of 8 bytes"},
 		{"W16", "MARK with an id", raw(TypeMark, 0, 0, 0, goldenID), "MARK with call id"},
 		{"W45", "GRANT with a body", raw(TypeGrant, 0, 0, 0, goldenID, []byte("x")), "GRANT with a body of 1 bytes"},
@@ -29,7 +33,7 @@ func TestMalformedFlow(t *testing.T) {
 		{"W15", "DATA with a codec passes here, for the receiver to judge", raw(TypeData, 0, 1, 1, goldenID), ""},
 	}
 	for ty, body := range map[Type][]byte{
-		TypeMark: nil, TypeAck: u64(1), TypeGrant: nil, TypeEnd: nil, TypeCredit: u64(1),
+		TypeMark: nil, TypeAck: u64(1), TypeLanes: u64(1), TypeGrant: nil, TypeEnd: nil, TypeCredit: u64(1),
 	} {
 		id := goldenID
 		if belongsToNoCall(ty) {

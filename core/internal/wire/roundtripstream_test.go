@@ -65,6 +65,12 @@ func TestRoundTripFlow(t *testing.T) {
 			return f.Type == TypeAck && f.ID == 0 && v == total
 		})
 	})
+	t.Run("W91", func(t *testing.T) {
+		property(t, func(opened uint64) bool {
+			f, v := one(t, func(dst []byte) []byte { return AppendLanes(dst, opened) })
+			return f.Type == TypeLanes && f.ID == 0 && v == opened
+		})
+	})
 	t.Run("W83", func(t *testing.T) {
 		property(t, func(id CallID, messages, bytes uint32, zero bool) bool {
 			if zero {

@@ -143,6 +143,7 @@ func controlVectors() []vector {
 		{"MARK", AppendMark(nil)},
 		{"ACK", AppendAck(nil, 0x0102030405060708)},
 		{"ACK of nothing yet", AppendAck(nil, 0)},
+		{"LANES", AppendLanes(nil, 0x0102030405060708)},
 	}
 }
 
@@ -156,6 +157,7 @@ func handshakeVectors() []vector {
 		{"INIT", AppendInit(nil, &init)},
 		{"INIT, longer than known", longer},
 		{"HELLO", AppendHello(nil, goldenHello())},
+		{"HELLO, of a link with lanes", AppendHello(nil, lanesHello())},
 		{"HELLO, required fields and an unknown one", helloWith(map[string]any{"later": true})},
 		{"PROOF", AppendProof(nil, []byte("proof of identity"))},
 		{"PROOF, empty", AppendProof(nil, nil)},
@@ -170,6 +172,12 @@ func exchange() []vector {
 	PutChecksum(request)
 	PutChecksum(response)
 	return []vector{{"batch with a REQUEST", request}, {"batch with its RESPONSE", response}}
+}
+
+func lanesHello() *Hello {
+	h := goldenHello()
+	h.Lanes = 64
+	return h
 }
 
 func goldenHello() *Hello {

@@ -55,6 +55,13 @@ func (c *nodes) dial(from, to int) net.Conn {
 	return conn
 }
 
+// arrived waits until so many connections have come in at a node: between those
+// that have lanes of their own there is no order.
+func (c *nodes) arrived(at, n int) {
+	c.T.Helper()
+	lab.Until(c.T, "all connections have come in", func() bool { return len(c.Manager(at).Stats().Peers[0].Streams) == n })
+}
+
 // pair opens a connection and accepts it.
 func (c *nodes) pair() (dialled, accepted net.Conn) {
 	c.T.Helper()

@@ -54,6 +54,7 @@ func TestBacklog(t *testing.T) {
 		for range waiting {
 			dial()
 		}
+		c.arrived(1, waiting)
 		for range 2 * open {
 			lab.WantFailure(t, "a connection too many", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
 		}
@@ -61,6 +62,7 @@ func TestBacklog(t *testing.T) {
 		for range open {
 			accepted = append(accepted, accept())
 			dial()
+			c.arrived(1, waiting+len(accepted))
 			lab.WantFailure(t, "one too many again", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
 		}
 		for range waiting {
@@ -106,7 +108,7 @@ func TestListenerClose(t *testing.T) {
 		ln := c.listener(1)
 		dialled, accepted := c.pair()
 		waits := c.dial(0, 1)
-		lab.MustCall(t, c.Conn(0, 1), "echo", nil) // what came before is there
+		c.arrived(1, 2)
 		if err := ln.Close(); err != nil {
 			t.Errorf("Close returned %v", err)
 		}

@@ -1,0 +1,137 @@
+package lanes_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/core/internal/wire"
+	"github.com/gridmux/gridmux/transport"
+)
+
+// TestProtocolLanes plays a peer with lanes by hand: W90 what lanes are for, W91
+// LANES in the wrong place or beyond bounds, W92 calls on the wrong lane, W93 what
+// belongs to the first one.
+func TestProtocolLanes(t *testing.T) {
+	withLanes := func(h *wire.Hello) { h.Lanes = 8 }
+	setup := lab.RawSetup{Lanes: true}
+	open := func(t *testing.T, p *lab.RawPeer) transport.Conn {
+		t.Helper()
+		tc, err := p.Conn.(transport.LaneConn).OpenLane(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tc
+	}
+	write := func(t *testing.T, tc transport.Conn, frames ...[]byte) {
+		t.Helper()
+		var batch []byte
+		for _, f := range frames {
+			batch = append(batch, f...)
+		}
+		if err := tc.WriteFrames([][]byte{batch}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(t *testing.T, tc transport.Conn) wire.Frame {
+		t.Helper()
+		b, err := tc.ReadFrame(1 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, _, err := wire.Next(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+
+	lab.RawTest(t, "a call on a lane", setup, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(withLanes)
+		if p.Hello.Lanes != 64 {
+			t.Errorf("W90: the subject takes %d lanes, want 64", p.Hello.Lanes)
+		}
+		for n := range uint64(3) {
+			p.Send(wire.AppendLanes(nil, n+1))
+			tc := open(t, p)
+			// The same id as on the other lanes: each has its own.
+			write(t, tc, p.Request(0, 1, "echo", []byte("over a lane")))
+			if f := read(t, tc); f.Type != wire.TypeResponse || string(f.Body) != "over a lane" {
+				t.Errorf("W92: the answer to a call on a lane is %v %q there", f.Type, f.Body)
+			}
+		}
+		p.Once(0, 1) // and the first lane works
+	})
+	lab.RawTest(t, "a lane before its LANES", setup, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(withLanes)
+		tc := open(t, p)
+		write(t, tc, p.Request(0, 1, "echo", []byte("early")))
+		synctest.Wait()
+		p.Send(wire.AppendLanes(nil, 1))
+		if f := read(t, tc); f.Type != wire.TypeResponse {
+			t.Errorf("W91: a lane that is announced after it was opened: %v", f.Type)
+		}
+	})
+	lab.RawTest(t, "LANES that was taken back", setup, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(withLanes)
+		p.Send(wire.AppendLanes(nil, 5), wire.AppendLanes(nil, 0))
+		p.Once(0, 1)
+		r.Subject.Close()
+		p.WantClosed(wire.CodeShutdown, "W91: lanes that were taken back hold up nothing")
+	})
+	for name, frames := range map[string][]byte{
+		"far more lanes than allowed": wire.AppendLanes(nil, 1000),
+		"as many lanes as there are":  wire.AppendLanes(nil, 1<<64-1),
+	} {
+		lab.RawTest(t, name, setup, func(t *testing.T, r *lab.RawCluster) {
+			p := r.Connect(withLanes)
+			p.Send(frames)
+			p.WantClosed(wire.CodeProtocol, "W91: LANES beyond bounds")
+			r.Alive("after it")
+		})
+	}
+	lab.RawTest(t, "LANES on a link without lanes", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(withLanes)
+		if p.Hello.Lanes != 0 {
+			t.Errorf("W90: a subject whose link has no lanes takes %d", p.Hello.Lanes)
+		}
+		p.Send(wire.AppendLanes(nil, 1))
+		p.WantClosed(wire.CodeProtocol, "W91: LANES without lanes in the HELLO")
+	})
+	for name, frame := range map[string]func(p *lab.RawPeer) []byte{
+		"LANES on another lane":   func(*lab.RawPeer) []byte { return wire.AppendLanes(nil, 1) },
+		"a handshake on a lane":   func(*lab.RawPeer) []byte { return lab.RawInit(1, 1) },
+		"nonsense on a lane":      func(*lab.RawPeer) []byte { return []byte("nonsense, and more of it") },
+		"a wrong side on a lane":  func(p *lab.RawPeer) []byte { return wire.AppendRequest(nil, p.TheirID(0), 1, 0, 0, nil) },
+		"half a frame on a lane":  func(p *lab.RawPeer) []byte { return p.Request(0, 1, "echo", []byte("x"))[:20] },
+		"too high a slot on lane": func(p *lab.RawPeer) []byte { return p.Request(1<<30, 1, "echo", nil) },
+	} {
+		lab.RawTest(t, name, setup, func(t *testing.T, r *lab.RawCluster) {
+			p := r.Connect(withLanes)
+			p.Send(wire.AppendLanes(nil, 1))
+			write(t, open(t, p), frame(p))
+			p.WantClosed(wire.CodeProtocol, "W93: "+name+" ends the session")
+			r.Alive("after it")
+		})
+	}
+	lab.RawTest(t, "a call on the other side's lane", setup, func(t *testing.T, r *lab.RawCluster) {
+		p := r.ConnectServing(lab.RawCatalogue(lab.RawEntry{ID: "raw.stream", Kind: 2, In: 4, Out: 4}), withLanes)
+		st := lab.Go(func() error {
+			_, err := r.Conn().OpenStream(t.Context(), "raw.stream", nil)
+			return err
+		})
+		tc, err := p.Conn.(transport.LaneConn).AcceptLane(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := read(t, tc); f.Type != wire.TypeOpen {
+			t.Errorf("W92: a lane begins with %v", f.Type)
+		}
+		if err := lab.Wait(t, st, "OpenStream returns"); err != nil {
+			t.Fatal(err)
+		}
+		p.Want(wire.TypeLanes, "W91: LANES tells of it")
+		write(t, tc, p.Request(0, 1, "echo", nil))
+		p.WantClosed(wire.CodeProtocol, "W92: a REQUEST on a lane that the subject has opened")
+	})
+}
