@@ -32,8 +32,8 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			r.deadline = at
 		}
 	}
-	if len(req) > laneFrom {
-		s = s.takeLane()
+	if len(req) > laneFrom || set.prio == PriorityLow {
+		s = s.takeLane() // in which the answer, too, holds up nobody
 	}
 	s.busy.Add(1)
 	if err := s.refuseCall(ctx); err != nil {

@@ -18,7 +18,10 @@ const (
 	PriorityNormal Priority = iota
 	// PriorityHigh is for what goes before other large messages and streams.
 	PriorityHigh
-	// PriorityLow is for what waits for all others, be it small or large.
+	// PriorityLow is for what waits for all others, be it small or large. Over a
+	// transport with lanes, as QUIC, a request of this priority has one of its own,
+	// as streams and requests over 256 KiB have: give it to requests whose answers
+	// are large, and what is lost of one on the way holds up nothing else.
 	PriorityLow
 )
 

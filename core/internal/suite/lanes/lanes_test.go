@@ -15,8 +15,8 @@ import (
 	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
-// TestWhatHasLanesOfItsOwn expects every stream and every large request to be alone
-// on a lane, small requests to be on the first one, and a lane to serve the next
+// TestWhatHasLanesOfItsOwn expects every stream, and every request that is large or of
+// low priority, to be alone on a lane, small requests to be on the first one, and a lane to serve the next
 // call when it is free.
 func TestWhatHasLanesOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -39,6 +39,11 @@ func TestWhatHasLanesOfItsOwn(t *testing.T) {
 		all, _ = c.transports[0].lanes()
 		if len(all) != 3 || all[0].sent()+all[1].sent() != before || all[2].sent() < 1<<20 {
 			t.Fatalf("a large request beside two streams: %d lanes", len(all))
+		}
+		before = all[2].sent()
+		lab.MustCall(t, c.Conn(0, 1), "echo", []byte("small, but for a large answer"), core.WithPriority(core.PriorityLow))
+		if all, _ = c.transports[0].lanes(); len(all) != 3 || all[2].sent() == before {
+			t.Errorf("a request of low priority has no lane")
 		}
 		finish(t, a)
 		finish(t, b)
