@@ -104,7 +104,11 @@ func ExampleNone() {
 
 	_, err := Wipe.Call(context.Background(), conn, &payload.Strings{"disk": "d1"})
 	fmt.Println(err)
-	// Output: <nil>
+	_, err = Wipe.Call(context.Background(), conn, &payload.Strings{})
+	fmt.Println(core.OutcomeOf(err))
+	// Output:
+	// <nil>
+	// refused
 }
 
 // A type that has JSON already, asked for with the query of an HTTP request as it
