@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"sync"
 
 	"github.com/gridmux/gridmux/core"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 type traceKey struct{}
@@ -94,29 +92,8 @@ func ExampleInterceptor_metrics() {
 // interceptedNodes starts nodes a and b that prove who they are with a common key,
 // with interceptors on both, and returns a's connection to b.
 func interceptedNodes(intercept []core.Interceptor, register func(m *core.Manager) error) (toB *core.Connection, stop func()) {
-	network := inmem.NewNetwork()
-	nodes := []core.Node{{Name: "a", Addr: "a:1"}, {Name: "b", Addr: "b:1"}}
-	var managers []*core.Manager
-	for _, n := range nodes {
-		m, err := core.NewManager(core.Config{
-			Local: n, Peers: nodes, Transport: network.Node(n.Name),
-			Auth: core.SharedKey([]byte("a key of 32 bytes for this test!")), Intercept: intercept,
-		})
-		if err == nil {
-			err = errors.Join(register(m), m.Start(context.Background()))
-		}
-		if err != nil {
-			log.Fatal(err)
-		}
-		managers = append(managers, m)
-	}
-	toB = managers[0].Connection("b")
-	if err := toB.WaitConnected(context.Background()); err != nil {
-		log.Fatal(err)
-	}
-	return toB, func() {
-		for _, m := range managers {
-			_ = m.Close()
-		}
-	}
+	managers, stop := startNodes([]string{"a", "b"}, func(cfg *core.Config) {
+		cfg.Auth, cfg.Intercept = core.SharedKey([]byte("a key of 32 bytes for this test!")), intercept
+	}, register)
+	return managers[0].Connection("b"), stop
 }

@@ -5,45 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"slices"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
-
-// fiveNodes starts nodes a to e, each of which serves what register says, and
-// returns the Manager of a, connected to all others.
-func fiveNodes(register func(m *core.Manager, name string) error) (a *core.Manager, stop func()) {
-	network := inmem.NewNetwork()
-	var nodes []core.Node
-	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		nodes = append(nodes, core.Node{Name: name, Addr: name + ":1"})
-	}
-	var managers []*core.Manager
-	for _, n := range nodes {
-		m, err := core.NewManager(core.Config{Local: n, Peers: nodes, Transport: network.Node(n.Name)})
-		if err == nil {
-			err = register(m, n.Name)
-		}
-		if err == nil {
-			err = m.Start(context.Background())
-		}
-		if err != nil {
-			log.Fatal(err)
-		}
-		managers = append(managers, m)
-	}
-	if err := managers[0].WaitConnected(context.Background()); err != nil {
-		log.Fatal(err)
-	}
-	return managers[0], func() {
-		for _, m := range managers {
-			_ = m.Close()
-		}
-	}
-}
 
 // Ask all peers, and take the results as they arrive.
 func ExampleEach() {

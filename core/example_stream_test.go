@@ -12,38 +12,7 @@ import (
 	"strings"
 
 	"github.com/gridmux/gridmux/core"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
-
-// twoNodes starts nodes a and b, which serve what register says, and returns a's
-// connection to b.
-func twoNodes(register func(m *core.Manager) error) (toB *core.Connection, stop func()) {
-	network := inmem.NewNetwork()
-	nodes := []core.Node{{Name: "a", Addr: "a:1"}, {Name: "b", Addr: "b:1"}}
-	var managers []*core.Manager
-	for _, n := range nodes {
-		m, err := core.NewManager(core.Config{Local: n, Peers: nodes, Transport: network.Node(n.Name)})
-		if err == nil {
-			err = register(m)
-		}
-		if err == nil {
-			err = m.Start(context.Background())
-		}
-		if err != nil {
-			log.Fatal(err)
-		}
-		managers = append(managers, m)
-	}
-	toB = managers[0].Connection("b")
-	if err := toB.WaitConnected(context.Background()); err != nil {
-		log.Fatal(err)
-	}
-	return toB, func() {
-		for _, m := range managers {
-			_ = m.Close()
-		}
-	}
-}
 
 // A handler that sends: the caller reads what comes until the handler returns.
 func ExampleManager_HandleStreamFunc() {

@@ -62,3 +62,24 @@ func ExampleLedger() {
 	fmt.Println(ledger.Check(), ledger.Counts().OK)
 	// Output: <nil> 10
 }
+
+// What a peer that is broken or was taken over may send in place of a message: one
+// line for each type, in any test. It finds a type whose file has no limits.
+func ExampleHostileMessages() {
+	test := func(t testing.TB) { // a test function of yours
+		coretest.HostileMessages(t, &report{
+			Disks:  []disk{{Name: "disk1", Sum: []byte{1}}}, // something in every field
+			Labels: map[string]string{"rack": "7"},
+			Marks:  []uint32{1},
+		})
+	}
+	fmt.Println("with limits it fails:", len(failuresOf(test)) > 0)
+
+	forgotten := func(t testing.TB) {
+		coretest.HostileMessages(t, &unlimitedList{Items: []uint64{1}})
+	}
+	fmt.Println("without limits it fails:", len(failuresOf(forgotten)) > 0)
+	// Output:
+	// with limits it fails: false
+	// without limits it fails: true
+}
