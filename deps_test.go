@@ -44,7 +44,7 @@ var layers = []layer{
 	{pkg: "transport/faulty/internal/..."},
 	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
-	{pkg: "transport/websocket", allow: []string{"transport", wsModule + "/...", httpheadModule}},
+	{pkg: "transport/websocket", allow: []string{"transport", "transport/internal/...", wsModule + "/...", httpheadModule}},
 	{pkg: "bench/...", allow: []string{"..."}},
 	{pkg: "docs/...", allow: []string{"..."}},
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
 const (
@@ -128,14 +129,7 @@ func (o *Options) clientTLS(to transport.Peer) *tls.Config {
 		c.ServerName = o.ServerName(to)
 		return c
 	}
-	c.ServerName = to.Name
-	if c.ServerName == "" {
-		c.ServerName = to.Addr
-	}
-	// A node that was given no name has its address for a name.
-	if host, _, err := net.SplitHostPort(c.ServerName); err == nil {
-		c.ServerName = host
-	}
+	c.ServerName = tlsname.Expected(to.Name, to.Addr)
 	return c
 }
 

@@ -1,0 +1,35 @@
+// Package tlsname says which names the certificates of nodes are about, in the
+// same way for every transport that runs over TLS.
+package tlsname
+
+import (
+	"crypto/tls"
+	"net"
+)
+
+// Expected returns the name that the certificate of a dialled peer must be valid
+// for: its name, or its address if it has none, without a port. A node that was
+// given no name has its address for one.
+func Expected(name, addr string) string {
+	if name == "" {
+		name = addr
+	}
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		return host
+	}
+	return name
+}
+
+// Certified returns the name in the certificate that the other end presented, if
+// it was verified: the first DNS name, else the common name. It is empty for no
+// TLS, no certificate, and one that nobody verified.
+func Certified(state *tls.ConnectionState) string {
+	if state == nil || len(state.VerifiedChains) == 0 {
+		return ""
+	}
+	leaf := state.VerifiedChains[0][0]
+	if len(leaf.DNSNames) > 0 {
+		return leaf.DNSNames[0]
+	}
+	return leaf.Subject.CommonName
+}
