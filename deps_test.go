@@ -40,7 +40,8 @@ var layers = []layer{
 	{pkg: "internal/memnet"},
 	{pkg: "transport"},
 	{pkg: "transport/transporttest", allow: []string{"transport"}},
-	{pkg: "transport/internal/..."},
+	{pkg: "transport/devtls", allow: []string{"transport"}},
+	{pkg: "transport/internal/...", allow: []string{"transport"}},
 	{pkg: "transport/faulty/internal/..."},
 	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
@@ -103,6 +104,7 @@ layers has a line for core/coretest, which is no package
 layers has a line for core/payload, which is no package
 layers has a line for internal/memnet, which is no package
 layers has a line for transport/transporttest, which is no package
+layers has a line for transport/devtls, which is no package
 layers has a line for transport/faulty, which is no package
 layers has a line for transport/inmem, which is no package`
 	if got != want {

@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"math"
-	"net"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
@@ -359,11 +358,7 @@ func provesName(info transport.Info, claimed string) bool {
 	if !info.PeerVerified() {
 		return false
 	}
-	host, _, err := net.SplitHostPort(claimed)
-	if err != nil {
-		host = claimed
-	}
-	return info.TLS.PeerCertificates[0].VerifyHostname(host) == nil
+	return info.TLS.PeerCertificates[0].VerifyHostname(transport.CertificateName(claimed)) == nil
 }
 
 // checkHello refuses a peer that is not meant for us.

@@ -4,20 +4,18 @@ package tlsname
 
 import (
 	"crypto/tls"
-	"net"
+
+	"github.com/gridmux/gridmux/transport"
 )
 
 // Expected returns the name that the certificate of a dialled peer must be valid
-// for: its name, or its address if it has none, without a port. A node that was
+// for: that of its name, or of its address if it has none, since a node that was
 // given no name has its address for one.
 func Expected(name, addr string) string {
 	if name == "" {
 		name = addr
 	}
-	if host, _, err := net.SplitHostPort(name); err == nil {
-		return host
-	}
-	return name
+	return transport.CertificateName(name)
 }
 
 // Certified returns the name in the certificate that the other end presented, if

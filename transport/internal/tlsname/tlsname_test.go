@@ -18,6 +18,7 @@ func TestExpected(t *testing.T) {
 		{"", "a:1", "a"},
 		{"[fd00::1]:1", "a:1", "fd00::1"},
 		{"10.0.0.1", "", "10.0.0.1"},
+		{"köln", "a:1", "k%C3%B6ln"},
 		{"", "", ""},
 	} {
 		if got := tlsname.Expected(c.name, c.addr); got != c.want {
