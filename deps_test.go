@@ -30,7 +30,7 @@ var layers = []layer{
 	{pkg: "core/internal/wire", allow: []string{msgpPackage, fwdModule}, refuse: []string{"net/...", "os/...", "syscall", "log/...", "context"}},
 	{pkg: "core/internal/lab", allow: []string{
 		"core", "core/coretest", "core/internal/...", "internal/memnet",
-		"transport", "transport/inmem", "transport/websocket", "transport/internal/...",
+		"transport", "transport/devtls", "transport/inmem", "transport/websocket", "transport/internal/...",
 		msgpPackage, fwdModule, wsModule + "/...", httpheadModule,
 	}},
 	{pkg: "core/internal/...", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},

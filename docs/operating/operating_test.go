@@ -2,16 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/internal/memnet"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
 
@@ -36,58 +32,31 @@ func write(t *testing.T, dir, name, text string) {
 	}
 }
 
-// authority issues certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  string
+// authority issues certificates as files.
+type authority struct{ *devtls.Authority }
+
+func newAuthority() authority { return authority{devtls.New()} }
+
+// pem is the authority's own certificate.
+func (a authority) pem() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw}))
 }
 
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a := &authority{cert: template, key: key}
-	a.pem = string(a.sign(t, template, &key.PublicKey))
-	return a
-}
-
-func (a *authority) sign(t *testing.T, template *x509.Certificate, key *ecdsa.PublicKey) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-// issue writes a certificate for both sides of TLS, valid for an hour, into a
+// issue writes a certificate for both sides of TLS, valid for a day, into a
 // directory as a Secret of the type kubernetes.io/tls has it.
-func (a *authority) issue(t *testing.T, dir string, names ...string) {
+func (a authority) issue(t *testing.T, dir string, names ...string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, err := a.Issue(names[0], func(c *x509.Certificate) { c.DNSNames = names })
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir, "tls/ca.crt", a.pem)
-	write(t, dir, "tls/tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
-	write(t, dir, "tls/tls.crt", string(a.sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(2), DNSNames: names,
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, &key.PublicKey)))
+	write(t, dir, "tls/ca.crt", a.pem())
+	write(t, dir, "tls/tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	write(t, dir, "tls/tls.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})))
 }
 
 // pods are nodes of the program on one network in memory, with virtual time.
@@ -181,12 +150,12 @@ func (p *pods) meshed(when string) {
 }
 
 // inBubble runs a test with three pods that are connected.
-func inBubble(t *testing.T, f func(t *testing.T, p *pods, ca *authority, names []string)) {
+func inBubble(t *testing.T, f func(t *testing.T, p *pods, ca authority, names []string)) {
 	t.Helper()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pods{t: t, running: map[string]*pod{}}
-		ca := newAuthority(t)
+		ca := newAuthority()
 		names := []string{"kv-0", "kv-1", "kv-2"}
 		for i, name := range names {
 			dir := filepath.Join(root, name)
@@ -216,7 +185,7 @@ func inBubble(t *testing.T, f func(t *testing.T, p *pods, ca *authority, names [
 // connection without being told, with new certificates and after the old have
 // expired too.
 func TestRollingRestart(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *pods, ca *authority, names []string) {
+	inBubble(t, func(t *testing.T, p *pods, ca authority, names []string) {
 		for _, renewed := range []bool{false, true} {
 			if renewed {
 				time.Sleep(50 * time.Minute)
@@ -241,7 +210,7 @@ func TestRollingRestart(t *testing.T) {
 // TestKeyRotation holds that a key is replaced in three rounds of restarts, with
 // all nodes connected after every single one.
 func TestKeyRotation(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *pods, _ *authority, names []string) {
+	inBubble(t, func(t *testing.T, p *pods, _ authority, names []string) {
 		for round, keys := range []map[string]string{
 			{"1": "the first key of the cluster", "2": "the second key of the cluster"},
 			{"1": "the second key of the cluster", "2": "the first key of the cluster"},
@@ -267,7 +236,7 @@ func TestKeyRotation(t *testing.T) {
 // TestScaling holds that a node is added and taken away by the file of the
 // members, whichever of the two, file or pod, comes first.
 func TestScaling(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *pods, ca *authority, names []string) {
+	inBubble(t, func(t *testing.T, p *pods, ca authority, names []string) {
 		setMembers := func(n string) {
 			for _, name := range names {
 				write(t, p.running[name].dir, "members/nodes", n)

@@ -39,7 +39,7 @@ func TestMutualTLS(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var network memnet.Network
-				ca := newAuthority(t)
+				ca := newAuthority()
 				nodes := []core.Node{{Name: "kv-0", Addr: "kv-0.kv:7000"}, {Name: "kv-1", Addr: "kv-1.kv:7000"}}
 				var managers []*core.Manager
 				for i, certified := range []string{"kv-0", test.name} {
@@ -79,7 +79,7 @@ func TestMutualTLS(t *testing.T) {
 func TestCertificateIsReadAnew(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ca := newAuthority(t)
+	ca := newAuthority()
 	ca.issue(t, dir, "kv-0")
 	config, err := nodeTLS(filepath.Join(dir, "tls"))
 	if err != nil {

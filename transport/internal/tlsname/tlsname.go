@@ -1,5 +1,7 @@
 // Package tlsname says which names the certificates of nodes are about, in the
-// same way for every transport that runs over TLS.
+// same way for every transport that runs over TLS. A dialler knows beforehand which
+// name it wants proved. A listener learns later, in the handshake of the core, which
+// one the other end claims, and so passes on what the certificate says.
 package tlsname
 
 import (
