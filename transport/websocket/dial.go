@@ -49,6 +49,11 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	if err := t.check(ctx); err != nil {
 		return nil, transport.PhaseDial, err
 	}
+	// Before the peer is troubled.
+	cfg, err := t.opts.clientTLS(to)
+	if err != nil {
+		return nil, transport.PhaseTLS, err
+	}
 	dial := t.opts.DialContext
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
@@ -67,7 +72,7 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	defer cancel()
 	nc, scheme := raw, "ws"
 	s := setup{client: true}
-	if cfg := t.opts.clientTLS(to); cfg != nil {
+	if cfg != nil {
 		scheme = "wss"
 		tc := tls.Client(raw, cfg)
 		if err := tc.HandshakeContext(hctx); err != nil {

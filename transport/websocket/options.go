@@ -38,13 +38,23 @@ type Options struct {
 	// TLS makes Dial use wss, and Listen too if it has a server certificate
 	// (Certificates, GetCertificate or GetConfigForClient); without one Listen
 	// is plaintext, as behind a proxy that ends TLS. The configuration is
-	// cloned for each use, with NextProtos http/1.1, so certificates are best
-	// rotated through its callbacks. Its ServerName is ignored, see the next
-	// option. A mounted transport uses it for Dial only. nil: plaintext.
+	// cloned for each use, with NextProtos http/1.1 and without sessions to be
+	// resumed: every connection is verified anew, VerifyConnection and
+	// VerifyPeerCertificate included, which may refuse whatever else the user
+	// asks of a certificate. Its ServerName is ignored, see below. A mounted
+	// transport uses it for Dial only. nil: plaintext.
 	TLS *tls.Config
 
+	// GetTLS stands in for TLS where certificates and authorities are replaced
+	// while the node runs. It is called for every handshake of either role, by
+	// several goroutines at once; connections that exist are left alone. Listen
+	// calls it once for itself, and what it returns then decides whether the
+	// listener is plaintext and whether client certificates are required. With
+	// an error, or nil, there is no connection, never one in plaintext.
+	GetTLS func() (*tls.Config, error)
+
 	// ServerName returns the name that the certificate of a dialled peer must
-	// be valid for. nil: the peer's Name, less a port if it has one.
+	// be valid for. nil: transport.CertificateName of the peer's Name.
 	ServerName func(transport.Peer) string
 
 	// DialContext connects to a peer's Addr; network is always "tcp". nil: a
@@ -98,6 +108,9 @@ func (o *Options) check() error {
 	if o.Mounted && (o.Listener != nil || o.Listen != nil) || o.Listener != nil && o.Listen != nil {
 		return errors.New("websocket: of Options.Mounted, Listener and Listen at most one may be set")
 	}
+	if o.TLS != nil && o.GetTLS != nil {
+		return errors.New("websocket: of Options.TLS and GetTLS at most one may be set")
+	}
 	if o.RequireClientCert && !o.Mounted {
 		return errors.New("websocket: Options.RequireClientCert is for a Mounted transport: " +
 			"an own listener requires certificates with Options.TLS.ClientAuth = tls.RequireAndVerifyClientCert")
@@ -118,41 +131,77 @@ func (o *Options) path() string {
 	return o.Path
 }
 
-// clientTLS returns the configuration to dial a peer with, nil for plaintext.
-func (o *Options) clientTLS(to transport.Peer) *tls.Config {
-	if o.TLS == nil {
-		return nil
+// tlsConfig returns the present configuration of the user, nil for plaintext.
+func (o *Options) tlsConfig() (*tls.Config, error) {
+	if o.GetTLS == nil {
+		return o.TLS, nil
 	}
-	c := o.TLS.Clone()
-	forceHTTP1(c)
+	c, err := o.GetTLS()
+	if err == nil && c == nil {
+		err = errors.New("it returned no configuration")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("Options.GetTLS: %w", err)
+	}
+	return c, nil
+}
+
+// clientTLS returns the configuration to dial a peer with, nil for plaintext.
+func (o *Options) clientTLS(to transport.Peer) (*tls.Config, error) {
+	c, err := o.tlsConfig()
+	if c == nil {
+		return nil, err
+	}
+	c = adapted(c)
 	if o.ServerName != nil {
 		c.ServerName = o.ServerName(to)
-		return c
+	} else {
+		c.ServerName = tlsname.Expected(to.Name, to.Addr)
 	}
-	c.ServerName = tlsname.Expected(to.Name, to.Addr)
-	return c
+	return c, nil
 }
 
 // serverTLS returns the configuration of an own listener, nil for plaintext.
-func (o *Options) serverTLS() *tls.Config {
-	if o.TLS == nil || len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil && o.TLS.GetConfigForClient == nil {
-		return nil
+func (o *Options) serverTLS() (*tls.Config, error) {
+	first, err := o.tlsConfig()
+	if first == nil || !serves(first) {
+		return nil, err
 	}
-	c := o.TLS.Clone()
-	forceHTTP1(c)
-	if choose := c.GetConfigForClient; choose != nil {
-		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			chosen, err := choose(hello)
-			if chosen != nil {
-				chosen = chosen.Clone()
-				forceHTTP1(chosen)
-			}
-			return chosen, err
+	if o.GetTLS == nil && first.GetConfigForClient == nil {
+		return adapted(first), nil
+	}
+	c := adapted(first)
+	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		now, err := o.tlsConfig()
+		if err != nil {
+			return nil, err
 		}
+		if choose := now.GetConfigForClient; choose != nil {
+			if chosen, err := choose(hello); chosen != nil || err != nil {
+				return adapted(chosen), err
+			}
+		}
+		return adapted(now), nil
 	}
-	return c
+	return c, nil
 }
 
-// forceHTTP1 keeps the ends from agreeing on h2, which users' configurations
-// commonly offer and on which no websocket can begin.
-func forceHTTP1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }
+// serves reports whether c has a certificate for a listener.
+func serves(c *tls.Config) bool {
+	return len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil
+}
+
+// adapted returns c, unless it is nil, as it is used. It keeps the ends from
+// agreeing on h2, which users' configurations commonly offer and on which no
+// websocket can begin. A resumed session would be one whose peer was verified when
+// other authorities may have been trusted, and VerifyPeerCertificate is not called
+// for it.
+func adapted(c *tls.Config) *tls.Config {
+	if c == nil {
+		return nil
+	}
+	c = c.Clone()
+	c.NextProtos = []string{"http/1.1"}
+	c.SessionTicketsDisabled = true
+	return c
+}

@@ -25,16 +25,10 @@ func newPKI(t *testing.T) *pki {
 // with an API server do.
 func (p *pki) node(t *testing.T, name string, more ...string) *tls.Config {
 	t.Helper()
-	return p.with(t, name, func(c *x509.Certificate) {
+	cert, err := p.Issue(name, func(c *x509.Certificate) {
 		c.Subject.CommonName = "common " + name
 		c.DNSNames = append(c.DNSNames, more...)
 	})
-}
-
-// with is node with a certificate that is changed before it is signed.
-func (p *pki) with(t *testing.T, name string, change func(*x509.Certificate)) *tls.Config {
-	t.Helper()
-	cert, err := p.Issue(name, change)
 	if err != nil {
 		t.Fatal(err)
 	}
