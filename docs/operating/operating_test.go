@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -37,16 +38,15 @@ type authority struct{ *devtls.Authority }
 
 func newAuthority() authority { return authority{devtls.New()} }
 
-// pem is the authority's own certificate.
-func (a authority) pem() string {
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate().Raw}))
-}
-
-// issue writes a certificate for both sides of TLS, valid for a day, into a
-// directory as a Secret of the type kubernetes.io/tls has it.
-func (a authority) issue(t *testing.T, dir string, names ...string) {
+// issue writes a certificate for both sides of TLS, valid for an hour, into a
+// directory as a Secret of the type kubernetes.io/tls has it, and that of the
+// authority together with those of others that are to be trusted.
+func (a authority) issue(t *testing.T, dir string, names []string, others ...authority) {
 	t.Helper()
-	cert, err := a.Issue(names[0], func(c *x509.Certificate) { c.DNSNames = names })
+	cert, err := a.Issue(names[0], func(c *x509.Certificate) {
+		c.DNSNames = names
+		c.NotAfter = time.Now().Add(time.Hour)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,9 +54,16 @@ func (a authority) issue(t *testing.T, dir string, names ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir, "tls/ca.crt", a.pem())
-	write(t, dir, "tls/tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
-	write(t, dir, "tls/tls.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]})))
+	block := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	trusted := ""
+	for _, ca := range append(others, a) {
+		trusted += block("CERTIFICATE", ca.Certificate().Raw)
+	}
+	write(t, dir, "tls/ca.crt", trusted)
+	write(t, dir, "tls/tls.key", block("PRIVATE KEY", key))
+	write(t, dir, "tls/tls.crt", block("CERTIFICATE", cert.Certificate[0]))
 }
 
 // pods are nodes of the program on one network in memory, with virtual time.
@@ -76,12 +83,8 @@ type pod struct {
 // start starts a pod with the files of a directory.
 func (p *pods) start(name, dir string) {
 	p.t.Helper()
-	config, err := nodeTLS(filepath.Join(dir, "tls"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
 	ws := websocket.New(websocket.Options{
-		TLS:         config,
+		GetTLS:      func() (*tls.Config, error) { return nodeTLS(filepath.Join(dir, "tls")) },
 		DialContext: p.network.DialContext,
 		Listen: func(ctx context.Context, network, addr string) (net.Listener, error) {
 			return p.network.ListenContext(ctx, network, name+".kv"+addr)
@@ -162,7 +165,7 @@ func inBubble(t *testing.T, f func(t *testing.T, p *pods, ca authority, names []
 			write(t, dir, "members/nodes", "3\n")
 			write(t, dir, "keys/1", "the first key of the cluster")
 			write(t, dir, "keys/..data", "is no key")
-			ca.issue(t, dir, name)
+			ca.issue(t, dir, []string{name})
 			p.start(name, dir)
 			if i == 0 {
 				time.Sleep(time.Minute)
@@ -190,7 +193,7 @@ func TestRollingRestart(t *testing.T) {
 			if renewed {
 				time.Sleep(50 * time.Minute)
 				for _, name := range names {
-					ca.issue(t, p.running[name].dir, name)
+					ca.issue(t, p.running[name].dir, []string{name})
 				}
 				time.Sleep(30 * time.Minute)
 				p.meshed("beyond the end of the certificates that the connections began with")
@@ -203,6 +206,41 @@ func TestRollingRestart(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				p.meshed("after the restart of " + name)
 			}
+		}
+	})
+}
+
+// TestAuthorityRotation holds that an authority is replaced by changes of the files
+// alone: in three rounds, after each of which pods that are restarted, and so the
+// only ones to make connections, find the others.
+func TestAuthorityRotation(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pods, old authority, names []string) {
+		next := newAuthority()
+		for _, round := range []struct {
+			name   string
+			issuer authority
+			others []authority
+		}{
+			{"both are trusted", old, []authority{next}},
+			{"the new one issues", next, []authority{old}},
+			{"the old one is trusted no more", next, nil},
+		} {
+			for _, name := range names {
+				dir := p.running[name].dir
+				round.issuer.issue(t, dir, []string{name}, round.others...)
+				p.end(name) // while others have the files of before
+				p.start(name, dir)
+				time.Sleep(3 * time.Second)
+				p.meshed(round.name + ", after the restart of " + name)
+			}
+		}
+		old.issue(t, p.running["kv-0"].dir, []string{"kv-0"})
+		dir := p.running["kv-0"].dir
+		p.end("kv-0")
+		p.start("kv-0", dir)
+		time.Sleep(3 * time.Second)
+		if why := p.probe("kv-1", "/peers"); !strings.Contains(why, `"kv-0": not connected`) {
+			t.Errorf("a node with a certificate of the old authority is let in: %s", why)
 		}
 	})
 }
@@ -245,7 +283,7 @@ func TestScaling(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir, "members/nodes", "4")
 		write(t, dir, "keys/1", "the first key of the cluster")
-		ca.issue(t, dir, "kv-3")
+		ca.issue(t, dir, []string{"kv-3"})
 		p.start("kv-3", dir)
 		time.Sleep(time.Minute) // refused, as it is no member
 		setMembers("4")
