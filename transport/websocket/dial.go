@@ -18,6 +18,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
 const (
@@ -76,6 +77,9 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 		scheme = "wss"
 		tc := tls.Client(raw, cfg)
 		if err := tc.HandshakeContext(hctx); err != nil {
+			if isAlert(err) {
+				err = tlsname.Refused(err)
+			}
 			return nil, transport.PhaseTLS, because(hctx, err)
 		}
 		state := tc.ConnectionState()
@@ -102,7 +106,7 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 		// In TLS 1.3 the server judges our certificate after our side of the
 		// handshake is done, and its alert comes in place of the first answer.
 		if isAlert(err) {
-			phase = transport.PhaseTLS
+			phase, err = transport.PhaseTLS, tlsname.Refused(err)
 		}
 		return nil, phase, err
 	}

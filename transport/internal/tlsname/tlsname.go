@@ -6,6 +6,8 @@ package tlsname
 
 import (
 	"crypto/tls"
+	"fmt"
+	"strings"
 
 	"github.com/gridmux/gridmux/transport"
 )
@@ -32,4 +34,18 @@ func Certified(state *tls.ConnectionState) string {
 		return leaf.DNSNames[0]
 	}
 	return leaf.Subject.CommonName
+}
+
+// Refused says what an alert of TLS means that the peer has sent, where it is about
+// the certificate of this node: whoever reads the error would look for the fault at
+// the other end. Any other error comes back as it is.
+func Refused(alert error) error {
+	switch text := alert.Error(); {
+	case strings.Contains(text, "certificate required"):
+		return fmt.Errorf("the peer requires a certificate of this node: %w", alert)
+	case strings.Contains(text, "certificate"):
+		return fmt.Errorf("the peer refuses the certificate of this node, and its log says why: %w", alert)
+	default:
+		return alert
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/gridmux/gridmux/transport/internal/tlsname"
@@ -45,6 +47,23 @@ func TestCertified(t *testing.T) {
 	} {
 		if got := tlsname.Certified(c.state); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.state, got, c.want)
+		}
+	}
+}
+
+// TestRefused expects an alert about a certificate to say whose it is.
+func TestRefused(t *testing.T) {
+	for alert, want := range map[string]string{
+		"tls: bad certificate":               "refuses the certificate of this node",
+		"tls: unknown certificate authority": "refuses the certificate of this node",
+		"tls: expired certificate":           "refuses the certificate of this node",
+		"tls: certificate required":          "requires a certificate of this node",
+		"tls: handshake failure":             "",
+	} {
+		err := errors.New(alert)
+		got := tlsname.Refused(err)
+		if !errors.Is(got, err) || !strings.Contains(got.Error(), want) || want == "" && got != err {
+			t.Errorf("%s: %v, want it to mention %q", alert, got, want)
 		}
 	}
 }
