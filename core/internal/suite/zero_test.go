@@ -93,6 +93,7 @@ var (
 		"RouteFromContext":    core.RouteFromContext,
 		"SharedKey":           core.SharedKey,
 		"WaitForConnection":   core.WaitForConnection,
+		"WithAuthorization":   core.WithAuthorization,
 		"WithCapacity":        core.WithCapacity,
 		"WithConcurrency":     core.WithConcurrency,
 		"WithInline":          core.WithInline,

@@ -164,9 +164,9 @@ type node struct {
 	book *lab.LogBook
 }
 
-// newNode starts a node. Without a configuration it does without TLS, and without
-// any proof.
-func newNode(t *testing.T, network secureNetwork, name string, config *tls.Config) *node {
+// newNode starts a node, with a handler "guarded" that has the options. Without a
+// configuration it does without TLS, and without any proof.
+func newNode(t *testing.T, network secureNetwork, name string, config *tls.Config, guard ...core.HandlerOption) *node {
 	t.Helper()
 	n := &node{book: new(lab.LogBook)}
 	var get func() (*tls.Config, error)
@@ -182,7 +182,7 @@ func newNode(t *testing.T, network secureNetwork, name string, config *tls.Confi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	if err := errors.Join(lab.RegisterEchoes(m), m.Start(t.Context())); err != nil {
+	if err := errors.Join(lab.RegisterEchoes(m), m.Handle("guarded", lab.Echo, guard...), m.Start(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	n.Manager = m
