@@ -1,58 +1,44 @@
 package devtls_test
 
 import (
-	"context"
+	"crypto/tls"
 	"fmt"
 	"log"
-	"net"
 
-	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/devtls"
-	"github.com/gridmux/gridmux/transport/websocket"
 )
 
-// Two nodes prove to each other who they are by certificates that are made on the
-// spot.
-func Example() {
-	ctx := context.Background()
-	var nodes []core.Node
-	listeners := map[string]net.Listener{}
-	for _, name := range []string{"a", "b"} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			log.Fatal(err)
-		}
-		nodes = append(nodes, core.Node{Name: name, Addr: ln.Addr().String()})
-		listeners[name] = ln
+// Two nodes prove their names to each other with certificates that are made on the
+// spot. A transport does this part by itself, with
+//
+//	websocket.New(websocket.Options{TLS: devtls.Config("n1")})
+func ExampleConfig() {
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", devtls.Config("n1"))
+	if err != nil {
+		log.Fatal(err)
 	}
-	var managers []*core.Manager
-	for _, local := range nodes {
-		m, err := core.NewManager(core.Config{
-			Local: local,
-			Peers: nodes,
-			Transport: websocket.New(websocket.Options{
-				TLS:      devtls.Config(local.Name),
-				Listener: listeners[local.Name],
-			}),
-		})
+	defer ln.Close()
+	go func() {
+		config := devtls.Config("n2")
+		config.ServerName = transport.CertificateName("n1") // whom n2 expects
+		nc, err := tls.Dial("tcp", ln.Addr().String(), config)
 		if err != nil {
 			log.Fatal(err)
 		}
-		defer m.Close()
-		err = m.Handle("whoami", func(ctx context.Context, _ []byte) ([]byte, error) {
-			caller := core.CallerFromContext(ctx)
-			return fmt.Appendf(nil, "%s, by %s", caller.Name, caller.Method), nil
-		})
-		if err != nil {
-			log.Fatal(err)
-		}
-		if err := m.Start(ctx); err != nil {
-			log.Fatal(err)
-		}
-		managers = append(managers, m)
-	}
+		defer nc.Close()
+		fmt.Fprintln(nc, "hello")
+	}()
 
-	answer, err := managers[0].Connection("b").Request(ctx, "whoami", nil, core.WaitForConnection())
-	fmt.Println(string(answer), err)
-	// Output: a, by mutual TLS <nil>
+	nc, err := ln.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+	var said string
+	if _, err := fmt.Fscan(nc, &said); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(said, nc.(*tls.Conn).ConnectionState().PeerCertificates[0].VerifyHostname("n2"))
+	// Output: hello <nil>
 }

@@ -118,7 +118,7 @@ var errRevoked = errors.New("the certificate is on the list of revoked ones")
 // TestTLSFailures expects two nodes of which one has no good certificate never to
 // connect, neither in plaintext nor by the other one's dialling; both to be told
 // why, as far as they can do something about it; calls to fail unsent; and nothing
-// to be left behind. Where the cause goes away they connect of themselves.
+// to be left behind. Where the cause goes away they connect of themselves (F27).
 func TestTLSFailures(t *testing.T) {
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {

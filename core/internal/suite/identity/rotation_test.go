@@ -114,7 +114,7 @@ func (f *fleet) call(t *testing.T, from, to int, cutting *atomic.Bool) {
 // other: one node after the other, with connections that are cut on purpose and a
 // node that is restarted in every round. No call is lost; no connection is until it
 // is cut; what is made after a round uses certificates of it; and the old authority
-// gets nobody in afterwards.
+// gets nobody in afterwards (F27).
 func TestRotationUnderLoad(t *testing.T) {
 	overSecureLinks(t, func(t *testing.T, l secureLink) {
 		before, after := devtls.New(), devtls.New()
