@@ -43,7 +43,7 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 		}
 		return l, nil
 	}
-	cfg, err := t.opts.serverTLS()
+	cfg, err := t.opts.tls().Server()
 	if err != nil {
 		return nil, fmt.Errorf("websocket: listen: %w", err)
 	}

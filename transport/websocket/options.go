@@ -131,77 +131,20 @@ func (o *Options) path() string {
 	return o.Path
 }
 
-// tlsConfig returns the present configuration of the user, nil for plaintext.
-func (o *Options) tlsConfig() (*tls.Config, error) {
-	if o.GetTLS == nil {
-		return o.TLS, nil
-	}
-	c, err := o.GetTLS()
-	if err == nil && c == nil {
-		err = errors.New("it returned no configuration")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("Options.GetTLS: %w", err)
-	}
-	return c, nil
+// tls is where the configurations come from.
+func (o *Options) tls() tlsname.Source {
+	return tlsname.Source{TLS: o.TLS, Get: o.GetTLS, Adapt: forceHTTP1}
 }
 
 // clientTLS returns the configuration to dial a peer with, nil for plaintext.
 func (o *Options) clientTLS(to transport.Peer) (*tls.Config, error) {
-	c, err := o.tlsConfig()
-	if c == nil {
-		return nil, err
+	name := tlsname.Expected(to.Name, to.Addr)
+	if o.ServerName != nil && (o.TLS != nil || o.GetTLS != nil) {
+		name = o.ServerName(to)
 	}
-	c = adapted(c)
-	if o.ServerName != nil {
-		c.ServerName = o.ServerName(to)
-	} else {
-		c.ServerName = tlsname.Expected(to.Name, to.Addr)
-	}
-	return c, nil
+	return o.tls().Client(name)
 }
 
-// serverTLS returns the configuration of an own listener, nil for plaintext.
-func (o *Options) serverTLS() (*tls.Config, error) {
-	first, err := o.tlsConfig()
-	if first == nil || !serves(first) {
-		return nil, err
-	}
-	if o.GetTLS == nil && first.GetConfigForClient == nil {
-		return adapted(first), nil
-	}
-	c := adapted(first)
-	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		now, err := o.tlsConfig()
-		if err != nil {
-			return nil, err
-		}
-		if choose := now.GetConfigForClient; choose != nil {
-			if chosen, err := choose(hello); chosen != nil || err != nil {
-				return adapted(chosen), err
-			}
-		}
-		return adapted(now), nil
-	}
-	return c, nil
-}
-
-// serves reports whether c has a certificate for a listener.
-func serves(c *tls.Config) bool {
-	return len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil
-}
-
-// adapted returns c, unless it is nil, as it is used. It keeps the ends from
-// agreeing on h2, which users' configurations commonly offer and on which no
-// websocket can begin. A resumed session would be one whose peer was verified when
-// other authorities may have been trusted, and VerifyPeerCertificate is not called
-// for it.
-func adapted(c *tls.Config) *tls.Config {
-	if c == nil {
-		return nil
-	}
-	c = c.Clone()
-	c.NextProtos = []string{"http/1.1"}
-	c.SessionTicketsDisabled = true
-	return c
-}
+// forceHTTP1 keeps the ends from agreeing on h2, which users' configurations
+// commonly offer and on which no websocket can begin.
+func forceHTTP1(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }

@@ -1,5 +1,6 @@
-// Package tlsname says which names the certificates of nodes are about, in the
-// same way for every transport that runs over TLS. A dialler knows beforehand which
+// Package tlsname says where the configurations of a transport over TLS come from,
+// and which names the certificates of nodes are about, in the same way for every
+// such transport. A dialler knows beforehand which
 // name it wants proved. A listener learns later, in the handshake of the core, which
 // one the other end claims, and so passes on what the certificate says.
 package tlsname

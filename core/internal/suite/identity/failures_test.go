@@ -32,8 +32,8 @@ var failures = []struct {
 		name: "another authority",
 		bad:  func(*testing.T, *devtls.Authority) *tls.Config { return devtls.New().Config("bad") },
 		says: func(secureLink) (good, bad told) {
-			return told{down: []string{"tls: ", "signed by unknown authority"}, log: []string{"remote error: tls: bad certificate"}},
-				told{down: []string{"tls: ", "signed by unknown authority"}, log: []string{"remote error: tls: bad certificate"}}
+			return told{down: []string{"tls: ", "signed by unknown authority"}, log: []string{"bad certificate"}},
+				told{down: []string{"tls: ", "signed by unknown authority"}, log: []string{"bad certificate"}}
 		},
 	},
 	{
@@ -55,7 +55,7 @@ var failures = []struct {
 		},
 		says: func(secureLink) (good, bad told) {
 			return told{down: []string{"tls: ", "certificate has expired"}, log: []string{"certificate has expired"}},
-				told{down: []string{"tls: ", "refuses the certificate of this node", "expired certificate"}, log: []string{"remote error"}}
+				told{down: []string{"tls: ", "refuses the certificate of this node", "expired certificate"}, log: []string{"bad certificate"}}
 		},
 	},
 	{
@@ -65,7 +65,7 @@ var failures = []struct {
 		},
 		says: func(secureLink) (good, bad told) {
 			return told{down: []string{"tls: ", "not yet valid"}, log: []string{"not yet valid"}},
-				told{down: []string{"tls: ", "refuses the certificate of this node", "expired certificate"}, log: []string{"remote error"}}
+				told{down: []string{"tls: ", "refuses the certificate of this node", "expired certificate"}, log: []string{"bad certificate"}}
 		},
 		endsAfter: 2 * time.Minute,
 	},
