@@ -92,6 +92,7 @@ var (
 		"Refuse":              core.Refuse,
 		"RouteFromContext":    core.RouteFromContext,
 		"SharedKey":           core.SharedKey,
+		"TLSFromContext":      core.TLSFromContext,
 		"WaitForConnection":   core.WaitForConnection,
 		"WithAuthorization":   core.WithAuthorization,
 		"WithCapacity":        core.WithCapacity,

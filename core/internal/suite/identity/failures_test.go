@@ -168,6 +168,14 @@ type node struct {
 // configuration it does without TLS, and without any proof.
 func newNode(t *testing.T, network secureNetwork, name string, config *tls.Config, guard ...core.HandlerOption) *node {
 	t.Helper()
+	return newNodeWithAuth(t, network, name, config, nil, guard...)
+}
+
+// newNodeWithAuth is newNode with an Authenticator.
+func newNodeWithAuth(
+	t *testing.T, network secureNetwork, name string, config *tls.Config, auth core.Authenticator, guard ...core.HandlerOption,
+) *node {
+	t.Helper()
 	n := &node{book: new(lab.LogBook)}
 	var get func() (*tls.Config, error)
 	if config != nil {
@@ -176,7 +184,7 @@ func newNode(t *testing.T, network secureNetwork, name string, config *tls.Confi
 	m, err := core.NewManager(core.Config{
 		Local: core.Node{Name: name, Addr: name + ":1"}, Peers: []core.Node{{Name: "good", Addr: "good:1"}, {Name: "bad", Addr: "bad:1"}},
 		Transport: network.node(get, n.book), Logger: n.book.Logger(),
-		AllowInsecure: config == nil || config.ClientAuth == tls.NoClientCert,
+		Auth: auth, AllowInsecure: config == nil || config.ClientAuth == tls.NoClientCert,
 	})
 	if err != nil {
 		t.Fatal(err)
