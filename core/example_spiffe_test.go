@@ -7,7 +7,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gridmux/gridmux/core")
+	"github.com/gridmux/gridmux/core"
+)
 
 // spiffe is an Authenticator for nodes whose certificates have a SPIFFE id and no
 // DNS name: node n1 is spiffe://prod.example/grid/n1. The certificate proves it, and

@@ -64,7 +64,8 @@ func TestIdentityOfTheUsers(t *testing.T) {
 		{"its own id", func(t *testing.T, ca *devtls.Authority) *tls.Config { return withURI(t, ca, "bad") }, nil, nil},
 		{
 			"the id of another node", func(t *testing.T, ca *devtls.Authority) *tls.Config { return withURI(t, ca, "other") },
-			[]string{"hello: ", "the certificate is for [spiffe://prod.example/grid/other], not bad"}, []string{"hello: ", "it tells strangers no reason"},
+			[]string{"hello: ", "the certificate is for [spiffe://prod.example/grid/other], not bad"},
+			[]string{"hello: ", "it tells strangers no reason"},
 		},
 		{
 			"a DNS name alone", func(t *testing.T, ca *devtls.Authority) *tls.Config {
@@ -72,7 +73,8 @@ func TestIdentityOfTheUsers(t *testing.T) {
 				c.GetCertificate, c.GetClientCertificate = ca.Config("bad").GetCertificate, ca.Config("bad").GetClientCertificate
 				return c
 			},
-			[]string{"hello: ", "the certificate is for [], not bad"}, []string{"hello: ", "it tells strangers no reason"},
+			[]string{"hello: ", "the certificate is for [], not bad"},
+			[]string{"hello: ", "it tells strangers no reason"},
 		},
 		{
 			"another authority", func(t *testing.T, ca *devtls.Authority) *tls.Config {
@@ -80,7 +82,8 @@ func TestIdentityOfTheUsers(t *testing.T) {
 				c.VerifyConnection = withURI(t, ca, "bad").VerifyConnection
 				return c
 			},
-			[]string{"tls: ", "unknown authority"}, []string{"tls: ", "refuses the certificate of this node"},
+			[]string{"tls: ", "unknown authority"},
+			[]string{"tls: ", "refuses the certificate of this node"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -123,7 +126,7 @@ func TestTLSFromContext(t *testing.T) {
 			t.Errorf("of %d questions %d came with a TLS session", asked.Load(), secure.Load())
 		}
 	})
-	if core.TLSFromContext(t.Context()) != nil || core.TLSFromContext(nil) != nil {
+	if core.TLSFromContext(t.Context()) != nil {
 		t.Error("there is a TLS session outside of an Authenticator")
 	}
 }
