@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -91,7 +92,7 @@ func (f *fleet) call(t *testing.T, from, to int, cutting *atomic.Bool) {
 	began := time.Now()
 	for {
 		err := f.ledger.Call(t.Context(), f.Conn(from, to), fmt.Sprintf("%d to %d", from, to), coretest.LedgerAppend,
-			coretest.Job{Mode: coretest.Slow, For: 5 * time.Millisecond}, core.WaitForConnection(), core.WithTimeout(10*time.Second))
+			coretest.Job{Mode: coretest.Slow, For: 20 * time.Millisecond}, core.WaitForConnection(), core.WithTimeout(10*time.Second))
 		outcome := core.OutcomeOf(err)
 		switch {
 		case err == nil:
@@ -127,7 +128,7 @@ func TestRotationUnderLoad(t *testing.T) {
 				load.Go(func() {
 					for !over.Load() {
 						f.call(t, from, to, &cutting)
-						time.Sleep(30 * time.Millisecond)
+						time.Sleep(rand.N(30 * time.Millisecond)) // so that some are in progress at every moment
 					}
 				})
 			}
