@@ -30,6 +30,7 @@ func TestConsumer(t *testing.T) {
 	}{
 		{"transport/inmem", ofCore},
 		{"transport/faulty", ofCore},
+		{"transport/devtls", ofCore},
 		{"transport/websocket", ofWebsocket},
 	} {
 		t.Run(test.transport, func(t *testing.T) {

@@ -30,7 +30,7 @@ var layers = []layer{
 	{pkg: "core/internal/wire", allow: []string{msgpPackage, fwdModule}, refuse: []string{"net/...", "os/...", "syscall", "log/...", "context"}},
 	{pkg: "core/internal/lab", allow: []string{
 		"core", "core/coretest", "core/internal/...", "internal/memnet",
-		"transport", "transport/inmem", "transport/websocket", "transport/internal/...",
+		"transport", "transport/devtls", "transport/inmem", "transport/websocket", "transport/internal/...",
 		msgpPackage, fwdModule, wsModule + "/...", httpheadModule,
 	}},
 	{pkg: "core/internal/...", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
@@ -40,11 +40,12 @@ var layers = []layer{
 	{pkg: "internal/memnet"},
 	{pkg: "transport"},
 	{pkg: "transport/transporttest", allow: []string{"transport"}},
-	{pkg: "transport/internal/..."},
+	{pkg: "transport/devtls", allow: []string{"transport"}},
+	{pkg: "transport/internal/...", allow: []string{"transport"}},
 	{pkg: "transport/faulty/internal/..."},
 	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
-	{pkg: "transport/websocket", allow: []string{"transport", wsModule + "/...", httpheadModule}},
+	{pkg: "transport/websocket", allow: []string{"transport", "transport/internal/...", wsModule + "/...", httpheadModule}},
 	{pkg: "bench/...", allow: []string{"..."}},
 	{pkg: "docs/...", allow: []string{"..."}},
 }
@@ -103,6 +104,7 @@ layers has a line for core/coretest, which is no package
 layers has a line for core/payload, which is no package
 layers has a line for internal/memnet, which is no package
 layers has a line for transport/transporttest, which is no package
+layers has a line for transport/devtls, which is no package
 layers has a line for transport/faulty, which is no package
 layers has a line for transport/inmem, which is no package`
 	if got != want {

@@ -91,7 +91,7 @@ func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 	case f.Type == wire.TypeRequest && h.stream != nil:
 		return nil, fmt.Errorf("%w: it serves streams: use OpenStream or NewStream", ErrUnknownHandler)
 	default:
-		return h, nil
+		return h, s.authorize(f.ID, h)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,9 @@ type Identity struct {
 // token, gives all of that up.
 //
 // Both methods may be called concurrently, from goroutines that nothing else
-// waits for; ctx ends with the attempt to connect. An error, or a panic, ends
+// waits for; ctx ends with the attempt to connect, and [TLSFromContext] finds in it
+// what the link is, for a Verify that goes by the certificate of the peer and needs
+// no proof beside it. An error, or a panic, ends
 // the attempt. What Verify returns as its error is logged on this node but not
 // told to the stranger.
 type Authenticator interface {
@@ -43,6 +46,23 @@ type Authenticator interface {
 	// Verify checks the proof of a node that claims to be claimed. The peer is
 	// refused unless the Name of the Identity that it returns is claimed.
 	Verify(ctx context.Context, claimed string, transcript, proof []byte) (Identity, error)
+}
+
+// tlsKey finds the TLS session of a link in the context of an Authenticator.
+type tlsKey struct{}
+
+// TLSFromContext returns the TLS session of the link in whose handshake an
+// [Authenticator] is called, with the certificates that the peer has shown. Who
+// verified them, and for what, is up to the configuration of the transport; with
+// Config.AllowTLSProxy they may be those of the proxy. It is nil where the link has no
+// TLS, and outside of an Authenticator, and must not be modified. ctx may be derived
+// from that of the Authenticator.
+func TLSFromContext(ctx context.Context) *tls.ConnectionState {
+	if ctx == nil {
+		return nil
+	}
+	state, _ := ctx.Value(tlsKey{}).(*tls.ConnectionState)
+	return state
 }
 
 // minSharedKey is the least that a shared key may have in bytes. It is the

@@ -23,6 +23,8 @@
 //
 // A node is identified by its name. Nodes prove to each other who they are when
 // they connect, by Config.Auth or by mutual TLS; see [SharedKey] and [NodeKeys].
+// A handler is told who calls by [CallerFromContext], and [WithAuthorization] says who
+// may.
 // Between two nodes at most one connection takes calls, whichever side made it,
 // and a second process with the name of a node that lives is refused.
 // [Manager.SetPeers] changes who belongs to the cluster at any time.

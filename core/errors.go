@@ -34,6 +34,9 @@ var (
 	ErrIteratorUsed = errors.New("iterator used before")
 	// ErrOverloaded: a limit on calls in progress or on memory is reached.
 	ErrOverloaded = errors.New("overloaded")
+	// ErrPermissionDenied: the peer does not let this node call the handler, see
+	// [WithAuthorization].
+	ErrPermissionDenied = errors.New("permission denied")
 	// ErrDraining: the node or its peer is going away, or the connection is
 	// being given up, and takes no new calls.
 	ErrDraining = errors.New("draining")
@@ -228,6 +231,7 @@ var refusals = []struct {
 	{wire.CodeDraining, ErrDraining},
 	{wire.CodeMessageTooLarge, ErrMessageTooLarge},
 	{wire.CodeMalformed, ErrMalformedMessage},
+	{wire.CodePermissionDenied, ErrPermissionDenied},
 }
 
 // answers maps the codes that the library gives to errors of handlers onto the

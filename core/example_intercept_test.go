@@ -38,12 +38,14 @@ func ExampleInterceptor_tracing() {
 	// Output: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 <nil>
 }
 
-// A node refuses callers by who they have proved to be. Their calls fail without
-// the handler having run, with an error that they can compare with.
+// A node refuses callers by who they have proved to be and by what goes with the
+// call. Their calls fail without the handler having run, with an error that they can
+// compare with. Where the caller alone decides, WithAuthorization is simpler, and
+// spares the node the message.
 func ExampleInterceptor_authorization() {
 	errDenied := &core.RemoteError{Code: 1403, Message: "not allowed"}
 	authorize := func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
-		if info.Incoming && info.Handler == "admin.erase" && info.Caller.Name != "console" {
+		if info.Incoming && info.Handler == "admin.erase" && (info.Caller.Name != "a" || core.MetadataFromContext(ctx, "ticket") == "") {
 			return errDenied
 		}
 		return next(ctx)

@@ -41,8 +41,9 @@ type handler struct {
 	app     AppendFunc
 	stream  StreamFunc
 	inline  bool
-	limit   int32         // handlers at once; 0: no limit of its own
-	timeout time.Duration // for calls without a deadline; 0: none
+	limit   int32                       // handlers at once; 0: no limit of its own
+	timeout time.Duration               // for calls without a deadline; 0: none
+	allow   func(caller Identity) error // who may call it; nil: everybody
 
 	inCapacity, outCapacity int          // of a stream
 	listener                *netListener // that its streams are for; nil: none

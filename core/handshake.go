@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"math"
-	"net"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
@@ -263,7 +262,8 @@ func (g *greeting) present(own *wire.Hello, role string) (hello, proof []byte, e
 	var p []byte
 	if auth := g.m.cfg.Auth; auth != nil {
 		t := g.transcript(role)
-		p, err = authenticate(g.ctx, func() ([]byte, error) { return auth.Prove(g.ctx, own.To, t) })
+		ctx := g.authContext()
+		p, err = authenticate(ctx, func() ([]byte, error) { return auth.Prove(ctx, own.To, t) })
 		if err == nil && len(p) > wire.MaxProof {
 			err = fmt.Errorf("the proof has %d bytes: at most %d travel", len(p), wire.MaxProof)
 		}
@@ -274,6 +274,11 @@ func (g *greeting) present(own *wire.Hello, role string) (hello, proof []byte, e
 	proof = wire.AppendProof(nil, p)
 	_, _ = g.said.Write(proof)
 	return hello, proof, nil
+}
+
+// authContext is what the Authenticator gets.
+func (g *greeting) authContext() context.Context {
+	return context.WithValue(g.ctx, tlsKey{}, g.tc.Info().TLS)
 }
 
 func (g *greeting) receiveHello() (h wire.Hello, err error) {
@@ -310,7 +315,8 @@ func (g *greeting) verify(claimed, role string) (Identity, error) {
 	}
 	// The frame is the transport's.
 	proof = append([]byte(nil), proof...)
-	id, err := authenticate(g.ctx, func() (Identity, error) { return auth.Verify(g.ctx, claimed, transcript, proof) })
+	ctx := g.authContext()
+	id, err := authenticate(ctx, func() (Identity, error) { return auth.Verify(ctx, claimed, transcript, proof) })
 	if err == nil && id.Name != claimed {
 		err = fmt.Errorf("it proves the name %q", id.Name)
 	}
@@ -319,7 +325,7 @@ func (g *greeting) verify(claimed, role string) (Identity, error) {
 	}
 	switch {
 	case len(proof) == 0:
-		err = errors.New("it is empty: that node has no Config.Auth")
+		err = fmt.Errorf("it is empty: that node has no Config.Auth, or its Authenticator sends nothing: %w", err)
 	case len(g.bind) > 0:
 		err = fmt.Errorf("%w; or else something in between ends TLS, which a proxy of yours may "+
 			"if Config.AllowTLSProxy is set on both nodes", err)
@@ -359,11 +365,7 @@ func provesName(info transport.Info, claimed string) bool {
 	if !info.PeerVerified() {
 		return false
 	}
-	host, _, err := net.SplitHostPort(claimed)
-	if err != nil {
-		host = claimed
-	}
-	return info.TLS.PeerCertificates[0].VerifyHostname(host) == nil
+	return info.TLS.PeerCertificates[0].VerifyHostname(transport.CertificateName(claimed)) == nil
 }
 
 // checkHello refuses a peer that is not meant for us.

@@ -63,8 +63,8 @@ func (i CallInfo) Sizes() (toHandler, fromHandler int64) {
 // It may return an error without calling next. A call that this node makes is then
 // not sent. One that it serves is refused: its handler has not run, and the caller
 // gets a [CallError] with [OutcomeRefused], in which errors.Is finds a
-// [RemoteError] of the same application code, and [ErrOverloaded] and the like if it
-// is one that the interceptor has not got from another call. It cannot turn a failure
+// [RemoteError] of the same application code, and [ErrPermissionDenied], [ErrOverloaded]
+// and the like if it is one that the interceptor has not got from another call. It cannot turn a failure
 // into a success: nil after a next that failed is that failure.
 //
 // On the calling side of a single request next may be called again, which makes

@@ -174,8 +174,8 @@ func (*refusal) reportOutcome() Outcome { return OutcomeRefused }
 // still starting. Return it as it is or wrapped, but not joined with other errors,
 // for which it would not speak. The caller gets a [CallError] with [OutcomeRefused],
 // in which errors.Is finds a [RemoteError] of the same application code, or the error
-// of this package that a node itself refuses with, such as [ErrOverloaded] and
-// [ErrDraining]. Messages that a stream has sent before are delivered all the same. Of
+// of this package that a node itself refuses with, such as [ErrOverloaded],
+// [ErrDraining] and [ErrPermissionDenied]. Messages that a stream has sent before are delivered all the same. Of
 // nil it makes nil.
 func Refuse(err error) error {
 	if err == nil {

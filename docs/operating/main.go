@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,16 +42,12 @@ func main() {
 }
 
 func serve(ctx context.Context, log *slog.Logger) error {
-	tlsConfig, err := nodeTLS(filepath.Join(dir, "tls"))
-	if err != nil {
-		return err
-	}
 	probes, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf(":%d", probePort))
 	if err != nil {
 		return err
 	}
 	ws := websocket.New(websocket.Options{
-		TLS:      tlsConfig,
+		GetTLS:   func() (*tls.Config, error) { return nodeTLS(filepath.Join(dir, "tls")) },
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	})
 	return run(ctx, dir, os.Getenv("POD_NAME"), ws, probes, log)

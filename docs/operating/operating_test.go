@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/internal/memnet"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
 
@@ -36,58 +33,37 @@ func write(t *testing.T, dir, name, text string) {
 	}
 }
 
-// authority issues certificates.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  string
-}
+// authority issues certificates as files.
+type authority struct{ *devtls.Authority }
 
-func newAuthority(t *testing.T) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	a := &authority{cert: template, key: key}
-	a.pem = string(a.sign(t, template, &key.PublicKey))
-	return a
-}
-
-func (a *authority) sign(t *testing.T, template *x509.Certificate, key *ecdsa.PublicKey) []byte {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
+func newAuthority() authority { return authority{devtls.New()} }
 
 // issue writes a certificate for both sides of TLS, valid for an hour, into a
-// directory as a Secret of the type kubernetes.io/tls has it.
-func (a *authority) issue(t *testing.T, dir string, names ...string) {
+// directory as a Secret of the type kubernetes.io/tls has it, and that of the
+// authority together with those of others that are to be trusted.
+func (a authority) issue(t *testing.T, dir string, names []string, others ...authority) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, err := a.Issue(names[0], func(c *x509.Certificate) {
+		c.DNSNames = names
+		c.NotAfter = time.Now().Add(time.Hour)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir, "tls/ca.crt", a.pem)
-	write(t, dir, "tls/tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
-	write(t, dir, "tls/tls.crt", string(a.sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(2), DNSNames: names,
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, &key.PublicKey)))
+	block := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	trusted := ""
+	for _, ca := range append(others, a) {
+		trusted += block("CERTIFICATE", ca.Certificate().Raw)
+	}
+	write(t, dir, "tls/ca.crt", trusted)
+	write(t, dir, "tls/tls.key", block("PRIVATE KEY", key))
+	write(t, dir, "tls/tls.crt", block("CERTIFICATE", cert.Certificate[0]))
 }
 
 // pods are nodes of the program on one network in memory, with virtual time.
@@ -107,12 +83,8 @@ type pod struct {
 // start starts a pod with the files of a directory.
 func (p *pods) start(name, dir string) {
 	p.t.Helper()
-	config, err := nodeTLS(filepath.Join(dir, "tls"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
 	ws := websocket.New(websocket.Options{
-		TLS:         config,
+		GetTLS:      func() (*tls.Config, error) { return nodeTLS(filepath.Join(dir, "tls")) },
 		DialContext: p.network.DialContext,
 		Listen: func(ctx context.Context, network, addr string) (net.Listener, error) {
 			return p.network.ListenContext(ctx, network, name+".kv"+addr)
@@ -181,19 +153,19 @@ func (p *pods) meshed(when string) {
 }
 
 // inBubble runs a test with three pods that are connected.
-func inBubble(t *testing.T, f func(t *testing.T, p *pods, ca *authority, names []string)) {
+func inBubble(t *testing.T, f func(t *testing.T, p *pods, ca authority, names []string)) {
 	t.Helper()
 	root := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pods{t: t, running: map[string]*pod{}}
-		ca := newAuthority(t)
+		ca := newAuthority()
 		names := []string{"kv-0", "kv-1", "kv-2"}
 		for i, name := range names {
 			dir := filepath.Join(root, name)
 			write(t, dir, "members/nodes", "3\n")
 			write(t, dir, "keys/1", "the first key of the cluster")
 			write(t, dir, "keys/..data", "is no key")
-			ca.issue(t, dir, name)
+			ca.issue(t, dir, []string{name})
 			p.start(name, dir)
 			if i == 0 {
 				time.Sleep(time.Minute)
@@ -216,12 +188,12 @@ func inBubble(t *testing.T, f func(t *testing.T, p *pods, ca *authority, names [
 // connection without being told, with new certificates and after the old have
 // expired too.
 func TestRollingRestart(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *pods, ca *authority, names []string) {
+	inBubble(t, func(t *testing.T, p *pods, ca authority, names []string) {
 		for _, renewed := range []bool{false, true} {
 			if renewed {
 				time.Sleep(50 * time.Minute)
 				for _, name := range names {
-					ca.issue(t, p.running[name].dir, name)
+					ca.issue(t, p.running[name].dir, []string{name})
 				}
 				time.Sleep(30 * time.Minute)
 				p.meshed("beyond the end of the certificates that the connections began with")
@@ -238,10 +210,45 @@ func TestRollingRestart(t *testing.T) {
 	})
 }
 
+// TestAuthorityRotation holds that an authority is replaced by changes of the files
+// alone: in three rounds, after each of which pods that are restarted, and so the
+// only ones to make connections, find the others.
+func TestAuthorityRotation(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pods, old authority, names []string) {
+		next := newAuthority()
+		for _, round := range []struct {
+			name   string
+			issuer authority
+			others []authority
+		}{
+			{"both are trusted", old, []authority{next}},
+			{"the new one issues", next, []authority{old}},
+			{"the old one is trusted no more", next, nil},
+		} {
+			for _, name := range names {
+				dir := p.running[name].dir
+				round.issuer.issue(t, dir, []string{name}, round.others...)
+				p.end(name) // while others have the files of before
+				p.start(name, dir)
+				time.Sleep(3 * time.Second)
+				p.meshed(round.name + ", after the restart of " + name)
+			}
+		}
+		old.issue(t, p.running["kv-0"].dir, []string{"kv-0"})
+		dir := p.running["kv-0"].dir
+		p.end("kv-0")
+		p.start("kv-0", dir)
+		time.Sleep(3 * time.Second)
+		if why := p.probe("kv-1", "/peers"); !strings.Contains(why, `"kv-0": not connected`) {
+			t.Errorf("a node with a certificate of the old authority is let in: %s", why)
+		}
+	})
+}
+
 // TestKeyRotation holds that a key is replaced in three rounds of restarts, with
 // all nodes connected after every single one.
 func TestKeyRotation(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *pods, _ *authority, names []string) {
+	inBubble(t, func(t *testing.T, p *pods, _ authority, names []string) {
 		for round, keys := range []map[string]string{
 			{"1": "the first key of the cluster", "2": "the second key of the cluster"},
 			{"1": "the second key of the cluster", "2": "the first key of the cluster"},
@@ -267,7 +274,7 @@ func TestKeyRotation(t *testing.T) {
 // TestScaling holds that a node is added and taken away by the file of the
 // members, whichever of the two, file or pod, comes first.
 func TestScaling(t *testing.T) {
-	inBubble(t, func(t *testing.T, p *pods, ca *authority, names []string) {
+	inBubble(t, func(t *testing.T, p *pods, ca authority, names []string) {
 		setMembers := func(n string) {
 			for _, name := range names {
 				write(t, p.running[name].dir, "members/nodes", n)
@@ -276,7 +283,7 @@ func TestScaling(t *testing.T) {
 		dir := t.TempDir()
 		write(t, dir, "members/nodes", "4")
 		write(t, dir, "keys/1", "the first key of the cluster")
-		ca.issue(t, dir, "kv-3")
+		ca.issue(t, dir, []string{"kv-3"})
 		p.start("kv-3", dir)
 		time.Sleep(time.Minute) // refused, as it is no member
 		setMembers("4")

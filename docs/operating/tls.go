@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// nodeTLS reads the certificate at every handshake, so that a new one is used
-// without a restart. The authorities are read once.
+// nodeTLS reads certificate, key and authorities. It is called at every handshake,
+// so that new ones are used without a restart.
 func nodeTLS(dir string) (*tls.Config, error) {
 	pem, err := fs.ReadFile(os.DirFS(dir), "ca.crt")
 	if err != nil {
@@ -20,16 +20,13 @@ func nodeTLS(dir string) (*tls.Config, error) {
 	if !roots.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("ca.crt in %s has no certificate", dir)
 	}
-	load := func() (*tls.Certificate, error) {
-		c, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
-		return &c, err
-	}
-	if _, err := load(); err != nil {
-		return nil, err // now, not at the first handshake
+	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	if err != nil {
+		return nil, err
 	}
 	return &tls.Config{
-		MinVersion:     tls.VersionTLS13,
-		RootCAs:        roots,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return load() },
+		MinVersion:   tls.VersionTLS13,
+		Certificates: []tls.Certificate{cert},
+		RootCAs:      roots,
 	}, nil
 }

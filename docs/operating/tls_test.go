@@ -22,9 +22,6 @@ func mutualTLS(dir string) (*tls.Config, error) {
 	}
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = config.RootCAs
-	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		return config.GetCertificate(nil)
-	}
 	return config, nil
 }
 
@@ -39,17 +36,14 @@ func TestMutualTLS(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var network memnet.Network
-				ca := newAuthority(t)
+				ca := newAuthority()
 				nodes := []core.Node{{Name: "kv-0", Addr: "kv-0.kv:7000"}, {Name: "kv-1", Addr: "kv-1.kv:7000"}}
 				var managers []*core.Manager
 				for i, certified := range []string{"kv-0", test.name} {
-					ca.issue(t, dirs[i], certified)
-					config, err := mutualTLS(filepath.Join(dirs[i], "tls"))
-					if err != nil {
-						t.Fatal(err)
-					}
+					ca.issue(t, dirs[i], []string{certified})
+					load := func() (*tls.Config, error) { return mutualTLS(filepath.Join(dirs[i], "tls")) }
 					m, err := core.NewManager(core.Config{Local: nodes[i], Peers: nodes, Transport: websocket.New(websocket.Options{
-						TLS: config, DialContext: network.DialContext, Listen: network.ListenContext,
+						GetTLS: load, DialContext: network.DialContext, Listen: network.ListenContext,
 					})})
 					if err != nil {
 						t.Fatal(err)
@@ -74,32 +68,26 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-// TestCertificateIsReadAnew holds that a renewed certificate is used without a
-// restart, and that files which do not fit together fail one handshake only.
-func TestCertificateIsReadAnew(t *testing.T) {
+// TestFilesThatDoNotFit holds that files which are not there yet, or not all of
+// one certificate, are an error and no configuration.
+func TestFilesThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ca := newAuthority(t)
-	ca.issue(t, dir, "kv-0")
-	config, err := nodeTLS(filepath.Join(dir, "tls"))
-	if err != nil {
-		t.Fatal(err)
+	ca := newAuthority()
+	if _, err := nodeTLS(filepath.Join(dir, "tls")); err == nil {
+		t.Error("no files are a configuration")
 	}
-	for _, name := range []string{"kv-0", "kv-7"} {
-		ca.issue(t, dir, name)
-		c, err := config.GetCertificate(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := c.Leaf.DNSNames; len(got) != 1 || got[0] != name {
-			t.Errorf("the certificate in use is for %v, want %s", got, name)
-		}
+	ca.issue(t, dir, []string{"kv-0"})
+	if _, err := nodeTLS(filepath.Join(dir, "tls")); err != nil {
+		t.Error(err)
 	}
 	write(t, dir, "tls/tls.key", "half a key")
-	if _, err := config.GetCertificate(nil); err == nil {
+	if _, err := nodeTLS(filepath.Join(dir, "tls")); err == nil {
 		t.Error("a certificate without its key was used")
 	}
+	ca.issue(t, dir, []string{"kv-0"})
+	write(t, dir, "tls/ca.crt", "no certificate")
 	if _, err := nodeTLS(filepath.Join(dir, "tls")); err == nil {
-		t.Error("a node was set up with a certificate without its key")
+		t.Error("a node trusts nobody, and was set up")
 	}
 }

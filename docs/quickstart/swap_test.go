@@ -11,35 +11,53 @@ import (
 	"testing"
 )
 
-// TestSwapIsOneLine makes the change of transport that the README shows, in a
-// copy of the quick start, and runs it: the output is the same.
+// TestSwapIsOneLine makes the changes of transport that the README shows, one after
+// the other in a copy of the quick start, and runs it after each: the output is the
+// same. The last one has certificates, and so needs no AllowInsecure.
 func TestSwapIsOneLine(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff := regexp.MustCompile("(?s)```diff\n-(.*?)\n\\+(.*?)\n```").FindSubmatch(readme)
-	if diff == nil {
-		t.Fatal("the README shows no change of one line as a diff")
+	diffs := regexp.MustCompile("(?s)```diff\n-(.*?)\n\\+(.*?)\n```").FindAllSubmatch(readme, -1)
+	if len(diffs) != 2 {
+		t.Fatalf("the README shows %d changes of one line as a diff, want 2", len(diffs))
 	}
 	main, err := os.ReadFile("main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := string(diff[1]), string(diff[2])
-	if n := strings.Count(string(main), from+"\n"); n != 1 {
-		t.Fatalf("the line that the README removes stands in the quick start %d times:\n%s", n, from)
+	program := string(main)
+	replace := func(from, to string) {
+		t.Helper()
+		if n := strings.Count(program, from); n != 1 {
+			t.Fatalf("what is replaced stands in the quick start %d times:\n%s", n, from)
+		}
+		program = strings.Replace(program, from, to, 1)
 	}
-	swapped := strings.Replace(string(main), from, to, 1)
-	swapped = strings.Replace(swapped, "transport/inmem", "transport/websocket", 1)
-	for _, addr := range []string{"127.0.0.1:9001", "127.0.0.1:9002"} {
-		swapped = strings.Replace(swapped, addr, freeAddr(t), 1)
+	for i, diff := range diffs {
+		replace(string(diff[1])+"\n", string(diff[2])+"\n")
+		if i == 0 {
+			replace("transport/inmem", "transport/websocket")
+		} else {
+			replace("\t\"github.com/gridmux/gridmux/transport/websocket\"\n",
+				"\t\"github.com/gridmux/gridmux/transport/devtls\"\n\t\"github.com/gridmux/gridmux/transport/websocket\"\n")
+			replace("\t\t\tAllowInsecure: true, // nobody else can reach these addresses\n", "")
+		}
+		run(t, program)
 	}
+}
 
+// run runs another program in place of the quick start.
+func run(t *testing.T, program string) {
+	t.Helper()
+	for _, addr := range []string{"127.0.0.1:9001", "127.0.0.1:9002"} {
+		program = strings.Replace(program, addr, freeAddr(t), 1)
+	}
 	dir := t.TempDir()
 	changed, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(changed, []byte(swapped), 0o600); err != nil {
+	if err := os.WriteFile(changed, []byte(program), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	original, err := filepath.Abs("main.go")
@@ -56,7 +74,7 @@ func TestSwapIsOneLine(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "run", "-overlay", overlay, ".").CombinedOutput()
 	const want = "hello b, I am b <nil>\nhello a, I am a <nil>\n"
 	if err != nil || string(out) != want {
-		t.Fatalf("over websocket the quick start prints\n%s(%v), want\n%s", out, err, want)
+		t.Fatalf("over websocket the quick start prints\n%s(%v), want\n%s\nThe program:\n%s", out, err, want, program)
 	}
 }
 

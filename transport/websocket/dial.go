@@ -18,6 +18,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
 const (
@@ -49,6 +50,11 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	if err := t.check(ctx); err != nil {
 		return nil, transport.PhaseDial, err
 	}
+	// Before the peer is troubled.
+	cfg, err := t.opts.clientTLS(to)
+	if err != nil {
+		return nil, transport.PhaseTLS, err
+	}
 	dial := t.opts.DialContext
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
@@ -67,10 +73,13 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	defer cancel()
 	nc, scheme := raw, "ws"
 	s := setup{client: true}
-	if cfg := t.opts.clientTLS(to); cfg != nil {
+	if cfg != nil {
 		scheme = "wss"
 		tc := tls.Client(raw, cfg)
 		if err := tc.HandshakeContext(hctx); err != nil {
+			if isAlert(err) {
+				err = tlsname.Refused(err)
+			}
 			return nil, transport.PhaseTLS, because(hctx, err)
 		}
 		state := tc.ConnectionState()
@@ -97,7 +106,7 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 		// In TLS 1.3 the server judges our certificate after our side of the
 		// handshake is done, and its alert comes in place of the first answer.
 		if isAlert(err) {
-			phase = transport.PhaseTLS
+			phase, err = transport.PhaseTLS, tlsname.Refused(err)
 		}
 		return nil, phase, err
 	}

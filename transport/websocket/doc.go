@@ -6,7 +6,12 @@
 //	core.Config{Transport: websocket.New(websocket.Options{})}
 //
 // and listens on the address that the core gives to Listen. With [Options].TLS
-// the link is wss and the certificate must be valid for the name of the peer.
+// the link is wss and the certificate must be valid for the name of the peer, as
+// transport.CertificateName writes it; with client certificates required, both
+// nodes prove theirs. [Options].GetTLS replaces certificates and authorities while
+// the node runs. What else certificates have to be is for VerifyConnection of the
+// configuration, which either side asks at every connection: no session of TLS is
+// resumed.
 //
 // # On an existing server
 //

@@ -3,10 +3,14 @@ package websocket_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strings"
 
 	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/websocket"
@@ -72,6 +76,53 @@ func ExampleNew_tls() {
 		ClientAuth:   tls.RequireAndVerifyClientCert,
 	}})
 	_ = t // core.Config{Transport: t}
+}
+
+// A node that takes only peers whose certificates have a SPIFFE id of the cluster,
+// besides being issued by its authority and for the name of the node. The same
+// function is the place for pinned keys and for a list of what was revoked.
+func ExampleNew_verify() {
+	verify := func(s tls.ConnectionState) error {
+		for _, id := range s.PeerCertificates[0].URIs {
+			if id.Scheme == "spiffe" && id.Host == "prod.example" && strings.HasPrefix(id.Path, "/grid/") {
+				return nil
+			}
+		}
+		return errors.New("the certificate has no SPIFFE id of the cluster")
+	}
+	cluster := clusterRoots()
+	t := websocket.New(websocket.Options{TLS: &tls.Config{
+		RootCAs:          cluster,
+		ClientCAs:        cluster,
+		ClientAuth:       tls.RequireAndVerifyClientCert,
+		VerifyConnection: verify, // in both roles
+	}})
+	_ = t // core.Config{Transport: t}
+}
+
+// A node whose certificate and authorities are replaced while it runs, by whatever
+// renews the files. While one authority replaces another, ca.pem has both.
+func ExampleNew_rotation() {
+	load := func() (*tls.Config, error) {
+		cert, err := tls.LoadX509KeyPair("node.pem", "node-key.pem")
+		if err != nil {
+			return nil, err
+		}
+		pem, err := os.ReadFile("ca.pem")
+		if err != nil {
+			return nil, err
+		}
+		cluster := x509.NewCertPool()
+		cluster.AppendCertsFromPEM(pem)
+		return &tls.Config{
+			Certificates: []tls.Certificate{cert},
+			RootCAs:      cluster,
+			ClientCAs:    cluster,
+			ClientAuth:   tls.RequireAndVerifyClientCert,
+		}, nil
+	}
+	t := websocket.New(websocket.Options{GetTLS: load}) // called at every handshake
+	_ = t                                               // core.Config{Transport: t}
 }
 
 // A program that serves HTTP anyway mounts the transport on its own server: no

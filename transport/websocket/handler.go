@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/gobwas/ws"
+
+	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
 // ServeHTTP upgrades a request and hands the connection to Accept of the mounted
@@ -142,7 +144,7 @@ func (l *listener) upgrade(w http.ResponseWriter, r *http.Request, upgraded func
 		beneathTLS(nc).Close()
 		return nil, true
 	}
-	s := setup{tls: r.TLS, peerName: certifiedName(r)}
+	s := setup{tls: r.TLS, peerName: tlsname.Certified(r.TLS)}
 	if n := rw.Reader.Buffered(); n > 0 {
 		early, _ := rw.Reader.Peek(n)
 		s.early = bytes.Clone(early)
@@ -158,19 +160,6 @@ type hijacked struct {
 }
 
 func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.conn, h.rw, nil }
-
-// certifiedName returns the name in the client certificate if it was verified:
-// the first DNS name, else the common name.
-func certifiedName(r *http.Request) string {
-	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
-		return ""
-	}
-	leaf := r.TLS.VerifiedChains[0][0]
-	if len(leaf.DNSNames) > 0 {
-		return leaf.DNSNames[0]
-	}
-	return leaf.Subject.CommonName
-}
 
 // refuse answers with a status and a sentence for whoever looks into it.
 func refuse(w http.ResponseWriter, status int, why string) {

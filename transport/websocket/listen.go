@@ -43,12 +43,16 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 		}
 		return l, nil
 	}
+	cfg, err := t.opts.tls().Server()
+	if err != nil {
+		return nil, fmt.Errorf("websocket: listen: %w", err)
+	}
 	ln, err := t.bind(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
 	l.addr = nonNil(ln.Addr())
-	if cfg := t.opts.serverTLS(); cfg != nil {
+	if cfg != nil {
 		l.mutualTLS = cfg.ClientAuth == tls.RequireAndVerifyClientCert
 		ln = tls.NewListener(ln, cfg)
 	}

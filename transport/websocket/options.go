@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
 const (
@@ -37,13 +38,23 @@ type Options struct {
 	// TLS makes Dial use wss, and Listen too if it has a server certificate
 	// (Certificates, GetCertificate or GetConfigForClient); without one Listen
 	// is plaintext, as behind a proxy that ends TLS. The configuration is
-	// cloned for each use, with NextProtos http/1.1, so certificates are best
-	// rotated through its callbacks. Its ServerName is ignored, see the next
-	// option. A mounted transport uses it for Dial only. nil: plaintext.
+	// cloned for each use, with NextProtos http/1.1 and without sessions to be
+	// resumed: every connection is verified anew, VerifyConnection and
+	// VerifyPeerCertificate included, which may refuse whatever else the user
+	// asks of a certificate. Its ServerName is ignored, see below. A mounted
+	// transport uses it for Dial only. nil: plaintext.
 	TLS *tls.Config
 
+	// GetTLS stands in for TLS where certificates and authorities are replaced
+	// while the node runs. It is called for every handshake of either role, by
+	// several goroutines at once; connections that exist are left alone. Listen
+	// calls it once for itself, and what it returns then decides whether the
+	// listener is plaintext and whether client certificates are required. With
+	// an error, or nil, there is no connection, never one in plaintext.
+	GetTLS func() (*tls.Config, error)
+
 	// ServerName returns the name that the certificate of a dialled peer must
-	// be valid for. nil: the peer's Name, less a port if it has one.
+	// be valid for. nil: transport.CertificateName of the peer's Name.
 	ServerName func(transport.Peer) string
 
 	// DialContext connects to a peer's Addr; network is always "tcp". nil: a
@@ -97,6 +108,9 @@ func (o *Options) check() error {
 	if o.Mounted && (o.Listener != nil || o.Listen != nil) || o.Listener != nil && o.Listen != nil {
 		return errors.New("websocket: of Options.Mounted, Listener and Listen at most one may be set")
 	}
+	if o.TLS != nil && o.GetTLS != nil {
+		return errors.New("websocket: of Options.TLS and GetTLS at most one may be set")
+	}
 	if o.RequireClientCert && !o.Mounted {
 		return errors.New("websocket: Options.RequireClientCert is for a Mounted transport: " +
 			"an own listener requires certificates with Options.TLS.ClientAuth = tls.RequireAndVerifyClientCert")
@@ -117,46 +131,18 @@ func (o *Options) path() string {
 	return o.Path
 }
 
-// clientTLS returns the configuration to dial a peer with, nil for plaintext.
-func (o *Options) clientTLS(to transport.Peer) *tls.Config {
-	if o.TLS == nil {
-		return nil
-	}
-	c := o.TLS.Clone()
-	forceHTTP1(c)
-	if o.ServerName != nil {
-		c.ServerName = o.ServerName(to)
-		return c
-	}
-	c.ServerName = to.Name
-	if c.ServerName == "" {
-		c.ServerName = to.Addr
-	}
-	// A node that was given no name has its address for a name.
-	if host, _, err := net.SplitHostPort(c.ServerName); err == nil {
-		c.ServerName = host
-	}
-	return c
+// tls is where the configurations come from.
+func (o *Options) tls() tlsname.Source {
+	return tlsname.Source{TLS: o.TLS, Get: o.GetTLS, Adapt: forceHTTP1}
 }
 
-// serverTLS returns the configuration of an own listener, nil for plaintext.
-func (o *Options) serverTLS() *tls.Config {
-	if o.TLS == nil || len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil && o.TLS.GetConfigForClient == nil {
-		return nil
+// clientTLS returns the configuration to dial a peer with, nil for plaintext.
+func (o *Options) clientTLS(to transport.Peer) (*tls.Config, error) {
+	name := tlsname.Expected(to.Name, to.Addr)
+	if o.ServerName != nil && (o.TLS != nil || o.GetTLS != nil) {
+		name = o.ServerName(to)
 	}
-	c := o.TLS.Clone()
-	forceHTTP1(c)
-	if choose := c.GetConfigForClient; choose != nil {
-		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			chosen, err := choose(hello)
-			if chosen != nil {
-				chosen = chosen.Clone()
-				forceHTTP1(chosen)
-			}
-			return chosen, err
-		}
-	}
-	return c
+	return o.tls().Client(name)
 }
 
 // forceHTTP1 keeps the ends from agreeing on h2, which users' configurations

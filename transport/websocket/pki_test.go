@@ -1,82 +1,39 @@
 package websocket_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"math/big"
-	"net"
 	"testing"
-	"time"
+
+	"github.com/gridmux/gridmux/transport/devtls"
 )
 
 // pki is a certificate authority for one test.
 type pki struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	*devtls.Authority
 	pool *x509.CertPool
 }
 
 func newPKI(t *testing.T) *pki {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		Subject:               pkix.Name{CommonName: "test authority"},
-		NotBefore:             time.Now().Add(-time.Hour),
-		NotAfter:              time.Now().Add(24 * time.Hour),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &pki{cert, key, pool}
+	ca := devtls.New()
+	return &pki{ca, ca.Config("").RootCAs}
 }
 
-// node returns the configuration of a node of that name for mutual TLS. It
-// offers h2, as configurations shared with an API server do.
-func (p *pki) node(t *testing.T, names ...string) *tls.Config {
+// node returns the configuration of a node of that name for mutual TLS, with a
+// certificate that is there from the start. It offers h2, as configurations shared
+// with an API server do.
+func (p *pki) node(t *testing.T, name string, more ...string) *tls.Config {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "common " + names[0]},
-		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	for _, name := range names {
-		if ip := net.ParseIP(name); ip != nil {
-			template.IPAddresses = append(template.IPAddresses, ip)
-		} else {
-			template.DNSNames = append(template.DNSNames, name)
-		}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, p.cert, key.Public(), p.key)
+	cert, err := p.Issue(name, func(c *x509.Certificate) {
+		c.Subject.CommonName = "common " + name
+		c.DNSNames = append(c.DNSNames, more...)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		Certificates: []tls.Certificate{*cert},
 		RootCAs:      p.pool,
 		ClientCAs:    p.pool,
 		ClientAuth:   tls.RequireAndVerifyClientCert,

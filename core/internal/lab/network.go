@@ -8,6 +8,7 @@ import (
 
 	"github.com/gridmux/gridmux/internal/memnet"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/inmem"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
@@ -82,7 +83,7 @@ func (s *socketNetwork) node(_ int, name string) (transport.Transport, string) {
 		s.t.Cleanup(func() { ln.Close() })
 	}
 	if s.tls {
-		opts.TLS = Certificates(s.t).Config(s.t, name)
+		opts.TLS = devtls.Config(name)
 	}
 	if s.addrs == nil {
 		s.addrs = map[string]string{}

@@ -5,15 +5,10 @@ package proxytest
 import (
 	"bufio"
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -23,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gridmux/gridmux/transport/devtls"
 )
 
 // server is what nginx has in front of one node.
@@ -169,56 +166,25 @@ func listen(t *testing.T) *net.TCPListener {
 
 // authority issues certificates for one test.
 type authority struct {
+	*devtls.Authority
 	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
 	pool *x509.CertPool
 }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
-	a := &authority{dir: t.TempDir(), pool: x509.NewCertPool()}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	var der []byte
-	a.key, der = sign(t, template, template, nil)
-	var err error
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	a.pool.AddCert(a.cert)
-	return a
-}
-
-// sign makes a key and a certificate for it, signed with the parent's key or
-// its own.
-func sign(t *testing.T, template, parent *x509.Certificate, with *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if with == nil {
-		with = key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), with)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key, der
+	ca := devtls.New()
+	return &authority{ca, t.TempDir(), ca.Config("").RootCAs}
 }
 
 // issue writes the certificate of a node and its key into files.
 func (a *authority) issue(t *testing.T, node string) (certFile, keyFile string) {
 	t.Helper()
-	key, der := sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(2), DNSNames: []string{node}, NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, a.cert, a.key)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	cert, err := a.Issue(node, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,5 +195,5 @@ func (a *authority) issue(t *testing.T, node string) (certFile, keyFile string) 
 		}
 		return name
 	}
-	return write(".crt", "CERTIFICATE", der), write(".key", "PRIVATE KEY", pkcs8)
+	return write(".crt", "CERTIFICATE", cert.Certificate[0]), write(".key", "PRIVATE KEY", pkcs8)
 }

@@ -30,6 +30,8 @@ const (
 	CodeUnsupported     Code = 14 // a codec or dictionary that was not agreed on
 	CodeMalformed       Code = 15 // also ERROR: the message is not what the handler takes
 
+	CodePermissionDenied Code = 16
+
 	// REJECT and close codes: the connection did not or does not live.
 	CodeRejected  Code = 20 // no reason is given to a stranger
 	CodeVersion   Code = 21

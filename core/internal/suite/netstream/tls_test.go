@@ -9,16 +9,16 @@ import (
 	"testing"
 
 	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/transport/devtls"
 )
 
 // TestTLS expects crypto/tls to run over a connection, in both roles, with its
 // own half-close and end.
 func TestTLS(t *testing.T) {
-	lab.Certificates(t) // outside a bubble, where it is another year
 	bothWays(t, func(t *testing.T, _ *nodes, one, other net.Conn) {
 		text := lab.Pattern(1, 1<<20)
-		serverConfig := lab.Certificates(t).Config(t, "server")
-		clientConfig := lab.Certificates(t).Config(t, "client")
+		serverConfig := devtls.Config("server")
+		clientConfig := devtls.Config("client")
 		clientConfig.ServerName = "server"
 		client, server := tls.Client(one, clientConfig), tls.Server(other, serverConfig)
 		served := lab.Go(func() error {

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
-	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
 
@@ -95,13 +95,12 @@ func (p *tlsProxy) pass(in net.Conn, target string, accept, dial *tls.Config) {
 // T17).
 func TestProofsAreBoundToTLS(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := lab.Certificates(t)
 	server := func(name string) *tls.Config {
-		c := ca.Config(t, name)
+		c := devtls.Config(name)
 		c.ClientAuth = tls.NoClientCert
 		return c
 	}
-	client := &tls.Config{RootCAs: ca.Pool, ServerName: acceptor}
+	client := &tls.Config{RootCAs: devtls.Config("").RootCAs, ServerName: acceptor}
 	for _, test := range []struct {
 		name         string
 		takes        *tls.Config // of the acceptor
@@ -183,7 +182,7 @@ func TestAuthOverTLS(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for _, kind := range identityKinds {
 			conf := func(name string) *tls.Config {
-				c := lab.Certificates(t).Config(t, name)
+				c := devtls.Config(name)
 				c.ClientAuth, c.MinVersion, c.MaxVersion = tls.NoClientCert, version, version
 				return c
 			}
@@ -211,13 +210,13 @@ func TestProtocolBinding(t *testing.T) {
 	_, acceptor := dialOrder(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		for name, good := range map[string]bool{"EXPORTER-gridmux-1": true, "EXPORTER-gridmux-2": false, "": false} {
-			conf := lab.Certificates(t).Config(t, acceptor)
-			conf.ClientAuth, conf.MaxVersion = tls.NoClientCert, version
+			conf := devtls.Config(acceptor)
+			conf.ClientAuth, conf.MinVersion, conf.MaxVersion = tls.NoClientCert, version, version
 			a := newMember(t, acceptor, conf)
 			if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, Auth: core.SharedKey(testKey)}, core.Node{Name: "raw", Addr: closedPort(t)}); err != nil {
 				t.Fatal(err)
 			}
-			tr := websocket.New(websocket.Options{TLS: &tls.Config{RootCAs: lab.Certificates(t).Pool}})
+			tr := websocket.New(websocket.Options{TLS: &tls.Config{RootCAs: devtls.Config("").RootCAs}})
 			tc, err := tr.Dial(t.Context(), transport.Peer{Name: acceptor, Addr: a.addr})
 			if err != nil {
 				t.Fatalf("dialling failed: %v", err)

@@ -2,13 +2,9 @@ package threats_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"math/big"
 	"net"
 	"net/url"
 	"testing"
@@ -17,6 +13,7 @@ import (
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/inmem"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
@@ -56,29 +53,6 @@ func (n *member) start(t *testing.T, cfg core.Config, peers ...core.Node) error 
 	}
 	n.Manager = m
 	return m.Start(t.Context())
-}
-
-// certificate issues one that is valid for exactly what change puts into it.
-func certificate(a *lab.Authority, t *testing.T, change func(*x509.Certificate)) *tls.Config {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), NotBefore: a.Cert.NotBefore, NotAfter: a.Cert.NotAfter,
-		KeyUsage:    x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	change(template)
-	der, err := x509.CreateCertificate(rand.Reader, template, a.Cert, key.Public(), a.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		RootCAs:      a.Pool, ClientCAs: a.Pool, ClientAuth: tls.RequireAndVerifyClientCert,
-	}
 }
 
 // dialOrder returns two names of which the first dials the second. Who dials is
@@ -147,7 +121,7 @@ func learns(t *testing.T, n *member, texts ...string) {
 // TestAllowInsecureAtStart holds that a node which would believe anybody does
 // not start unless told to (T17).
 func TestAllowInsecureAtStart(t *testing.T) {
-	mutual := lab.Certificates(t).Config(t, "a")
+	mutual := devtls.Config("a")
 	serverOnly := mutual.Clone()
 	serverOnly.ClientAuth = tls.NoClientCert
 	optional := mutual.Clone()
@@ -155,7 +129,7 @@ func TestAllowInsecureAtStart(t *testing.T) {
 	unverified := mutual.Clone()
 	unverified.ClientAuth = tls.RequireAnyClientCert
 	clientOnly := mutual.Clone()
-	clientOnly.Certificates = nil
+	clientOnly.GetCertificate = nil
 	for _, test := range []struct {
 		name   string
 		opts   websocket.Options
@@ -203,20 +177,19 @@ func TestAllowInsecureAtStart(t *testing.T) {
 // be who they should be.
 func TestDiallerRefuses(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := lab.Certificates(t)
-	blind := ca.Config(t, dialler)
+	blind := devtls.Config(dialler)
 	blind.InsecureSkipVerify = true // nothing is proved, as the dialler has to notice
-	forOther := certificate(ca, t, func(c *x509.Certificate) { c.DNSNames = []string{"other"} })
+	forOther := devtls.Config("other")
 	for _, test := range []struct {
 		name         string
 		dials, takes *tls.Config
 		insecure     bool // of the dialler
 		texts        []string
 	}{
-		{"TLS meets plaintext", ca.Config(t, dialler), nil, false, []string{"tls"}},
-		{"certificate of another node", ca.Config(t, dialler), forOther, false, []string{"tls", "other", acceptor}},
-		{"certificate of another node, insecure allowed", ca.Config(t, dialler), forOther, true, []string{"tls", "other"}},
-		{"certificate that is not verified", blind, ca.Config(t, acceptor), false, []string{"hello", "proves nothing", "Config.AllowInsecure"}},
+		{"TLS meets plaintext", devtls.Config(dialler), nil, false, []string{"tls"}},
+		{"certificate of another node", devtls.Config(dialler), forOther, false, []string{"tls", "other", acceptor}},
+		{"certificate of another node, insecure allowed", devtls.Config(dialler), forOther, true, []string{"tls", "other"}},
+		{"certificate that is not verified", blind, devtls.Config(acceptor), false, []string{"hello", "proves nothing", "Config.AllowInsecure"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d, a := newMember(t, dialler, test.dials), newMember(t, acceptor, test.takes)
@@ -249,7 +222,7 @@ func (p plainDialler) Dial(ctx context.Context, to transport.Peer) (transport.Co
 // that it dials itself.
 func TestDiallerRefusesPlaintext(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	d, a := newMember(t, dialler, lab.Certificates(t).Config(t, dialler)), newMember(t, acceptor, nil)
+	d, a := newMember(t, dialler, devtls.Config(dialler)), newMember(t, acceptor, nil)
 	if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, AllowInsecure: true}, core.Node{Name: dialler, Addr: d.addr}); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +246,13 @@ func TestDiallerRefusesPlaintext(t *testing.T) {
 // is valid for, and leaves the real one alone (T14).
 func TestMutualTLSBindsNames(t *testing.T) {
 	dialler, acceptor := dialOrder(t)
-	ca := lab.Certificates(t)
+	ca := devtls.New()
+	certificate := func(change func(*x509.Certificate)) *tls.Config {
+		return lab.Certified(t, ca, "nobody", func(c *x509.Certificate) {
+			c.DNSNames, c.Subject.CommonName = nil, ""
+			change(c)
+		})
+	}
 	named := func(names ...string) func(*x509.Certificate) {
 		return func(c *x509.Certificate) { c.DNSNames = names }
 	}
@@ -294,8 +273,8 @@ func TestMutualTLSBindsNames(t *testing.T) {
 		{"a URI alone", func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "spiffe", Host: "x", Path: "/" + dialler}} }, false},
 	} {
 		for _, insecure := range []bool{false, true} {
-			a := newMember(t, acceptor, certificate(ca, t, named("spare", acceptor)))
-			honest, claims := newMember(t, dialler, ca.Config(t, dialler)), newMember(t, dialler, certificate(ca, t, test.cert))
+			a := newMember(t, acceptor, certificate(named("spare", acceptor)))
+			honest, claims := newMember(t, dialler, ca.Config(dialler)), newMember(t, dialler, certificate(test.cert))
 			if err := a.start(t, core.Config{Local: core.Node{Name: acceptor}, AllowInsecure: insecure}, core.Node{Name: dialler, Addr: honest.addr}); err != nil {
 				t.Fatal(err)
 			}

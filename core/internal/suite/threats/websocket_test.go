@@ -16,6 +16,7 @@ import (
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/internal/memnet"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
 
@@ -36,7 +37,7 @@ func TestMountedMutualTLS(t *testing.T) {
 	}
 	var managers []*core.Manager
 	for i, node := range nodes {
-		conf := lab.Certificates(t).Config(t, node.Name)
+		conf := devtls.Config(node.Name)
 		tr := websocket.New(websocket.Options{Mounted: true, RequireClientCert: true, TLS: conf})
 		m, err := core.NewManager(core.Config{Local: node, Peers: nodes, Transport: tr, MaxBackoff: 10 * time.Millisecond})
 		if err != nil {

@@ -1,0 +1,80 @@
+package identity_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/transport/devtls"
+)
+
+// TestNamesOfAllKinds expects nodes to prove by certificate whatever name the core
+// lets them have, in both roles; and one of a name that looks like that of another
+// in a certificate, or like a pattern, to stay out.
+func TestNamesOfAllKinds(t *testing.T) {
+	names := []string{
+		"kv-0.kv.example", "köln", "节点", "rack 3/node 1", "node_1", "50%", "*", "*.example", "10.0.0.1:7000", "[fd00::1]:7000",
+		strings.Repeat("x", 255), strings.Repeat("ö", 127),
+	}
+	overSecureLinks(t, func(t *testing.T, l secureLink) {
+		for i, name := range names {
+			ca, network := devtls.New(), l.network()
+			other := names[(i+1)%len(names)]
+			nodes := []core.Node{{Name: name, Addr: "one:1"}, {Name: other, Addr: "two:1"}}
+			var caller atomic.Pointer[core.Identity]
+			start := func(local core.Node, certified string) *core.Manager {
+				config := ca.Config(certified)
+				m, err := core.NewManager(core.Config{
+					Local: local, Peers: nodes, Logger: new(lab.LogBook).Logger(),
+					Transport: network.node(func() (*tls.Config, error) { return config, nil }, new(lab.LogBook)),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { m.Close() })
+				whoami := func(ctx context.Context, _ []byte) ([]byte, error) {
+					id := core.CallerFromContext(ctx)
+					caller.Store(&id)
+					return nil, nil
+				}
+				if err := errors.Join(m.Handle("whoami", whoami), m.Start(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			one, two := start(nodes[0], name), start(nodes[1], other)
+			for _, way := range []struct {
+				from       *core.Manager
+				caller, to string
+			}{{one, name, other}, {two, other, name}} {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				if err := way.from.WaitConnected(ctx); err != nil {
+					t.Fatalf("%q and %q: %v", name, other, err)
+				}
+				cancel()
+				lab.MustCall(t, way.from.Connection(way.to), "whoami", nil)
+				if got := caller.Load(); *got != (core.Identity{Name: way.caller, Method: "mutual TLS"}) {
+					t.Errorf("%q is known as %+v", way.caller, got)
+				}
+			}
+			two.Close()
+			impostor := start(nodes[1], names[(i+2)%len(names)])
+			time.Sleep(10 * time.Second)
+			for _, m := range []*core.Manager{one, impostor} {
+				for c := range m.Connections() {
+					if s := c.State(); s != core.StateConnecting {
+						t.Errorf("with a certificate of %q a node connects as %q", names[(i+2)%len(names)], other)
+					}
+				}
+			}
+			one.Close()
+			impostor.Close()
+		}
+	})
+}

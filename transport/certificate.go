@@ -1,0 +1,36 @@
+package transport
+
+import (
+	"net"
+	"strings"
+)
+
+// CertificateName returns the name that a certificate has to be valid for to be
+// that of the node called node. It is node itself, less a port where node is an
+// address: "10.0.0.1" for "10.0.0.1:7000". Bytes of it that have no place in a
+// certificate's DNS name, or a meaning of their own there, are written as in a
+// URL: those that are not printable ASCII, the star and the percent sign, as in
+// "k%C3%B6ln".
+//
+// Certificates do not tell upper case from lower, nor a port from another: nodes
+// whose names differ in nothing else can stand in for each other.
+func CertificateName(node string) string {
+	if host, _, err := net.SplitHostPort(node); err == nil {
+		node = host
+	}
+	if strings.IndexFunc(node, unfit) < 0 {
+		return node
+	}
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for _, c := range []byte(node) {
+		if unfit(rune(c)) {
+			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func unfit(c rune) bool { return c < ' ' || c > '~' || c == '*' || c == '%' }
