@@ -129,7 +129,8 @@ func (h *hunt) build(ctx context.Context) error {
 		return err
 	}
 	//nolint:gosec // It compiles this project's own test.
-	build := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-ldflags=-s -w", "-c", "-o", h.binary(), "./core/internal/sim")
+	build := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-vet=off", "-ldflags=-s -w",
+		"-c", "-o", h.binary(), "./core/internal/sim")
 	build.Dir = h.root
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s does not compile: %w\n%s", h.bug.name, err, out)

@@ -10,12 +10,12 @@
 //
 // A bug that hides from most seeds has some in the list that found it. They are
 // tried first, and all the others after them: an entry in the list saves time and
-// proves nothing. When a change of the code or of the simulation has moved such a
-// bug to other seeds the command says so;
+// proves nothing. The command says so when a change of the code or of the
+// simulation has made other seeds find it, and
 //
 //	go run ./core/internal/sim/mutants -run '^name$' -all 3
 //
-// tells three of them for the list.
+// tells three of those for the list.
 package main
 
 import (
