@@ -175,7 +175,7 @@ var callMutants = []mutant{
 		file:  "core/session.go",
 		old:   "s.fenced() && s.busy.Load() == 0",
 		new:   "s.busy.Load() == 0",
-		seeds: []uint64{33},
+		seeds: []uint64{92},
 	},
 	{
 		name:  "queue-not-recalled",
