@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 
@@ -44,7 +45,7 @@ type socketNetwork struct {
 
 	mu       sync.Mutex
 	addrs    map[string]string   // by name of the node
-	conns    []*socketConnection // all ever made
+	conns    []*socketConnection // all ever made, but for those that were cut
 	accepted map[string]net.Conn // by where they come from; memnet only
 }
 
@@ -55,6 +56,13 @@ type socketConnection struct {
 	listener    string
 	dialledFrom string
 }
+
+func (c *socketConnection) between(a, b string) bool {
+	return c.from == a && c.to == b || c.from == b && c.to == a
+}
+
+// acceptedAs is the name of its far end in socketNetwork.accepted.
+func (c *socketConnection) acceptedAs() string { return c.listener + " " + c.dialledFrom }
 
 func (s *socketNetwork) node(_ int, name string) (transport.Transport, string) {
 	s.mu.Lock()
@@ -139,7 +147,7 @@ func (w *watchedListener) Accept() (net.Conn, error) {
 // between returns the connections between two nodes.
 func (s *socketNetwork) between(a, b string) (found []*socketConnection) {
 	for _, c := range s.conns {
-		if c.from == a && c.to == b || c.from == b && c.to == a {
+		if c.between(a, b) {
 			found = append(found, c)
 		}
 	}
@@ -154,7 +162,10 @@ func (s *socketNetwork) cut(a, b string) {
 			_ = tcp.SetLinger(0)
 		}
 		c.near.Close()
+		delete(s.accepted, c.acceptedAs())
 	}
+	// A link that is cut ten thousand times would be ever slower to cut.
+	s.conns = slices.DeleteFunc(s.conns, func(c *socketConnection) bool { return c.between(a, b) })
 }
 
 func (s *socketNetwork) stall(from, to string) {
@@ -163,7 +174,7 @@ func (s *socketNetwork) stall(from, to string) {
 	for _, c := range s.between(from, to) {
 		reads := c.near
 		if c.from == from {
-			reads = s.accepted[c.listener+" "+c.dialledFrom]
+			reads = s.accepted[c.acceptedAs()]
 		}
 		if conn, ok := reads.(*memnet.Conn); ok {
 			conn.StallReads(true)

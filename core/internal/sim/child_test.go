@@ -60,8 +60,10 @@ func serveChild(t *testing.T, request string) {
 	out := bufio.NewWriter(os.Stdout)
 	defer out.Flush()
 	// The garbage collector stops goroutines wherever they are, so it runs
-	// between seeds only.
+	// between seeds only, unless one goes round in circles and would take all the
+	// memory of the machine until it is given up.
 	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(memoryLimit)
 	for i := range req.count {
 		seed := req.first + i*req.step
 		p := newProfile(seed)
@@ -94,6 +96,9 @@ func serveChild(t *testing.T, request string) {
 		collect()
 	}
 }
+
+// memoryLimit is far beyond what a seed needs.
+const memoryLimit = 2 << 30
 
 // collectAt is how many bytes of garbage are worth to be collected.
 const collectAt = 128 << 20

@@ -14,11 +14,6 @@ import (
 	"time"
 )
 
-// seedPatience is how long a seed may take in real time. One that takes longer
-// hangs: something waits in a way that stops the clock of the bubble, or time
-// does not pass at all.
-const seedPatience = 3 * time.Minute
-
 // report is what a child said of one seed.
 type report struct {
 	seed       uint64
@@ -61,10 +56,10 @@ func ask(ctx context.Context, req childRequest, each func(r *report)) error {
 		return err
 	}
 	hang := errors.New("the seed hangs")
-	watchdog := time.AfterFunc(seedPatience, func() { cancel(hang) })
+	watchdog := time.AfterFunc(*patience, func() { cancel(hang) })
 	defer watchdog.Stop()
 	current, err := readReports(stdout, func(r *report) {
-		watchdog.Reset(seedPatience)
+		watchdog.Reset(*patience)
 		each(r)
 	})
 	err = errors.Join(err, cmd.Wait())

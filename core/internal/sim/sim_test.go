@@ -18,6 +18,10 @@ var (
 	failures = flag.Int("failures", 3, "after how many seeds that fail to stop")
 	shorten  = flag.Bool("minimise", true, "look for a shorter schedule with which a seed fails")
 	child    = flag.String("child", "", "what a child process is to do")
+
+	// A seed that hangs waits in a way that stops the clock of the bubble, or does
+	// so much at one instant that time does not pass.
+	patience = flag.Duration("patience", 3*time.Minute, "how long a seed may take in real time before it counts as one that hangs")
 )
 
 // TestSimulation runs seeds and holds that no invariant is violated, and that a

@@ -7,12 +7,19 @@
 // Nothing in the tree is changed: the compiler is given the altered file in
 // place of the real one. It takes some seconds for a bug that is found, and
 // minutes for one that is not.
+//
+// A bug that hides from most seeds has some in the list that found it. They are
+// tried first, and all the others after them: an entry in the list saves time and
+// proves nothing. The command says so when a change of the code or of the
+// simulation has made other seeds find it, and
+//
+//	go run ./core/internal/sim/mutants -run '^name$' -all 3
+//
+// tells three of those for the list.
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -20,22 +27,32 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
-	"time"
+	"sync"
 )
 
 func main() {
-	seeds := flag.Int("seeds", 10_000, "how many seeds a bug has to hide from")
+	var c command
+	flag.Uint64Var(&c.seeds, "seeds", 10_000, "how many seeds a bug has to hide from")
 	only := flag.String("run", "", "plant only the bugs whose name matches this regular expression")
-	missable := flag.Int("missable", 1, "how many bugs may be missed, for every twelve")
+	flag.IntVar(&c.missable, "missable", 1, "how many bugs may be missed, for every twelve")
+	flag.IntVar(&c.all, "all", 0, "tell so many seeds that find a bug, without a look at the list; 0: the first that does")
 	flag.Parse()
-	if err := run(context.Background(), os.Stdout, *only, *seeds, *missable); err != nil {
+	if err := c.run(context.Background(), os.Stdout, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1) //nolint:forbidigo // This is main.
 	}
 }
 
-func run(ctx context.Context, out io.Writer, only string, seeds, missable int) error {
+// command is what is asked for.
+type command struct {
+	seeds    uint64
+	missable int
+	all      int
+}
+
+func (c *command) run(ctx context.Context, out io.Writer, only string) error {
 	filter, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -49,28 +66,85 @@ func run(ctx context.Context, out io.Writer, only string, seeds, missable int) e
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	planted, found := 0, 0
+	var hunts []*hunt
 	for i := range mutants {
-		m := &mutants[i]
-		if !filter.MatchString(m.name) {
-			continue
+		if m := &mutants[i]; filter.MatchString(m.name) {
+			hunts = append(hunts, &hunt{bug: m, root: root, dir: filepath.Join(dir, m.name)})
 		}
-		planted++
-		began := time.Now()
-		how, err := m.hunt(ctx, root, dir, seeds)
+	}
+	if err := c.hunt(ctx, out, hunts); err != nil {
+		return err
+	}
+	found := 0
+	for _, h := range hunts {
+		if len(h.found) > 0 {
+			found++
+		}
+	}
+	fmt.Fprintf(out, "%d of %d found within %d seeds\n", found, len(hunts), c.seeds)
+	if missed := len(hunts) - found; missed*12 > len(hunts)*c.missable {
+		return fmt.Errorf("%d of %d planted bugs were not found", missed, len(hunts))
+	}
+	return nil
+}
+
+// hunt looks for every bug where it is likely to be found, for as many at once as
+// there are processors; and for those that are left with all seeds, one after the
+// other, each with all processors.
+func (c *command) hunt(ctx context.Context, out io.Writer, hunts []*hunt) error {
+	if c.all == 0 {
+		err := sideBySide(ctx, hunts, func(ctx context.Context, h *hunt) error {
+			return h.quickly(ctx, c.seeds)
+		}, func(h *hunt) {
+			if len(h.found) > 0 {
+				fmt.Fprintln(out, h)
+			}
+		})
 		if err != nil {
 			return err
 		}
-		if how != "" {
-			found++
-		}
-		fmt.Fprintf(out, "%-26s %-30s %6.1f s   %s\n", m.name, cmp.Or(how, "NOT FOUND"), time.Since(began).Seconds(), m.why)
 	}
-	fmt.Fprintf(out, "%d of %d found within %d seeds\n", found, planted, seeds)
-	if missed := planted - found; missed*12 > planted*missable {
-		return fmt.Errorf("%d of %d planted bugs were not found", missed, planted)
+	for _, h := range hunts {
+		if len(h.found) > 0 {
+			continue
+		}
+		if err := h.thoroughly(ctx, c.seeds, max(c.all, 1)); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, h)
 	}
 	return nil
+}
+
+// sideBySide does something for every hunt, and tells when it is done. It returns
+// the first error, which ends all the others.
+func sideBySide(ctx context.Context, hunts []*hunt, do func(context.Context, *hunt) error, tell func(*hunt)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next := make(chan *hunt)
+	var telling sync.Mutex
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for h := range next {
+				if err := do(ctx, h); err != nil {
+					cancel(err)
+				}
+				telling.Lock()
+				tell(h)
+				telling.Unlock()
+			}
+		})
+	}
+	for _, h := range hunts {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- h
+	}
+	close(next)
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
 func moduleRoot(ctx context.Context) (string, error) {
@@ -79,60 +153,4 @@ func moduleRoot(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("go list -m: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
-}
-
-// plant writes the altered file and tells the go command to take it.
-func (m *mutant) plant(root, dir string) (overlay string, err error) {
-	path := filepath.Join(root, filepath.FromSlash(m.file))
-	text, err := os.ReadFile(path) //nolint:gosec // The paths are those of the list.
-	if err != nil {
-		return "", err
-	}
-	altered, err := m.apply(string(text))
-	if err != nil {
-		return "", err
-	}
-	file := filepath.Join(dir, filepath.Base(m.file))
-	if err := os.WriteFile(file, []byte(altered), 0o600); err != nil { //nolint:gosec // The same.
-		return "", err
-	}
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: file}})
-	if err != nil {
-		return "", err
-	}
-	overlay = filepath.Join(dir, "overlay.json")
-	return overlay, os.WriteFile(overlay, replace, 0o600)
-}
-
-// failure is how the simulation reports a seed, with the first thing that it
-// found wrong.
-var failure = regexp.MustCompile(`seed (\d+) failed:\s+(?:[0-9.]+ (\S+):)?`)
-
-// hunt runs the simulation on the altered code. It returns how the bug was
-// found, "" if it was not.
-func (m *mutant) hunt(ctx context.Context, root, dir string, seeds int) (how string, err error) {
-	overlay, err := m.plant(root, dir)
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(dir, "sim.test")
-	//nolint:gosec // It compiles and runs this project's own test.
-	build := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-c", "-o", binary, "./core/internal/sim")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s does not compile: %w\n%s", m.name, err, out)
-	}
-	//nolint:gosec // The same.
-	test := exec.CommandContext(ctx, binary, "-test.run=^TestSimulation$", "-test.timeout=0",
-		fmt.Sprint("-seeds=", seeds), "-replay=0", "-failures=1", "-minimise=false")
-	test.Dir = filepath.Join(root, "core", "internal", "sim")
-	out, err := test.CombinedOutput()
-	if err == nil {
-		return "", nil
-	}
-	found := failure.FindSubmatch(out)
-	if found == nil {
-		return "", fmt.Errorf("%s: the simulation failed without a seed: %w\n%s", m.name, err, out)
-	}
-	return fmt.Sprintf("seed %s, %s", found[1], cmp.Or(string(found[2]), "I14")), nil
 }

@@ -35,6 +35,11 @@ func TestMutantsFit(t *testing.T) {
 				t.Error("a planted bug needs a name of its own and a reason")
 			}
 			names[m.name] = true
+			for _, seed := range m.seeds {
+				if seed < 1 || seed > 10_000 {
+					t.Errorf("seed %d is not among those that a bug has to show in", seed)
+				}
+			}
 			path := filepath.Join(root, filepath.FromSlash(m.file))
 			text, err := os.ReadFile(path)
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -136,7 +135,7 @@ var harmless = map[string]func(p *lab.RawPeer, n uint32) []byte{
 func TestTinyFrames(t *testing.T) {
 	lab.RawTest(t, "flood", lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
 		p := r.Connect()
-		heap, goroutines := lab.HeapInUse(), runtime.NumGoroutine()
+		heap, goroutines := lab.HeapInUse(), lab.Goroutines()
 		life := uint32(2000)
 		for name, frame := range harmless {
 			for i := range uint32(lab.Scale(2000, 500, 100_000)) {
@@ -151,8 +150,8 @@ func TestTinyFrames(t *testing.T) {
 		}
 		p.WantLife(life, "all floods")
 		r.Alive("after the floods")
-		if grown := int64(lab.HeapInUse()) - int64(heap); grown > 1<<20 || runtime.NumGoroutine() > goroutines+2 {
-			t.Errorf("floods of tiny frames left %d bytes and %d goroutines", grown, runtime.NumGoroutine()-goroutines)
+		if grown := int64(lab.HeapInUse()) - int64(heap); grown > 1<<20 || lab.Goroutines() > goroutines+2 {
+			t.Errorf("floods of tiny frames left %d bytes and %d goroutines", grown, lab.Goroutines()-goroutines)
 		}
 	})
 }

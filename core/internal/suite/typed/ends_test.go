@@ -261,18 +261,18 @@ func TestNoGoroutines(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := lab.Goroutines()
 		for range streams {
 			if _, err := talk.Open(ctx, c.Conn(0, 1), new(Point)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		synctest.Wait()
-		if more := runtime.NumGoroutine() - before; more > each*streams {
+		if more := lab.Goroutines() - before; more > each*streams {
 			t.Errorf("%d streams need %d goroutines, want %d for each", streams, more, each)
 		}
 		// A loop runs in the goroutine that it stands in.
-		before = runtime.NumGoroutine()
+		before = lab.Goroutines()
 		n := 0
 		for _, err := range ticks.Call(ctx, c.Conn(0, 1), new(Point)) {
 			if err != nil {
@@ -280,7 +280,7 @@ func TestNoGoroutines(t *testing.T) {
 			}
 			if n++; n == 20 {
 				synctest.Wait()
-				if more := runtime.NumGoroutine() - before; more > each {
+				if more := lab.Goroutines() - before; more > each {
 					t.Errorf("a loop over a stream needs %d goroutines, want %d", more, each)
 				}
 				break
