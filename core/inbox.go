@@ -214,7 +214,7 @@ func (st *RawStream) nextChunk() error {
 	}
 	for {
 		switch {
-		case q.dropping || len(q.chunks) == 0 && st.over && st.err != nil:
+		case q.dropping:
 			return st.recvError()
 		case len(q.chunks) > 0:
 			q.cur, q.off = q.chunks[0], 0

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -79,7 +78,7 @@ func TestUnusedLanesAreClosed(t *testing.T) {
 		c := newCluster(t)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := lab.Goroutines()
 		stays := c.open("stream")
 		talk(t, stays, "x")
 		var streams []*core.RawStream
@@ -102,8 +101,8 @@ func TestUnusedLanesAreClosed(t *testing.T) {
 		finish(t, stays)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if _, live := c.transports[0].lanes(); live != 0 || runtime.NumGoroutine() > before {
-			t.Errorf("%d lanes and %d goroutines are left", live, runtime.NumGoroutine()-before)
+		if _, live := c.transports[0].lanes(); live != 0 || lab.Goroutines() > before {
+			t.Errorf("%d lanes and %d goroutines are left", live, lab.Goroutines()-before)
 		}
 		st := c.open("stream") // and a new one can be opened
 		talk(t, st, "new")
