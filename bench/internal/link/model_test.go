@@ -2,6 +2,7 @@ package link
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -203,21 +204,25 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// TestWake expects the estimate to come near what is observed, and a thread that
-// found no processor not to count for much.
+// TestWake expects the estimate to come near the faster ones of what is observed, soon, and
+// threads that found no processor to change nothing.
 func TestWake(t *testing.T) {
 	t.Parallel()
 	var w wake
-	for i := range 200 {
-		late := 40 * time.Microsecond
-		if i%50 == 49 {
-			late = 10 * time.Millisecond
+	draw := rand.New(rand.NewPCG(1, 2))
+	for i := range 300 {
+		w.observe(40*time.Microsecond + time.Duration(draw.IntN(20000)))
+		if i%4 == 0 {
+			w.observe(10 * time.Millisecond)
 		}
-		w.observe(late)
-		w.observe(late - 5*time.Microsecond)
 	}
-	w.observe(-time.Second)
-	if w.latency < 30*time.Microsecond || w.latency > 60*time.Microsecond {
+	if w.latency < 38*time.Microsecond || w.latency > 48*time.Microsecond {
 		t.Errorf("the estimate is %v, not about 40 µs", w.latency)
+	}
+	for range 100 {
+		w.observe(-time.Second)
+	}
+	if w.latency != 0 {
+		t.Errorf("of a thread that is never late the estimate is %v", w.latency)
 	}
 }

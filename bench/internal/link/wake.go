@@ -9,16 +9,10 @@ type wake struct {
 	latency time.Duration
 }
 
-// maxWake is the longest wake-up that is taken for the usual; a thread that
-// found no processor waits for milliseconds.
-const maxWake = 200 * time.Microsecond
-
-// observe adds how much too late a thread woke up. The estimate stays near the least:
-// to begin too late is what any machine does at times, too early would be wrong.
+// observe adds how much too late a thread woke up. Small steps, and larger ones down
+// than up, keep the estimate where one wake-up in ten is faster: to begin too late
+// is what any machine does at times, too early would be wrong.
 func (w *wake) observe(late time.Duration) {
-	off := min(max(late, 0), maxWake) - w.latency
-	if off > 0 {
-		off /= 8
-	}
-	w.latency += off / 4
+	const up, down = 500 * time.Nanosecond, 5 * time.Microsecond
+	w.latency += min(max(max(late, 0)-w.latency, -down), up)
 }
