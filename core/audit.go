@@ -46,7 +46,7 @@ func (u *usage) audit(peer string) audit.Usage {
 }
 
 func (s *session) audit() audit.Session {
-	a := audit.Session{Peer: s.peer.name, Dialled: s.side == 0, Busy: int(s.busy.Load())}
+	a := audit.Session{Peer: s.peer.name, Dialled: s.side == 0, Lane: s.isLane(), Busy: int(s.busy.Load())}
 	w := &s.w
 	w.mu.Lock()
 	a.Unsent, a.Control = w.unsent, !w.noControl()

@@ -38,6 +38,7 @@ type Memory struct {
 type Session struct {
 	Peer    string
 	Dialled bool // by this node; of a loopback, the calling side
+	Lane    bool // of a lane beside the first one
 	Busy    int  // calls in progress, both ways
 	Pending int  // slots of calls that this side makes
 	Unsent  int  // bytes of small frames that wait
