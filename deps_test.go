@@ -38,6 +38,7 @@ var layers = []layer{
 	{pkg: "core/payload", allow: []string{"core/internal/msgpack", msgpPackage, fwdModule}},
 	{pkg: "core", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "internal/memnet"},
+	{pkg: "internal/packetnet"},
 	{pkg: "transport"},
 	{pkg: "transport/transporttest", allow: []string{"transport"}},
 	{pkg: "transport/devtls", allow: []string{"transport"}},
