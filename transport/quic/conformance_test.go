@@ -157,3 +157,11 @@ func open(t *testing.T, nw *packetnet.Network, addr string) *packetnet.Conn {
 func TestConformanceInBubble(t *testing.T) {
 	inBubble(t, packetnet.Conditions{Latency: time.Millisecond})
 }
+
+// TestConformanceOnBadLinks runs the suite where datagrams are lost, duplicated
+// and overtake one another, and none is larger than QUIC's least.
+func TestConformanceOnBadLinks(t *testing.T) {
+	inBubble(t, packetnet.Conditions{
+		Latency: 5 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.05, Duplicate: 0.05, MTU: 1280,
+	})
+}

@@ -73,15 +73,19 @@ func (c *conn) newLane(
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	// CloseWithError lets the peer read on, so that quic-go knows of no end yet.
-	both, cancel := context.WithCancel(ctx)
+	// CloseWithError of either end lets the peer read on, so that quic-go knows of
+	// no end yet. That of the peer stops the first lane.
+	all, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(c.life, cancel)
-	defer stop()
-	s, err := get(both)
+	defer context.AfterFunc(c.life, cancel)()
+	defer context.AfterFunc(c.stream.Context(), cancel)()
+	s, err := get(all)
 	if err != nil {
 		if ctx.Err() != nil && c.life.Err() == nil {
 			return nil, context.Cause(ctx)
+		}
+		if cause := context.Cause(c.stream.Context()); cause != nil {
+			err = cause
 		}
 		return nil, c.linkError(doing, err)
 	}
