@@ -47,6 +47,7 @@ var layers = []layer{
 	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/websocket", allow: []string{"transport", "transport/internal/...", wsModule + "/...", httpheadModule}},
+	{pkg: "transport/quic", allow: []string{"transport", "transport/internal/...", quicModule + "/...", xCryptoModule + "/...", xNetModule + "/...", xSysModule + "/..."}},
 	{pkg: "bench/...", allow: []string{"..."}},
 	{pkg: "docs/...", allow: []string{"..."}},
 }
@@ -58,6 +59,10 @@ const (
 	msgpPackage    = msgpModule + "/msgp"
 	wsModule       = "github.com/gobwas/ws"
 	httpheadModule = "github.com/gobwas/httphead"
+	quicModule     = "github.com/quic-go/quic-go"
+	xCryptoModule  = "golang.org/x/crypto"
+	xNetModule     = "golang.org/x/net"
+	xSysModule     = "golang.org/x/sys"
 )
 
 func TestImportDirections(t *testing.T) {
@@ -104,10 +109,12 @@ layers has a line for core/internal/lab, which is no package
 layers has a line for core/coretest, which is no package
 layers has a line for core/payload, which is no package
 layers has a line for internal/memnet, which is no package
+layers has a line for internal/packetnet, which is no package
 layers has a line for transport/transporttest, which is no package
 layers has a line for transport/devtls, which is no package
 layers has a line for transport/faulty, which is no package
-layers has a line for transport/inmem, which is no package`
+layers has a line for transport/inmem, which is no package
+layers has a line for transport/quic, which is no package`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

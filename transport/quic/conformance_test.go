@@ -17,11 +17,11 @@ import (
 )
 
 // impatient lets both ends notice within five seconds, which is as soon as QUIC
-// allows, that nothing arrives any more, and a dial outlast the seven seconds of
+// allows, that nothing arrives any more, and a dial outlast the six seconds of
 // silence that a Cut is.
 var impatient = &quicgo.Config{MaxIdleTimeout: 5 * time.Second, HandshakeIdleTimeout: 10 * time.Second}
 
-const cutTime = 7 * time.Second
+const cutTime = 6 * time.Second
 
 // stray returns clients that begin a handshake and go no further: with a datagram
 // that is no QUIC, with the start of a handshake, and with all of it but a
@@ -41,16 +41,17 @@ func stray(t *testing.T, pki *pki, open func() net.PacketConn) func(addr string)
 		cfg := pki.node(t, "stray")
 		cfg.NextProtos = []string{quic.Protocol}
 		cfg.ServerName = "listener"
+		small := &quicgo.Config{InitialPacketSize: 1200}
 		switch n++; n % 3 {
 		case 0:
 			pc.WriteTo([]byte("GET / HTTP/1.1\r\n\r\n"), to)
 		case 1:
 			ctx, cancel := context.WithCancel(t.Context())
 			cfg.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error { cancel(); return nil }
-			tr.Dial(ctx, to, cfg, nil)
+			tr.Dial(ctx, to, cfg, small)
 			cancel()
 		case 2:
-			if _, err := tr.Dial(t.Context(), to, cfg, nil); err != nil {
+			if _, err := tr.Dial(t.Context(), to, cfg, small); err != nil {
 				t.Error(err)
 			}
 		}
@@ -121,11 +122,11 @@ func TestConformanceGivenSocket(t *testing.T) {
 }
 
 // inBubble runs the suite over a simulated network under the given conditions.
-func inBubble(t *testing.T, conditions packetnet.Conditions) {
+func inBubble(t *testing.T, conditions packetnet.Conditions, seed uint64) {
 	transporttest.RunInBubble(t, func(t *testing.T) transporttest.Fixture {
 		// Inside the bubble: certificates are valid in its year.
 		pki := newPKI(t)
-		nw := packetnet.New(conditions, 1)
+		nw := packetnet.New(conditions, seed)
 		const dialler, listener = "10.0.0.1:7000", "10.0.0.2:7000"
 		strays := 0
 		return transporttest.Fixture{
@@ -155,13 +156,16 @@ func open(t *testing.T, nw *packetnet.Network, addr string) *packetnet.Conn {
 }
 
 func TestConformanceInBubble(t *testing.T) {
-	inBubble(t, packetnet.Conditions{Latency: time.Millisecond})
+	inBubble(t, packetnet.Conditions{Latency: time.Millisecond}, 1)
 }
 
 // TestConformanceOnBadLinks runs the suite where datagrams are lost, duplicated
-// and overtake one another, and none is larger than QUIC's least.
+// and overtake one another, and none is longer than an IPv6 link has to take (F30).
 func TestConformanceOnBadLinks(t *testing.T) {
 	inBubble(t, packetnet.Conditions{
-		Latency: 5 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.05, Duplicate: 0.05, MTU: 1280,
-	})
+		Latency: 5 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.1, Duplicate: 0.05, MTU: leastMTU,
+	}, 1)
 }
+
+// leastMTU is what UDP can carry over IPv6 at its least MTU of 1280 bytes.
+const leastMTU = 1280 - 40 - 8

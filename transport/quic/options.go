@@ -35,6 +35,10 @@ const (
 	defaultMaxStreamWindow = 8 << 20
 	defaultConnWindow      = 4 << 20
 	defaultMaxConnWindow   = 24 << 20
+	// initialPacketSize is what every path carries, since QUIC asks for that much.
+	// quic-go's own 1280 bytes do not get over a link with the least MTU of IPv6; it
+	// soon finds out how much more the path takes.
+	initialPacketSize = 1200
 	// maxLanes is how many lanes opened by one end may be open.
 	maxLanes = 256
 )
@@ -57,7 +61,7 @@ type Options struct {
 	// for a peer that says nothing; MaxIdleTimeout 10 min, which has to be longer
 	// than the silences that the core's keep-alive allows; windows of 512 KiB to
 	// 8 MiB per lane and 4 MiB to 24 MiB per connection; MaxIncomingStreams 257,
-	// which is 256 lanes beside the first. 0-RTT, datagrams and unidirectional
+	// which is 256 lanes beside the first; InitialPacketSize 1200. 0-RTT, datagrams and unidirectional
 	// streams are off whatever it says.
 	Config *quicgo.Config
 
@@ -172,6 +176,7 @@ func (o *Options) quicConfig() *quicgo.Config {
 	setDefault(&c.InitialConnectionReceiveWindow, max(defaultConnWindow, c.InitialStreamReceiveWindow))
 	setDefault(&c.MaxConnectionReceiveWindow, max(defaultMaxConnWindow, c.InitialConnectionReceiveWindow))
 	setDefault(&c.MaxIncomingStreams, maxLanes+1)
+	setDefault(&c.InitialPacketSize, initialPacketSize)
 	c.MaxIncomingUniStreams = -1
 	c.Allow0RTT = false
 	c.EnableDatagrams = false
