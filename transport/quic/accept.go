@@ -128,7 +128,7 @@ func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err er
 		err = errGreetTimeout
 	}
 	if err != nil {
-		return codePolicy, nil, err
+		return codePolicy, nil, plain(err)
 	}
 	if !l.reserve() {
 		return codeTryAgain, nil, errNoPlace
@@ -144,7 +144,7 @@ func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err er
 func readBegin(s *quicgo.Stream) error {
 	var b [headroom]byte
 	if _, err := io.ReadFull(s, b[:]); err != nil {
-		return plain(err)
+		return err
 	}
 	var r record
 	if _, err := r.parse(b[:]); err != nil || r.mark != markBegin {

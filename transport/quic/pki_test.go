@@ -52,6 +52,17 @@ func newPKI(t *testing.T) *pki {
 // offers h2, as configurations shared with an API server do.
 func (p *pki) node(t *testing.T, names ...string) *tls.Config {
 	t.Helper()
+	return p.issue(t, time.Now().Add(24*time.Hour), names...)
+}
+
+// expired is node with a certificate that is valid no more.
+func (p *pki) expired(t *testing.T, names ...string) *tls.Config {
+	t.Helper()
+	return p.issue(t, time.Now().Add(-time.Minute), names...)
+}
+
+func (p *pki) issue(t *testing.T, until time.Time, names ...string) *tls.Config {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +71,7 @@ func (p *pki) node(t *testing.T, names ...string) *tls.Config {
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "common " + names[0]},
 		NotBefore:    time.Now().Add(-time.Hour),
-		NotAfter:     time.Now().Add(24 * time.Hour),
+		NotAfter:     until,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
