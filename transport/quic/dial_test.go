@@ -1,0 +1,314 @@
+package quic_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/gridmux/gridmux/internal/packetnet"
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/quic"
+)
+
+// loopbackPair returns a transport to dial with and a listener of another, over
+// sockets that they open themselves.
+func loopbackPair(t *testing.T, addr string) (client *quic.Transport, ln transport.Listener) {
+	t.Helper()
+	pki := newPKI(t)
+	ln = listen(t, quic.New(quic.Options{TLS: pki.node(t, "server")}), addr)
+	return quic.New(quic.Options{TLS: pki.node(t, "client")}), ln
+}
+
+func portOf(a net.Addr) string {
+	_, port, _ := net.SplitHostPort(a.String())
+	return port
+}
+
+// TestDialClosedPort expects a port where nobody listens to be told at once, on
+// the word of its host, over IPv4 and IPv6.
+func TestDialClosedPort(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		client, ln := loopbackPair(t, addr)
+		to := transport.Peer{Name: "server", Addr: ln.Addr().String()}
+		ln.Close()
+		began := time.Now()
+		_, err := client.Dial(t.Context(), to)
+		wantDialError(t, err, transport.PhaseDial, "connection refused")
+		if d := time.Since(began); d > time.Second {
+			t.Errorf("the dial took %v", d)
+		}
+	}
+}
+
+// TestDialSilence expects a peer that says nothing, as where UDP is blocked, to be
+// given up after a second and a half, or what the configuration says.
+func TestDialSilence(t *testing.T) {
+	for _, test := range []struct {
+		config *quicgo.Config
+		want   time.Duration
+		says   string
+	}{
+		{nil, 1500 * time.Millisecond, "no answer within 1.5s: the host is down, or UDP is blocked"},
+		{&quicgo.Config{HandshakeIdleTimeout: 300 * time.Millisecond}, 300 * time.Millisecond, "300ms"},
+		{&quicgo.Config{HandshakeIdleTimeout: time.Minute}, 5 * time.Second, "5s"},
+	} {
+		inLab(t, func(l *lab) {
+			open(l.T, l.net, serverAddr)
+			tr := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client"), Config: test.config})
+			began := time.Now()
+			_, err := tr.Dial(l.Context(), transport.Peer{Name: "server", Addr: serverAddr})
+			wantDialError(l.T, err, transport.PhaseDial, test.says)
+			if d := time.Since(began); d < test.want || d > test.want+50*time.Millisecond {
+				l.Errorf("the dial took %v, want %v", d, test.want)
+			}
+		})
+	}
+}
+
+// TestDialContext expects the cause of a context that ends to be the error.
+func TestDialContext(t *testing.T) {
+	inLab(t, func(l *lab) {
+		open(l.T, l.net, serverAddr)
+		tr := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
+		why := errors.New("no longer wanted")
+		ctx, cancel := context.WithCancelCause(l.Context())
+		time.AfterFunc(100*time.Millisecond, func() { cancel(why) })
+		_, err := tr.Dial(ctx, transport.Peer{Name: "server", Addr: serverAddr})
+		wantDialError(l.T, err, transport.PhaseDial, "no longer wanted")
+		if !errors.Is(err, why) || !errors.Is(err, context.Canceled) {
+			l.Errorf("neither cause nor context in %v", err)
+		}
+	})
+}
+
+// TestDialOtherAnswers expects a server that breaks the greeting, one that goes
+// silent after the handshake, and addresses that are none, to be told apart.
+func TestDialOtherAnswers(t *testing.T) {
+	dialServer := func(l *lab) error {
+		tr := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
+		_, err := tr.Dial(l.Context(), transport.Peer{Name: "server", Addr: serverAddr})
+		return err
+	}
+	inLab(t, func(l *lab) {
+		l.bare(serverAddr, []string{quic.Protocol}, func(qc *quicgo.Conn) {
+			s, err := qc.AcceptStream(context.Background())
+			if err == nil {
+				s.Write([]byte("HTTP/1.1 200 OK\r\n"))
+			}
+			<-qc.Context().Done()
+		})
+		wantDialError(l.T, dialServer(l), transport.PhaseUpgrade, "BEGIN")
+	})
+	inLab(t, func(l *lab) {
+		l.bare(serverAddr, []string{quic.Protocol}, func(qc *quicgo.Conn) { <-qc.Context().Done() })
+		wantDialError(l.T, dialServer(l), transport.PhaseDial, "no answer within 5s")
+	})
+	inLab(t, func(l *lab) {
+		l.bare(serverAddr, []string{quic.Protocol}, func(qc *quicgo.Conn) { qc.CloseWithError(77, "no") })
+		err := dialServer(l)
+		wantDialError(l.T, err, transport.PhaseUpgrade, "77", "no")
+		if ce, ok := errors.AsType[*transport.CloseError](err); !ok || ce.Code != 77 {
+			l.Errorf("no CloseError with code 77: %v", err)
+		}
+	})
+	for _, addr := range []string{"", "host", "host:port:more", "127.0.0.1:70000", "does-not-exist.invalid:1"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		_, err := quic.New(quic.Options{TLS: newPKI(t).node(t, "client")}).Dial(ctx, transport.Peer{Name: "n", Addr: addr})
+		wantDialError(t, err, transport.PhaseDial)
+		cancel()
+	}
+}
+
+// TestBothFamilies expects IPv4 and IPv6 to work, with sockets of one family and
+// of both, and a name that stands for both to reach a listener of one.
+func TestBothFamilies(t *testing.T) {
+	for _, test := range []struct{ listen, host string }{
+		{"127.0.0.1:0", "127.0.0.1"},
+		{"[::1]:0", "::1"},
+		{":0", "127.0.0.1"},
+		{":0", "::1"},
+		{"127.0.0.1:0", "localhost"},
+		{"[::1]:0", "::1"},
+		{":0", ""},
+	} {
+		t.Run(test.listen+" "+test.host, func(t *testing.T) {
+			client, ln := loopbackPair(t, test.listen)
+			addr := net.JoinHostPort(test.host, portOf(ln.Addr()))
+			c := dial(t, client, transport.Peer{Name: "server", Addr: addr})
+			exchange(t, c, accept(t, ln))
+		})
+	}
+}
+
+// TestOneSocket expects a node to dial from the port that it listens on, where
+// packets get from there to the peer.
+func TestOneSocket(t *testing.T) {
+	pki := newPKI(t)
+	node := func(name, addr string) (*quic.Transport, transport.Listener) {
+		tr := quic.New(quic.Options{TLS: pki.node(t, name)})
+		return tr, listen(t, tr, addr)
+	}
+	a, lnA := node("a", ":0")
+	b, lnB := node("b", "127.0.0.1:0")
+	_, lnC := node("c", "[::1]:0")
+	for _, test := range []struct {
+		from   *quic.Transport
+		own    transport.Listener
+		to     transport.Listener
+		name   string
+		shared bool
+	}{
+		{a, lnA, lnB, "b", true},
+		{a, lnA, lnC, "c", true},
+		{b, lnB, lnA, "a", true},
+		{b, lnB, lnC, "c", false}, // from an IPv4 address to one of IPv6
+	} {
+		host := "127.0.0.1"
+		if test.to == lnC {
+			host = "::1"
+		}
+		c := dial(t, test.from, transport.Peer{Name: test.name, Addr: net.JoinHostPort(host, portOf(test.to.Addr()))})
+		s := accept(t, test.to)
+		exchange(t, c, s)
+		if got := portOf(s.Info().RemoteAddr) == portOf(test.own.Addr()); got != test.shared {
+			t.Errorf("to %s: from %v, listening on %v", test.name, s.Info().RemoteAddr, test.own.Addr())
+		}
+	}
+}
+
+// TestPortIsFree expects the port of a listener to be free for everybody when
+// listener and connections are closed, in either order, and before that for a
+// further Listen of the same transport.
+func TestPortIsFree(t *testing.T) {
+	pki := newPKI(t)
+	client := quic.New(quic.Options{TLS: pki.node(t, "client")})
+	server := quic.New(quic.Options{TLS: pki.node(t, "server")})
+	for _, listenerFirst := range []bool{true, false} {
+		ln := listen(t, server, "127.0.0.1:0")
+		to := transport.Peer{Name: "server", Addr: ln.Addr().String()}
+		c, s := dial(t, client, to), accept(t, ln)
+		exchange(t, c, s)
+		reading := make(chan error)
+		go func() {
+			_, err := c.ReadFrame(100)
+			reading <- err
+		}()
+		if listenerFirst {
+			ln.Close()
+			again := listen(t, server, to.Addr)
+			exchange(t, dial(t, client, to), accept(t, again))
+			again.Close()
+		}
+		s.CloseWithError(1, "over")
+		ln.Close()
+		<-reading
+	}
+	// The connections of the second round, which the cleanup has not closed yet.
+	ln := listen(t, server, "127.0.0.1:0")
+	c := dial(t, client, transport.Peer{Name: "server", Addr: ln.Addr().String()})
+	s := accept(t, ln)
+	go c.ReadFrame(100)
+	ln.Close()
+	s.CloseWithError(0, "")
+	pc, err := net.ListenPacket("udp", ln.Addr().String())
+	if err != nil {
+		t.Fatalf("the port is still in use: %v", err)
+	}
+	pc.Close()
+}
+
+// TestMounted expects a transport to share a port with another protocol, on a
+// listener of the user's who tells them apart by ALPN, and to dial from there.
+func TestMounted(t *testing.T) {
+	pki := newPKI(t)
+	shared := &quicgo.Transport{Conn: udpSocket(t)}
+	defer shared.Close()
+	cfg := pki.node(t, "server")
+	cfg.NextProtos = []string{"h3", quic.Protocol}
+	own, err := shared.Listen(cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := quic.New(quic.Options{TLS: pki.node(t, "server"), Transport: shared, Mounted: true, RequireClientCert: true})
+	served := make(chan error, 10)
+	go func() {
+		for {
+			qc, err := own.Accept(context.Background())
+			if err != nil {
+				return
+			}
+			if qc.ConnectionState().TLS.NegotiatedProtocol == "h3" {
+				qc.CloseWithError(3, "as HTTP/3 would")
+				continue
+			}
+			served <- server.ServeConn(qc)
+		}
+	}()
+
+	client := quic.New(quic.Options{TLS: pki.node(t, "client")})
+	to := transport.Peer{Name: "server", Addr: own.Addr().String()}
+	_, err = client.Dial(t.Context(), to)
+	wantDialError(t, err, transport.PhaseUpgrade, "not listening")
+	if err := <-served; err == nil {
+		t.Error("ServeConn succeeded without a listener")
+	}
+
+	ln := listen(t, server, "the port of the API")
+	if ln.Addr().String() != "the port of the API" || !ln.Info().MutualTLS {
+		t.Errorf("listener at %v, %+v", ln.Addr(), ln.Info())
+	}
+	if _, err := server.Listen(t.Context(), "again"); err == nil {
+		t.Error("a mounted transport listens twice")
+	}
+	c := dial(t, client, to)
+	exchange(t, c, accept(t, ln))
+	if err := <-served; err != nil {
+		t.Errorf("ServeConn: %v", err)
+	}
+
+	cfg = pki.node(t, "client")
+	cfg.ServerName, cfg.NextProtos = "server", []string{"h3"}
+	qc, err := quicgo.DialAddr(t.Context(), to.Addr, cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-qc.Context().Done()
+
+	other, lnOther := loopbackPair(t, "127.0.0.1:0")
+	_ = other
+	_, err = server.Dial(t.Context(), transport.Peer{Name: "server", Addr: lnOther.Addr().String()})
+	wantDialError(t, err, transport.PhaseTLS, "unknown authority") // it got there, from the shared port
+}
+
+// TestCrowd expects more clients at once than may shake hands without showing
+// that their address is their own to get in all the same.
+func TestCrowd(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.net.Set(packetnet.Conditions{Latency: 20 * time.Millisecond})
+		ln := listen(l.T, l.transport(serverAddr, quic.Options{TLS: l.pki.node(l.T, "server")}), "")
+		client := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
+		const clients = 100
+		dialled := make(chan transport.Conn, clients)
+		for range clients {
+			go func() {
+				c, err := client.Dial(l.Context(), transport.Peer{Name: "server", Addr: serverAddr})
+				if err != nil {
+					l.Errorf("dial: %v", err)
+				}
+				dialled <- c
+			}()
+		}
+		for range clients {
+			accept(l.T, ln)
+		}
+		for range clients {
+			if c := <-dialled; c != nil {
+				c.CloseWithError(0, "")
+			}
+		}
+	})
+}
