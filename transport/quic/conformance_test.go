@@ -124,6 +124,7 @@ func TestConformanceGivenSocket(t *testing.T) {
 // inBubble runs the suite over a simulated network under the given conditions.
 func inBubble(t *testing.T, conditions packetnet.Conditions, seed uint64) {
 	transporttest.RunInBubble(t, func(t *testing.T) transporttest.Fixture {
+		packetnet.CatchUp()
 		// Inside the bubble: certificates are valid in its year.
 		pki := newPKI(t)
 		nw := packetnet.New(conditions, seed)

@@ -34,6 +34,7 @@ type lab struct {
 func inLab(t *testing.T, test func(l *lab)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		packetnet.CatchUp()
 		test(&lab{t, packetnet.New(packetnet.Conditions{Latency: time.Millisecond}, 1), newPKI(t)})
 	})
 }
