@@ -80,22 +80,26 @@ func (c *conn) newLane(
 	defer context.AfterFunc(c.life, cancel)()
 	defer context.AfterFunc(c.stream.Context(), cancel)()
 	s, err := get(all)
-	if err != nil {
-		if ctx.Err() != nil && c.life.Err() == nil {
-			return nil, context.Cause(ctx)
-		}
-		if cause := context.Cause(c.stream.Context()); cause != nil {
-			err = cause
-		}
-		return nil, c.linkError(doing, err)
+	if cause := context.Cause(c.stream.Context()); cause != nil && (err == nil || ctx.Err() == nil) {
+		err = cause
 	}
-	l := new(lane)
-	l.init(c, s)
-	if !c.add(l) {
+	if err == nil {
+		l := new(lane)
+		l.init(c, s)
+		if c.add(l) {
+			return l, nil
+		}
 		l.abandon(0)
 		return nil, errClosed
 	}
-	return l, nil
+	if s != nil {
+		s.CancelRead(0)
+		s.CancelWrite(0)
+	}
+	if ctx.Err() != nil && c.life.Err() == nil {
+		return nil, context.Cause(ctx)
+	}
+	return nil, c.linkError(doing, err)
 }
 
 func (c *conn) add(l *lane) bool {

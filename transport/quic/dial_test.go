@@ -16,7 +16,7 @@ import (
 
 // loopbackPair returns a transport to dial with and a listener of another, over
 // sockets that they open themselves.
-func loopbackPair(t *testing.T, addr string) (client *quic.Transport, ln transport.Listener) {
+func loopbackPair(t testing.TB, addr string) (client *quic.Transport, ln transport.Listener) {
 	t.Helper()
 	pki := newPKI(t)
 	ln = listen(t, quic.New(quic.Options{TLS: pki.node(t, "server")}), addr)

@@ -66,7 +66,7 @@ func setTLS(o *quic.Options, c *tls.Config) {
 	}
 }
 
-func listen(t *testing.T, tr *quic.Transport, addr string) transport.Listener {
+func listen(t testing.TB, tr *quic.Transport, addr string) transport.Listener {
 	t.Helper()
 	l, err := tr.Listen(t.Context(), addr)
 	if err != nil {
@@ -76,7 +76,7 @@ func listen(t *testing.T, tr *quic.Transport, addr string) transport.Listener {
 	return l
 }
 
-func dial(t *testing.T, tr *quic.Transport, to transport.Peer) transport.Conn {
+func dial(t testing.TB, tr *quic.Transport, to transport.Peer) transport.Conn {
 	t.Helper()
 	c, err := tr.Dial(t.Context(), to)
 	if err != nil {
@@ -86,7 +86,7 @@ func dial(t *testing.T, tr *quic.Transport, to transport.Peer) transport.Conn {
 	return c
 }
 
-func accept(t *testing.T, l transport.Listener) transport.Conn {
+func accept(t testing.TB, l transport.Listener) transport.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

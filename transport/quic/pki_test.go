@@ -20,7 +20,7 @@ type pki struct {
 	pool *x509.CertPool
 }
 
-func newPKI(t *testing.T) *pki {
+func newPKI(t testing.TB) *pki {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,18 +50,18 @@ func newPKI(t *testing.T) *pki {
 
 // node returns the configuration of a node of that name for mutual TLS. It
 // offers h2, as configurations shared with an API server do.
-func (p *pki) node(t *testing.T, names ...string) *tls.Config {
+func (p *pki) node(t testing.TB, names ...string) *tls.Config {
 	t.Helper()
 	return p.issue(t, time.Now().Add(24*time.Hour), names...)
 }
 
 // expired is node with a certificate that is valid no more.
-func (p *pki) expired(t *testing.T, names ...string) *tls.Config {
+func (p *pki) expired(t testing.TB, names ...string) *tls.Config {
 	t.Helper()
 	return p.issue(t, time.Now().Add(-time.Minute), names...)
 }
 
-func (p *pki) issue(t *testing.T, until time.Time, names ...string) *tls.Config {
+func (p *pki) issue(t testing.TB, until time.Time, names ...string) *tls.Config {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
