@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +18,12 @@ import (
 // attemptDelay is how much later than one address of a name the next one is
 // tried, as RFC 8305 section 8 recommends.
 const attemptDelay = 250 * time.Millisecond
+
+// How long a dial waits after a peer has been busy for the first time, and at most.
+const (
+	busyPause    = 5 * time.Millisecond
+	maxBusyPause = 100 * time.Millisecond
+)
 
 var (
 	errHandshakeTimeout = fmt.Errorf("no answer within %v: %w", handshakeTimeout, os.ErrDeadlineExceeded)
@@ -48,7 +55,7 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshakeTimeout)
 	defer cancel()
 	if len(addrs) == 1 {
-		return t.attempt(ctx, to, addrs[0])
+		return t.try(ctx, to, addrs[0])
 	}
 	return t.race(ctx, to, addrs)
 }
@@ -99,7 +106,7 @@ func (t *Transport) race(ctx context.Context, to transport.Peer, addrs []netip.A
 	var won outcome
 	var errs []error
 	running, tried := 0, 0
-	try := func() {
+	tryNext := func() {
 		if tried == len(addrs) || won.conn != nil || ctx.Err() != nil {
 			return
 		}
@@ -108,18 +115,18 @@ func (t *Transport) race(ctx context.Context, to transport.Peer, addrs []netip.A
 		running++
 		next.Reset(attemptDelay)
 		go func() {
-			c, phase, err := t.attempt(ctx, to, addr)
+			c, phase, err := t.try(ctx, to, addr)
 			if err != nil {
 				err = fmt.Errorf("%v: %w", addr, err)
 			}
 			outcomes <- outcome{c, phase, err}
 		}()
 	}
-	try()
+	tryNext()
 	for running > 0 {
 		select {
 		case <-next.C:
-			try()
+			tryNext()
 		case o := <-outcomes:
 			running--
 			switch {
@@ -128,7 +135,7 @@ func (t *Transport) race(ctx context.Context, to transport.Peer, addrs []netip.A
 				if later(o.phase, phase) {
 					phase = o.phase
 				}
-				try()
+				tryNext()
 			case won.conn == nil:
 				won = o
 				decide(errDecided)
@@ -149,7 +156,26 @@ func later(a, b string) bool {
 	return order[a] > order[b]
 }
 
-// attempt connects to one address.
+// try connects to one address. quic-go refuses what comes through the handshake
+// when 32 connections wait for the listener to take them, as they may for a moment
+// when many nodes start at once; so a refusal counts when it is repeated.
+func (t *Transport) try(ctx context.Context, to transport.Peer, addr netip.AddrPort) (*conn, string, error) {
+	for pause := busyPause; ; pause *= 2 {
+		c, phase, err := t.attempt(ctx, to, addr)
+		if !errors.Is(err, errBusy) || pause > maxBusyPause {
+			return c, phase, err
+		}
+		again := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return nil, phase, because(ctx, err)
+		}
+	}
+}
+
+// attempt makes one attempt at that.
 func (t *Transport) attempt(ctx context.Context, to transport.Peer, addr netip.AddrPort) (_ *conn, phase string, err error) {
 	sock, err := t.socketTo(ctx, addr.Addr())
 	if err != nil {

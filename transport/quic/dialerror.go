@@ -14,6 +14,8 @@ import (
 // for in ALPN (RFC 7301 section 3.2).
 const alertNoProtocol = 120
 
+var errBusy = errors.New("the peer refuses connections right now: it is closing, or too many arrive at once")
+
 // explain returns the phase in which an attempt failed, and what it means.
 func (t *Transport) explain(err error) (phase string, _ error) {
 	if te, ok := errors.AsType[*quicgo.TransportError](err); ok {
@@ -44,7 +46,7 @@ func (t *Transport) explain(err error) (phase string, _ error) {
 func (t *Transport) explainTransport(te *quicgo.TransportError) (phase string, _ error) {
 	switch {
 	case te.ErrorCode == quicgo.ConnectionRefused && te.Remote:
-		return transport.PhaseUpgrade, errors.New("the peer refuses connections right now: it is closing, or too many arrive at once")
+		return transport.PhaseUpgrade, errBusy
 	case !te.ErrorCode.IsCryptoError():
 		return transport.PhaseUpgrade, plain(te)
 	case te.Remote && te.ErrorCode&0xff == alertNoProtocol:
