@@ -13,7 +13,7 @@ const (
 	// CloseWithError. Then the connection is cut off.
 	lingerTime = 3 * time.Second
 	// leaveTime is how much of it a node waits that is about to leave.
-	leaveTime = 50 * time.Millisecond
+	leaveTime = 20 * time.Millisecond
 )
 
 // CloseWithError ends the connection. The end is a record behind the frames, so
@@ -21,7 +21,7 @@ const (
 // has read that far, closes the QUIC connection. Until then, or for three
 // seconds, quic-go keeps it in the background. A node without a listener is
 // probably about to leave, and the process with it; there CloseWithError waits
-// for the peer, but for no more than 50 ms.
+// for the peer, but for no more than 20 ms.
 //
 // If a WriteFrames is stuck, or the peer has closed as well, QUIC's own close
 // says code and reason.

@@ -59,7 +59,7 @@ func TestCloseWaitsForAReader(t *testing.T) {
 			send(c, "hello")
 			began := time.Now()
 			c.CloseWithError(42, "done")
-			if d := time.Since(began); d > 60*time.Millisecond {
+			if d := time.Since(began); d > 30*time.Millisecond {
 				l.Errorf("CloseWithError took %v", d)
 			}
 			<-time.After(pause)
@@ -107,7 +107,7 @@ func TestCloseReturns(t *testing.T) {
 		for _, end := range []transport.Conn{s, c} {
 			began := time.Now()
 			end.CloseWithError(1, "")
-			if d := time.Since(began); d > 50*time.Millisecond {
+			if d := time.Since(began); d > 20*time.Millisecond {
 				l.Errorf("on a dead link: %v", d)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"log"
 	"math/big"
 	"net"
 	"testing"
@@ -22,9 +23,17 @@ type pki struct {
 
 func newPKI(t testing.TB) *pki {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	p, err := makePKI()
 	if err != nil {
 		t.Fatal(err)
+	}
+	return p
+}
+
+func makePKI() (*pki, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
@@ -37,35 +46,49 @@ func newPKI(t testing.TB) *pki {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
-	return &pki{cert, key, pool}
+	return &pki{cert, key, pool}, nil
 }
 
 // node returns the configuration of a node of that name for mutual TLS. It
 // offers h2, as configurations shared with an API server do.
 func (p *pki) node(t testing.TB, names ...string) *tls.Config {
 	t.Helper()
-	return p.issue(t, time.Now().Add(24*time.Hour), names...)
+	return p.config(t, time.Now().Add(24*time.Hour), names)
 }
 
 // expired is node with a certificate that is valid no more.
 func (p *pki) expired(t testing.TB, names ...string) *tls.Config {
 	t.Helper()
-	return p.issue(t, time.Now().Add(-time.Minute), names...)
+	return p.config(t, time.Now().Add(-time.Minute), names)
 }
 
-func (p *pki) issue(t testing.TB, until time.Time, names ...string) *tls.Config {
+func (p *pki) config(t testing.TB, until time.Time, names []string) *tls.Config {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, err := p.issue(until, names)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return &tls.Config{
+		Certificates: []tls.Certificate{cert},
+		RootCAs:      p.pool,
+		ClientCAs:    p.pool,
+		ClientAuth:   tls.RequireAndVerifyClientCert,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}
+}
+
+func (p *pki) issue(until time.Time, names []string) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
@@ -84,16 +107,25 @@ func (p *pki) issue(t testing.TB, until time.Time, names ...string) *tls.Config 
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, p.cert, key.Public(), p.key)
 	if err != nil {
-		t.Fatal(err)
+		return tls.Certificate{}, err
 	}
-	return &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		RootCAs:      p.pool,
-		ClientCAs:    p.pool,
-		ClientAuth:   tls.RequireAndVerifyClientCert,
-		NextProtos:   []string{"h2", "http/1.1"},
-	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// clusterRoots stands for reading the cluster's authority in an example.
-func clusterRoots() *x509.CertPool { return x509.NewCertPool() }
+// exampleAuthority stands for the authority of a cluster in an example.
+func exampleAuthority() *pki {
+	p, err := makePKI()
+	if err != nil {
+		log.Fatal(err)
+	}
+	return p
+}
+
+// certificate stands for reading the certificate of a node.
+func (p *pki) certificate(name string) tls.Certificate {
+	cert, err := p.issue(time.Now().Add(time.Hour), []string{name})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return cert
+}

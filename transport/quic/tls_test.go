@@ -8,6 +8,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
+	"sync"
 	"testing"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -160,7 +162,7 @@ func TestTLSFailures(t *testing.T) {
 				if test.server != nil {
 					server = test.server(l, server)
 				}
-				var log bytes.Buffer
+				var log logBuffer
 				ln := listen(l.T, l.transport(serverAddr, quic.Options{TLS: server, Logger: slog.New(slog.NewTextHandler(&log, nil))}), "")
 				_, err := l.transport(clientAddr, quic.Options{TLS: client}).Dial(l.Context(), transport.Peer{Name: "server", Addr: serverAddr})
 				wantDialError(l.T, err, transport.PhaseTLS, test.says)
@@ -175,12 +177,30 @@ func TestTLSFailures(t *testing.T) {
 					exchange(l.T, c, accept(l.T, ln))
 				}
 				ln.Close()
-				if !bytes.Contains(log.Bytes(), []byte(test.logged)) || !bytes.Contains(log.Bytes(), []byte(clientAddr)) {
-					l.Errorf("the listener's log does not say %q of %s: %s", test.logged, clientAddr, &log)
+				if got := log.String(); !strings.Contains(got, test.logged) || !strings.Contains(got, clientAddr) {
+					l.Errorf("the listener's log does not say %q of %s: %s", test.logged, clientAddr, got)
 				}
 			})
 		})
 	}
+}
+
+// logBuffer holds what was logged.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // TestALPN expects neither a dialler nor a listener to talk to whoever does not
