@@ -74,27 +74,39 @@ func (c *Conn) state() (closed bool, until time.Time, changed <-chan struct{}) {
 // ReadFrom waits for a datagram and copies what of it fits into p.
 func (c *Conn) ReadFrom(p []byte) (int, net.Addr, error) {
 	for {
-		closed, until, changed := c.state()
-		if closed {
-			return 0, nil, c.wrap("read", net.ErrClosed)
+		d, ok, err := c.receive()
+		if err != nil {
+			return 0, nil, c.wrap("read", err)
 		}
-		var expired <-chan time.Time
-		if !until.IsZero() {
-			left := time.Until(until)
-			if left <= 0 {
-				return 0, nil, c.wrap("read", os.ErrDeadlineExceeded)
-			}
-			timer := time.NewTimer(left)
-			defer timer.Stop()
-			expired = timer.C
-		}
-		select {
-		case d := <-c.queue:
+		if ok {
 			return copy(p, d.data), d.from, nil
-		case <-expired:
-		case <-changed:
 		}
 	}
+}
+
+// receive waits for a datagram, or for a change of what to wait for.
+func (c *Conn) receive() (d datagram, ok bool, err error) {
+	closed, until, changed := c.state()
+	if closed {
+		return d, false, net.ErrClosed
+	}
+	var expired <-chan time.Time
+	if !until.IsZero() {
+		left := time.Until(until)
+		if left <= 0 {
+			return d, false, os.ErrDeadlineExceeded
+		}
+		timer := time.NewTimer(left)
+		defer timer.Stop()
+		expired = timer.C
+	}
+	select {
+	case d = <-c.queue:
+		return d, true, nil
+	case <-expired:
+	case <-changed:
+	}
+	return d, false, nil
 }
 
 // WriteTo sends a datagram. Whether it arrives does not show.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -34,8 +33,7 @@ func (l *listener) serve() {
 		l.transport.retain(l.socket)
 		l.wg.Go(func() {
 			if err := l.greet(qc, l.socket); err != nil && l.life.Err() == nil {
-				l.transport.log.stranger("quic: a client failed in the handshake",
-					slog.String("client", qc.RemoteAddr().String()), slog.Any("error", err))
+				l.transport.log.stranger(qc.RemoteAddr(), err)
 			}
 		})
 	}
@@ -133,7 +131,7 @@ func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err er
 	if !l.reserve() {
 		return codeTryAgain, nil, errNoPlace
 	}
-	if _, err := s.Write(appendBegin(nil)); err != nil {
+	if _, err := s.Write(beginRecord()); err != nil {
 		l.unreserve()
 		return codePolicy, nil, plain(err)
 	}

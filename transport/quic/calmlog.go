@@ -3,6 +3,7 @@ package quic
 import (
 	"context"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 )
@@ -23,16 +24,18 @@ type calmLog struct {
 
 func newCalmLog(to *slog.Logger) *calmLog { return &calmLog{to: to} }
 
-// stranger logs what is wrong with a client, unless there is too much of that.
-func (c *calmLog) stranger(message string, attrs ...slog.Attr) {
+// stranger logs why a client failed in the handshake, unless there is too much of
+// that.
+func (c *calmLog) stranger(addr net.Addr, err error) {
 	dropped, ok := c.admit()
 	if !ok {
 		return
 	}
+	attrs := []slog.Attr{slog.String("client", addr.String()), slog.Any("error", err)}
 	if dropped > 0 {
 		attrs = append(attrs, slog.Int("left_out", dropped))
 	}
-	c.to.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
+	c.to.LogAttrs(context.Background(), slog.LevelWarn, "quic: a client failed in the handshake", attrs...)
 }
 
 // admit says whether a message may be passed on now, and how many were left out

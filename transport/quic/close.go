@@ -52,7 +52,7 @@ func (c *conn) CloseWithError(code uint32, reason string) error {
 func (c *conn) linger(code uint32, reason string) {
 	stop := time.AfterFunc(lingerTime, func() { _ = c.hangUpNow(code, reason) })
 	defer stop.Stop()
-	if _, err := c.stream.Write(appendClose(nil, code, reason)); err == nil {
+	if _, err := c.stream.Write(closeRecord(code, reason)); err == nil {
 		// Done when the peer stops reading, since it has closed too, and when it
 		// hangs up.
 		<-c.stream.Context().Done()

@@ -22,7 +22,7 @@ type conn struct {
 	qc     *quicgo.Conn
 	socket *socket // nil if it is none of ours
 	info   transport.Info
-	life   context.Context // ends with CloseWithError
+	life   context.Context //nolint:containedctx // It is the connection's own; ends with CloseWithError.
 	expire context.CancelFunc
 	gone   chan struct{} // closed when nothing is left of the connection
 

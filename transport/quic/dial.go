@@ -27,7 +27,7 @@ const (
 
 var (
 	errHandshakeTimeout = fmt.Errorf("no answer within %v: %w", handshakeTimeout, os.ErrDeadlineExceeded)
-	errNoAddress        = errors.New("the name has no address")
+	errNoAddress        = errors.New("the peer has no address")
 	errDecided          = errors.New("another address answered first")
 )
 
@@ -48,7 +48,14 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	if err := t.check(ctx); err != nil {
 		return nil, transport.PhaseDial, err
 	}
-	addrs, err := resolve(ctx, to.Addr)
+	find := t.opts.Resolve
+	if find == nil {
+		find = resolve
+	}
+	addrs, err := find(ctx, to.Addr)
+	if err == nil && len(addrs) == 0 {
+		err = errNoAddress
+	}
 	if err != nil {
 		return nil, transport.PhaseDial, because(ctx, err)
 	}
@@ -80,9 +87,6 @@ func resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 	addrs := make([]netip.AddrPort, 0, len(ips))
 	for _, ip := range ips {
 		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), uint16(port)))
-	}
-	if len(addrs) == 0 {
-		return nil, &net.DNSError{Err: errNoAddress.Error(), Name: host, IsNotFound: true}
 	}
 	return addrs, nil
 }
@@ -229,7 +233,7 @@ func (t *Transport) begin(ctx context.Context, qc *quicgo.Conn) (*quicgo.Stream,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = qc.CloseWithError(0, "") })
 	defer stop()
-	if _, err := s.Write(appendBegin(nil)); err != nil {
+	if _, err := s.Write(beginRecord()); err != nil {
 		return nil, err
 	}
 	if err := readBegin(s); err != nil {

@@ -95,7 +95,7 @@ func TestDialOtherAnswers(t *testing.T) {
 	}
 	inLab(t, func(l *lab) {
 		l.bare(serverAddr, []string{quic.Protocol}, func(qc *quicgo.Conn) {
-			s, err := qc.AcceptStream(context.Background())
+			s, err := qc.AcceptStream(l.Context())
 			if err == nil {
 				s.Write([]byte("HTTP/1.1 200 OK\r\n"))
 			}
@@ -237,7 +237,7 @@ func TestMounted(t *testing.T) {
 	served := make(chan error, 10)
 	go func() {
 		for {
-			qc, err := own.Accept(context.Background())
+			qc, err := own.Accept(t.Context())
 			if err != nil {
 				return
 			}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -56,7 +57,7 @@ func (t *Transport) explainTransport(te *quicgo.TransportError) (phase string, _
 	}
 	// Our own verification failed; why is of interest to callers.
 	for _, inner := range te.Unwrap() {
-		if _, ok := errors.AsType[*quicgo.TransportError](inner); !ok && inner != nil && plain(inner) == inner { //nolint:errorlint // Identity is meant: plain changes what matches net.ErrClosed.
+		if inner != nil && !errors.Is(inner, net.ErrClosed) {
 			return transport.PhaseTLS, inner
 		}
 	}

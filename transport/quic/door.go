@@ -3,7 +3,6 @@ package quic
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"sync"
 
@@ -81,7 +80,7 @@ func (d *door) complain(addr net.Addr, err error) {
 	if te, ok := errors.AsType[*quicgo.TransportError](err); ok && !te.Remote && te.ErrorCode == quicgo.ConnectionRefused {
 		return // the listener was closed meanwhile
 	}
-	d.log.stranger("quic: a client failed in the handshake", slog.String("client", addr.String()), slog.Any("error", err))
+	d.log.stranger(addr, err)
 }
 
 // leave ends the handshake, once.

@@ -13,8 +13,8 @@ import (
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{5, 0, 0, 0, 'h'})
-	f.Add(appendBegin(nil))
-	f.Add(appendClose(nil, 7, "bye"))
+	f.Add(beginRecord())
+	f.Add(closeRecord(7, "bye"))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 7, 0, 0, 0, 121})
 	f.Add([]byte{0, 0, 0, 0xff})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -22,7 +22,7 @@ func FuzzRecord(f *testing.F) {
 		need, err := r.parse(b)
 		switch {
 		case err != nil:
-			v, ok := err.(*violation) //nolint:errorlint // The parser returns it bare.
+			v, ok := err.(*violation)
 			if !ok || v.code != transport.CodeProtocol && v.code != transport.CodeTooLarge {
 				t.Fatalf("% x: %v", b, err)
 			}
@@ -42,9 +42,9 @@ func FuzzRecord(f *testing.F) {
 		var header []byte
 		switch r.mark {
 		case markBegin:
-			header = appendBegin(nil)
+			header = beginRecord()
 		case markClose:
-			if header = appendClose(nil, r.code, "")[:closeHead-1]; r.body <= transport.MaxReason {
+			if header = closeRecord(r.code, "")[:closeHead-1]; r.body <= transport.MaxReason {
 				header = append(header, byte(r.body))
 			}
 		default:
@@ -62,7 +62,7 @@ func FuzzClose(f *testing.F) {
 	f.Add(uint32(7), "bye")
 	f.Add(uint32(1<<32-1), "\xff")
 	f.Fuzz(func(t *testing.T, code uint32, reason string) {
-		b := appendClose(nil, code, reason)
+		b := closeRecord(code, reason)
 		var r record
 		if need, err := r.parse(b); need != 0 || err != nil || r.mark != markClose || r.size+r.body != len(b) {
 			t.Fatalf("% x: %+v, %d, %v", b, r, need, err)

@@ -74,10 +74,10 @@ func (l *lane) CloseWithError(code uint32, reason string) error {
 		l.stream.CancelWrite(quicgo.StreamErrorCode(code))
 		return nil
 	}
-	last := appendClose(nil, code, reason)
+	last := closeRecord(code, reason)
 	switch err := l.stream.TryWriteAll(last); {
 	case err == nil:
-		l.stream.Close()
+		return l.stream.Close()
 	case errors.Is(err, quicgo.ErrWouldBlock):
 		go l.linger(code, last)
 	default:

@@ -89,7 +89,7 @@ type listener struct {
 	socket    *socket          // nil if mounted
 	own       *quicgo.Listener // nil if mounted
 
-	life   context.Context // ends when Close begins
+	life   context.Context //nolint:containedctx // It is the listener's own; ends when Close begins.
 	expire context.CancelFunc
 	wg     sync.WaitGroup // serve, and handshakes
 

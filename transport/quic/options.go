@@ -1,10 +1,12 @@
 package quic
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -55,6 +57,10 @@ type Options struct {
 	// ServerName returns the name that the certificate of a dialled peer must be
 	// valid for. nil: the peer's Name, less a port if it has one.
 	ServerName func(transport.Peer) string
+
+	// Resolve returns the addresses of a peer's Addr, in the order in which they are
+	// to be tried. nil: a host and port, resolved as the net package does.
+	Resolve func(ctx context.Context, addr string) ([]netip.AddrPort, error)
 
 	// Config tunes quic-go, qlog by its Tracer included. It is cloned, and what is
 	// zero in it becomes: HandshakeIdleTimeout 1.5 s, which is how long Dial waits

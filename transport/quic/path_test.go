@@ -288,7 +288,7 @@ func TestRestartIsNoticed(t *testing.T) {
 		if d := time.Since(began); d > 10*time.Millisecond {
 			l.Errorf("noticed after %v", d)
 		}
-		if err == nil || errors.Is(err, net.ErrClosed) || !bytes.Contains([]byte(err.Error()), []byte("restarted")) {
+		if err == nil || errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "restarted") {
 			l.Errorf("the error does not tell: %v", err)
 		}
 		again := dial(l.T, client, to)

@@ -224,7 +224,7 @@ func TestGreetings(t *testing.T) {
 		accepted := make(chan transport.Conn, 3)
 		go func() {
 			for {
-				c, err := ln.Accept(context.Background())
+				c, err := ln.Accept(l.Context())
 				if err != nil {
 					return
 				}

@@ -27,12 +27,13 @@ func putHeader(f []byte) {
 	binary.LittleEndian.PutUint32(f, uint32(len(f)-headroom))
 }
 
-// appendBegin appends BEGIN.
-func appendBegin(b []byte) []byte { return binary.LittleEndian.AppendUint32(b, markBegin) }
+// beginRecord returns BEGIN.
+func beginRecord() []byte { return binary.LittleEndian.AppendUint32(nil, markBegin) }
 
-// appendClose appends CLOSE.
-func appendClose(b []byte, code uint32, reason string) []byte {
+// closeRecord returns CLOSE.
+func closeRecord(code uint32, reason string) []byte {
 	reason = transport.CutReason(reason)
+	b := make([]byte, 0, closeHead+len(reason))
 	b = binary.LittleEndian.AppendUint32(b, markClose)
 	b = binary.LittleEndian.AppendUint32(b, code)
 	b = append(b, byte(len(reason)))

@@ -166,7 +166,7 @@ func (t *Transport) bind(ctx context.Context, addr string) (*socket, error) {
 			return nil, err
 		}
 		if !s.listen() {
-			s.release()
+			_ = s.release()
 			return nil, errListening
 		}
 		return s, nil
@@ -221,7 +221,7 @@ func (s *socket) boundTo(addr string) bool {
 	if err != nil {
 		return false
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || uint16(n) != s.local.Port() {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n != uint64(s.local.Port()) {
 		return false
 	}
 	if host == "" {
