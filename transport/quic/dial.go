@@ -197,7 +197,10 @@ func (t *Transport) attempt(ctx context.Context, to transport.Peer, addr netip.A
 		stop := watchRefusal(sock.local.Addr(), addr, func() { cancel(errRefused) })
 		defer stop()
 	}
-	cfg := t.opts.clientTLS(to)
+	cfg, err := t.opts.clientTLS(to)
+	if err != nil {
+		return nil, transport.PhaseTLS, err
+	}
 	qc, err := sock.qt.Dial(ctx, net.UDPAddrFromAddrPort(addr), cfg, t.config)
 	if err != nil {
 		if errors.Is(err, quicgo.ErrTransportClosed) {

@@ -9,6 +9,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
 // alertNoProtocol is the TLS alert of a server that does not know what we asked
@@ -53,7 +54,7 @@ func (t *Transport) explainTransport(te *quicgo.TransportError) (phase string, _
 	case te.Remote && te.ErrorCode&0xff == alertNoProtocol:
 		return transport.PhaseTLS, fmt.Errorf("%w: it does not speak %q (ALPN)", errOtherService, Protocol)
 	case te.Remote:
-		return transport.PhaseTLS, fmt.Errorf("remote error: %w", tls.AlertError(te.ErrorCode&0xff))
+		return transport.PhaseTLS, tlsname.Refused(fmt.Errorf("remote error: %w", tls.AlertError(te.ErrorCode&0xff)))
 	}
 	// Our own verification failed; why is of interest to callers.
 	for _, inner := range te.Unwrap() {

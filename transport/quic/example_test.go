@@ -2,26 +2,20 @@ package quic_test
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/quic"
 )
 
-// A node presents one certificate in both directions, and the certificate of a
-// peer must be valid for the peer's name. The core calls Listen with the node's
-// address and Dial with those of its peers.
+// A node needs a certificate for its name. Here, as in other tests, they come from
+// devtls. The core calls Listen with the node's address and Dial with those of its
+// peers.
 func ExampleNew() {
-	authority := exampleAuthority()
 	node := func(name string) *quic.Transport {
-		return quic.New(quic.Options{TLS: &tls.Config{
-			Certificates: []tls.Certificate{authority.certificate(name)},
-			RootCAs:      authority.pool,
-			ClientCAs:    authority.pool,
-			ClientAuth:   tls.RequireAndVerifyClientCert,
-		}})
+		return quic.New(quic.Options{TLS: devtls.Config(name)})
 	}
 	ctx := context.Background()
 	l, err := node("b").Listen(ctx, "127.0.0.1:0")

@@ -53,7 +53,10 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 		}
 		return l, nil
 	}
-	cfg := t.opts.serverTLS()
+	cfg, err := t.opts.tls().Server()
+	if err != nil {
+		return nil, fmt.Errorf("quic: listen: %w", err)
+	}
 	if cfg == nil {
 		return nil, errNoCertificate
 	}

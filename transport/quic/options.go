@@ -45,17 +45,25 @@ const (
 	maxLanes = 256
 )
 
-// Options sets a [Transport] up. TLS is required.
+// Options sets a [Transport] up. TLS or GetTLS is required.
 type Options struct {
 	// TLS is the configuration of both roles: a node that listens needs a
 	// certificate (Certificates, GetCertificate or GetConfigForClient). It is
-	// cloned for each use, with NextProtos [Protocol] and TLS 1.3, so certificates
-	// are best rotated through its callbacks. Its ServerName is ignored, see the
-	// next option.
+	// cloned for each use, with NextProtos [Protocol], TLS 1.3, and without
+	// sessions to be resumed: every connection is verified anew, VerifyConnection
+	// and VerifyPeerCertificate included, which may refuse whatever else the user
+	// asks of a certificate. Its ServerName is ignored, see below.
 	TLS *tls.Config
 
+	// GetTLS stands in for TLS where certificates and authorities are replaced
+	// while the node runs. It is called for every handshake of either role, by
+	// several goroutines at once; connections that exist are left alone. Listen
+	// calls it once for itself, and what it returns then decides whether client
+	// certificates are required. With an error, or nil, there is no connection.
+	GetTLS func() (*tls.Config, error)
+
 	// ServerName returns the name that the certificate of a dialled peer must be
-	// valid for. nil: the peer's Name, less a port if it has one.
+	// valid for. nil: transport.CertificateName of the peer's Name.
 	ServerName func(transport.Peer) string
 
 	// Resolve returns the addresses of a peer's Addr, in the order in which they are
@@ -108,8 +116,8 @@ type Options struct {
 // check returns what makes o unusable.
 func (o *Options) check() error {
 	switch {
-	case o.TLS == nil:
-		return errors.New("quic: Options.TLS is not set: QUIC is always encrypted and needs certificates")
+	case o.TLS == nil && o.GetTLS == nil:
+		return errors.New("quic: neither Options.TLS nor GetTLS is set: QUIC is always encrypted and needs certificates")
 	case o.PacketConn != nil && o.Transport != nil:
 		return errors.New("quic: of Options.PacketConn and Transport at most one may be set")
 	case o.RequireClientCert && !o.Mounted:
@@ -126,37 +134,18 @@ func (o *Options) logger() *slog.Logger {
 	return o.Logger
 }
 
-// clientTLS returns the configuration to dial a peer with.
-func (o *Options) clientTLS(to transport.Peer) *tls.Config {
-	c := o.TLS.Clone()
-	insist(c)
-	if o.ServerName != nil {
-		c.ServerName = o.ServerName(to)
-	} else {
-		c.ServerName = tlsname.Expected(to.Name, to.Addr)
-	}
-	return c
+// tls is where the configurations come from.
+func (o *Options) tls() tlsname.Source {
+	return tlsname.Source{TLS: o.TLS, Get: o.GetTLS, Adapt: insist}
 }
 
-// serverTLS returns the configuration of an own listener, nil if TLS has no
-// certificate for one.
-func (o *Options) serverTLS() *tls.Config {
-	if len(o.TLS.Certificates) == 0 && o.TLS.GetCertificate == nil && o.TLS.GetConfigForClient == nil {
-		return nil
+// clientTLS returns the configuration to dial a peer with.
+func (o *Options) clientTLS(to transport.Peer) (*tls.Config, error) {
+	name := tlsname.Expected(to.Name, to.Addr)
+	if o.ServerName != nil {
+		name = o.ServerName(to)
 	}
-	c := o.TLS.Clone()
-	insist(c)
-	if choose := c.GetConfigForClient; choose != nil {
-		c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			chosen, err := choose(hello)
-			if chosen != nil {
-				chosen = chosen.Clone()
-				insist(chosen)
-			}
-			return chosen, err
-		}
-	}
-	return c
+	return o.tls().Client(name)
 }
 
 // insist makes c agree on our protocol alone: two ends that name none would

@@ -253,8 +253,8 @@ func TestCertificateReload(t *testing.T) {
 		// A rotation: nodes trust the new authority before anybody uses it.
 		later := newPKI(l.T)
 		both := x509.NewCertPool()
-		both.AddCert(l.pki.cert)
-		both.AddCert(later.cert)
+		both.AddCert(l.pki.Certificate())
+		both.AddCert(later.Certificate())
 		reloading := func(name string) (*tls.Config, func()) {
 			current := l.pki.node(l.T, name)
 			cert := func() *tls.Certificate { return &current.Certificates[0] }
@@ -278,15 +278,53 @@ func TestCertificateReload(t *testing.T) {
 			againFar := accept(l.T, ln)
 			exchange(l.T, again, againFar)
 			exchange(l.T, c, s)
-			if !issuer(againFar).Equal(later.cert) {
+			if !issuer(againFar).Equal(later.Certificate()) {
 				l.Error("the client showed its old certificate")
 			}
 		}
 		last := dial(l.T, tr, to)
 		accept(l.T, ln)
-		if !issuer(last).Equal(later.cert) {
+		if !issuer(last).Equal(later.Certificate()) {
 			l.Error("the server showed its old certificate")
 		}
+	})
+}
+
+// TestGetTLS expects GetTLS to be asked at every handshake, in both roles, and
+// whatever it fails with to end that handshake alone (F27).
+func TestGetTLS(t *testing.T) {
+	inLab(t, func(l *lab) {
+		var mu sync.Mutex
+		var fails error
+		asked := map[string]int{}
+		get := func(name string) func() (*tls.Config, error) {
+			return func() (*tls.Config, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked[name]++
+				return l.pki.node(l.T, name), fails
+			}
+		}
+		ln := listen(l.T, l.transport(serverAddr, quic.Options{GetTLS: get("server")}), "")
+		tr := l.transport(clientAddr, quic.Options{GetTLS: get("client")})
+		to := transport.Peer{Name: "server", Addr: serverAddr}
+		for range 3 {
+			exchange(l.T, dial(l.T, tr, to), accept(l.T, ln))
+		}
+		if asked["client"] != 3 || asked["server"] != 4 {
+			l.Errorf("asked %v; want once for each handshake, and once more to listen", asked)
+		}
+		mu.Lock()
+		fails = errors.New("the file is not there")
+		mu.Unlock()
+		_, err := tr.Dial(l.Context(), to)
+		wantDialError(l.T, err, transport.PhaseTLS, "the file is not there")
+		_, err = l.transport(otherAddr, quic.Options{TLS: l.pki.node(l.T, "client")}).Dial(l.Context(), to)
+		wantDialError(l.T, err, transport.PhaseTLS)
+		mu.Lock()
+		fails = nil
+		mu.Unlock()
+		exchange(l.T, dial(l.T, tr, to), accept(l.T, ln))
 	})
 }
 

@@ -27,6 +27,8 @@ var Links = []*Link{
 	MemnetLink(),
 	{Name: "websocket-tcp", make: func(t testing.TB) network { return &socketNetwork{t: t} }},
 	{Name: "wss-tcp", Secure: true, make: func(t testing.TB) network { return &socketNetwork{t: t, tls: true} }},
+	{Name: "quic-packetnet", Bubble: true, Secure: true, make: func(t testing.TB) network { return newQUICNetwork(t, true) }},
+	{Name: "quic-udp", Secure: true, make: func(t testing.TB) network { return newQUICNetwork(t, false) }},
 }
 
 func links() []*Link {
