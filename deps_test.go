@@ -29,9 +29,10 @@ var layers = []layer{
 	{pkg: "."},
 	{pkg: "core/internal/wire", allow: []string{msgpPackage, fwdModule}, refuse: []string{"net/...", "os/...", "syscall", "log/...", "context"}},
 	{pkg: "core/internal/lab", allow: []string{
-		"core", "core/coretest", "core/internal/...", "internal/memnet",
-		"transport", "transport/devtls", "transport/inmem", "transport/websocket", "transport/internal/...",
+		"core", "core/coretest", "core/internal/...", "internal/memnet", "internal/packetnet",
+		"transport", "transport/devtls", "transport/inmem", "transport/quic", "transport/websocket", "transport/internal/...",
 		msgpPackage, fwdModule, wsModule + "/...", httpheadModule,
+		quicModule + "/...", xCryptoModule + "/...", xNetModule + "/...", xSysModule + "/...",
 	}},
 	{pkg: "core/internal/...", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "core/coretest", allow: []string{"core", "core/internal/...", "transport", "transport/inmem", "transport/internal/...", msgpPackage, fwdModule}},

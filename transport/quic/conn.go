@@ -47,6 +47,7 @@ func newConn(qc *quicgo.Conn, first *quicgo.Stream, sock *socket, peerName strin
 			Headroom:   headroom,
 			MaxFrame:   maxFrame,
 			Integrity:  true,
+			Lanes:      true,
 		},
 	}
 	c.life, c.expire = context.WithCancel(context.Background())
@@ -59,7 +60,15 @@ func newConn(qc *quicgo.Conn, first *quicgo.Stream, sock *socket, peerName strin
 // OpenLane waits while 256 lanes that this end opened have not been closed by
 // both ends.
 func (c *conn) OpenLane(ctx context.Context) (transport.Conn, error) {
-	return c.newLane(ctx, "open a lane", c.qc.OpenStreamSync)
+	return c.newLane(ctx, "open a lane", c.openStream)
+}
+
+func (c *conn) openStream(ctx context.Context) (*quicgo.Stream, error) {
+	s, err := c.qc.OpenStream() // whether or not ctx has ended
+	if _, ok := errors.AsType[*quicgo.StreamLimitReachedError](err); ok {
+		return c.qc.OpenStreamSync(ctx)
+	}
+	return s, err
 }
 
 // AcceptLane returns a lane when its first frame, or a later lane, has arrived.

@@ -2,8 +2,6 @@ package lab
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -15,187 +13,138 @@ import (
 	"github.com/gridmux/gridmux/transport/quic"
 )
 
-// quicNetwork connects nodes by QUIC, over UDP or over a simulated network of
-// datagrams. QUIC has nothing that ends a connection at once on both sides as a
-// reset of TCP does; so cut and stall are done where the frames go in and out.
-type quicNetwork struct {
+// QUICNetwork connects nodes by QUIC, over UDP or over a simulated network of
+// datagrams.
+type QUICNetwork struct {
 	t      testing.TB
 	memory *packetnet.Network // nil: UDP on the loopback device
 
 	mu    sync.Mutex
-	addrs map[string]string         // by name of the node; guarded by mu
+	addrs map[string]netip.AddrPort // by name of the node; guarded by mu
 	socks map[string]net.PacketConn // the same, of memory; guarded by mu
-	conns []*quicConn               // both ends of all ever made; guarded by mu
+	conns map[*quicConn]struct{}    // the ends of connections that are open; guarded by mu
 }
 
-func newQUICNetwork(t testing.TB, memory bool) *quicNetwork {
-	q := &quicNetwork{t: t, addrs: map[string]string{}, socks: map[string]net.PacketConn{}}
-	if memory {
-		packetnet.CatchUp()
-		q.memory = packetnet.New(packetnet.Conditions{}, 1)
-	}
+// NewQUICNetwork makes a network of datagrams, in a bubble, whose clock it advances
+// beyond real time.
+func NewQUICNetwork(t testing.TB, conditions packetnet.Conditions, seed uint64) *QUICNetwork {
+	packetnet.CatchUp()
+	q := newQUICNetwork(t)
+	q.memory = packetnet.New(conditions, seed)
 	return q
 }
 
-func (q *quicNetwork) node(_ int, name string) (transport.Transport, string) {
+func newQUICNetwork(t testing.TB) *QUICNetwork {
+	return &QUICNetwork{
+		t: t, addrs: map[string]netip.AddrPort{}, socks: map[string]net.PacketConn{}, conns: map[*quicConn]struct{}{},
+	}
+}
+
+// Datagrams is the simulated network beneath, nil if there is none.
+func (q *QUICNetwork) Datagrams() *packetnet.Network { return q.memory }
+
+// Addr returns where a node is, once it has a transport.
+func (q *QUICNetwork) Addr(name string) netip.AddrPort {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	opts := quic.Options{TLS: devtls.Config(name)}
-	if q.memory != nil {
-		if q.addrs[name] == "" {
-			n := len(q.addrs) + 1
-			q.addrs[name] = fmt.Sprintf("10.0.%d.%d:7000", n/250, n%250+1)
+	return q.addrs[name]
+}
+
+// Node returns a transport for the node of that name, which takes the place of the
+// one before if there was one. Its address is "name:1", or the one of the system.
+func (q *QUICNetwork) Node(name string, opts quic.Options) transport.Transport {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at, again := q.addrs[name]
+	if q.memory == nil {
+		if !again {
+			q.addrs[name] = q.freePort()
 		}
-		if old := q.socks[name]; old != nil {
-			old.Close()
-		}
-		sock, err := q.memory.Listen(q.addrs[name])
-		if err != nil {
-			q.t.Fatalf("a socket for %s: %v", name, err)
-		}
-		q.t.Cleanup(func() { sock.Close() })
-		q.socks[name], opts.PacketConn, opts.Resolve = sock, sock, literal
-	} else if q.addrs[name] == "" {
-		sock, err := new(net.ListenConfig).ListenPacket(q.t.Context(), "udp", "127.0.0.1:0")
-		if err != nil {
-			q.t.Fatalf("a port for %s: %v", name, err)
-		}
-		q.addrs[name] = sock.LocalAddr().String()
-		sock.Close()
+		return &quicNode{quic.New(opts), q, name}
 	}
-	return &quicNode{quic.New(opts), q, name}, q.addrs[name]
+	if again {
+		q.socks[name].Close()
+	} else {
+		n := len(q.addrs) + 1
+		at = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 7000)
+		q.addrs[name] = at
+	}
+	sock, err := q.memory.Listen(at.String())
+	if err != nil {
+		q.t.Fatalf("a socket for %s: %v", name, err)
+	}
+	q.t.Cleanup(func() { sock.Close() })
+	q.socks[name], opts.PacketConn, opts.Resolve = sock, sock, q.resolve
+	return &quicNode{quic.New(opts), q, name}
 }
 
-// literal resolves addresses that need no resolver, which there is none of in a
-// bubble.
-func literal(_ context.Context, addr string) ([]netip.AddrPort, error) {
-	a, err := netip.ParseAddrPort(addr)
-	return []netip.AddrPort{a}, err
+// freePort returns a port that nobody uses, for a transport that opens it itself.
+func (q *QUICNetwork) freePort() netip.AddrPort {
+	sock, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		q.t.Fatalf("a port: %v", err)
+	}
+	defer sock.Close()
+	return netip.MustParseAddrPort(sock.LocalAddr().String())
 }
 
-func (q *quicNetwork) cut(a, b string) {
-	for _, c := range q.ends(func(c *quicConn) bool { return c.at == a && c.peer == b || c.at == b && c.peer == a }) {
+// resolve stands in for a resolver, which there is none of in a bubble.
+func (q *QUICNetwork) resolve(_ context.Context, addr string) ([]netip.AddrPort, error) {
+	if at, err := netip.ParseAddrPort(addr); err == nil {
+		return []netip.AddrPort{at}, nil
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if at := q.Addr(host); at.IsValid() {
+		return []netip.AddrPort{at}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+func (q *QUICNetwork) node(_ int, name string) (transport.Transport, string) {
+	tr := q.Node(name, quic.Options{TLS: devtls.Config(name)})
+	return tr, q.Addr(name).String()
+}
+
+func (q *QUICNetwork) cut(a, b string) {
+	q.cutAll(func(c *quicConn) bool { return c.at == a && c.peer == b || c.at == b && c.peer == a })
+}
+
+// Cut ends all connections abruptly.
+func (q *QUICNetwork) Cut() { q.cutAll(func(*quicConn) bool { return true }) }
+
+// Open returns how many ends of connections are not closed.
+func (q *QUICNetwork) Open() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.conns)
+}
+
+func (q *QUICNetwork) cutAll(which func(*quicConn) bool) {
+	ends := q.ends(which)
+	for _, c := range ends {
 		c.cut.Do(func() { close(c.broken) })
 	}
-	for _, c := range q.ends(func(c *quicConn) bool { return c.at == a && c.peer == b || c.at == b && c.peer == a }) {
-		_ = c.Conn.CloseWithError(0, "")
+	for _, c := range ends {
+		_ = c.LaneConn.CloseWithError(0, "")
 	}
 }
 
-func (q *quicNetwork) stall(from, to string) {
+func (q *QUICNetwork) stall(from, to string) {
 	for _, c := range q.ends(func(c *quicConn) bool { return c.at == to && c.peer == from }) {
 		c.stall.Do(func() { close(c.stalled) })
 	}
 }
 
-func (q *quicNetwork) ends(which func(*quicConn) bool) (found []*quicConn) {
+func (q *QUICNetwork) ends(which func(*quicConn) bool) (found []*quicConn) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, c := range q.conns {
+	for c := range q.conns {
 		if which(c) {
 			found = append(found, c)
 		}
 	}
 	return found
-}
-
-// add tells the network of an end of a connection.
-func (q *quicNetwork) add(c transport.Conn, at, peer string) transport.Conn {
-	end := &quicConn{
-		Conn: c, at: at, peer: peer,
-		broken: make(chan struct{}), stalled: make(chan struct{}), closed: make(chan struct{}),
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.conns = append(q.conns, end)
-	return end
-}
-
-// quicNode is the transport of a node.
-type quicNode struct {
-	transport.Transport
-	net  *quicNetwork
-	name string
-}
-
-func (n *quicNode) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
-	c, err := n.Transport.Dial(ctx, to)
-	if err != nil {
-		return nil, err
-	}
-	return n.net.add(c, n.name, c.Info().PeerName), nil
-}
-
-func (n *quicNode) Listen(ctx context.Context, addr string) (transport.Listener, error) {
-	l, err := n.Transport.Listen(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &quicListener{l, n}, nil
-}
-
-type quicListener struct {
-	transport.Listener
-	node *quicNode
-}
-
-func (l *quicListener) Accept(ctx context.Context) (transport.Conn, error) {
-	c, err := l.Listener.Accept(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return l.node.net.add(c, l.node.name, c.Info().PeerName), nil
-}
-
-var errCut = errors.New("the link was cut")
-
-// quicConn is one end of a connection.
-type quicConn struct {
-	transport.Conn
-	at, peer        string
-	cut, stall, end sync.Once
-	broken          chan struct{} // closed by cut
-	stalled         chan struct{} // closed by stall
-	closed          chan struct{} // closed by CloseWithError
-}
-
-func (c *quicConn) ReadFrame(limit int) ([]byte, error) {
-	b, err := c.Conn.ReadFrame(limit)
-	select {
-	case <-c.stalled:
-		select {
-		case <-c.closed:
-		case <-c.broken:
-		}
-	default:
-	}
-	return b, c.whole(err)
-}
-
-func (c *quicConn) WriteFrames(frames [][]byte) error { return c.whole(c.Conn.WriteFrames(frames)) }
-
-// whole returns the error of a method as it is on a link that was cut, or not.
-func (c *quicConn) whole(err error) error {
-	select {
-	case <-c.closed:
-		return fmt.Errorf("quic: %w", net.ErrClosed)
-	default:
-	}
-	select {
-	case <-c.broken:
-		return errCut
-	default:
-	}
-	return err
-}
-
-func (c *quicConn) CloseWithError(code uint32, reason string) error {
-	c.end.Do(func() { close(c.closed) })
-	return c.Conn.CloseWithError(code, reason)
-}
-
-// FrameBuffered is of transport.BufferedConn.
-func (c *quicConn) FrameBuffered() bool {
-	b, ok := c.Conn.(transport.BufferedConn)
-	return ok && b.FrameBuffered()
 }

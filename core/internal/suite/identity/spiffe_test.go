@@ -119,7 +119,7 @@ func TestTLSFromContext(t *testing.T) {
 			cfg.AllowInsecure = false
 		}))
 		want := int32(0)
-		if l.Name == "wss-tcp" {
+		if l.TLS {
 			want = asked.Load()
 		}
 		if asked.Load() < 4 || secure.Load() != want {
