@@ -76,6 +76,17 @@
 // The connections that the node itself had dialled are not covered until their
 // peers have changed the identifier of the connection, and end by the keep-alive.
 //
+// # Path changes
+//
+// A connection goes on when the address of the node that has dialled it changes:
+// another network, or a router in between that has assigned it another port. Its
+// peer learns of that by its next datagram. Where that one is lost, and the node
+// only waits for an answer, it takes until the core's keep-alive sends something;
+// nodes that move are better off with a KeepAlivePeriod of a second or two in
+// [Options].Config. quic-go looks after three paths of a connection at a time, and
+// forgets one after five seconds. When the address of the node that was dialled
+// changes, its peers dial it anew.
+//
 // # Closing
 //
 // The close codes and reasons of CloseWithError travel behind the frames, so that

@@ -24,7 +24,7 @@ func (n *quicNode) Dial(ctx context.Context, to transport.Peer) (transport.Conn,
 	if err != nil {
 		return nil, err
 	}
-	return n.add(c)
+	return n.add(c, true)
 }
 
 func (n *quicNode) Listen(ctx context.Context, addr string) (transport.Listener, error) {
@@ -45,17 +45,17 @@ func (l *quicListener) Accept(ctx context.Context) (transport.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.node.add(c)
+	return l.node.add(c, false)
 }
 
 // add tells the network of an end of a connection.
-func (n *quicNode) add(c transport.Conn) (transport.Conn, error) {
+func (n *quicNode) add(c transport.Conn, dialled bool) (transport.Conn, error) {
 	lanes, ok := c.(transport.LaneConn)
 	if !ok {
 		return nil, fmt.Errorf("a connection over QUIC is a %T, which has no lanes", c)
 	}
 	end := &quicConn{
-		LaneConn: lanes, net: n.net, at: n.name, peer: c.Info().PeerName,
+		LaneConn: lanes, net: n.net, at: n.name, peer: c.Info().PeerName, dialled: dialled,
 		broken: make(chan struct{}), stalled: make(chan struct{}), closed: make(chan struct{}),
 	}
 	n.net.mu.Lock()
@@ -71,6 +71,7 @@ type quicConn struct {
 	transport.LaneConn
 	net             *QUICNetwork
 	at, peer        string
+	dialled         bool
 	cut, stall, end sync.Once
 	broken          chan struct{} // closed by cut
 	stalled         chan struct{} // closed by stall

@@ -122,6 +122,12 @@ func (q *QUICNetwork) Open() int {
 	return len(q.conns)
 }
 
+// Dialled reports whether a connection between two nodes is open that the first of
+// them has dialled.
+func (q *QUICNetwork) Dialled(from, to string) bool {
+	return len(q.ends(func(c *quicConn) bool { return c.at == from && c.peer == to && c.dialled })) > 0
+}
+
 func (q *QUICNetwork) cutAll(which func(*quicConn) bool) {
 	ends := q.ends(which)
 	for _, c := range ends {
