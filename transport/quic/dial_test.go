@@ -3,6 +3,7 @@ package quic_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -94,7 +95,7 @@ func TestDialOtherAnswers(t *testing.T) {
 		return err
 	}
 	inLab(t, func(l *lab) {
-		l.bare(serverAddr, []string{quic.Protocol}, func(qc *quicgo.Conn) {
+		l.bare(serverAddr, []string{quic.Protocol}, nil, func(qc *quicgo.Conn) {
 			s, err := qc.AcceptStream(l.Context())
 			if err == nil {
 				s.Write([]byte("HTTP/1.1 200 OK\r\n"))
@@ -104,11 +105,11 @@ func TestDialOtherAnswers(t *testing.T) {
 		wantDialError(l.T, dialServer(l), transport.PhaseUpgrade, "BEGIN")
 	})
 	inLab(t, func(l *lab) {
-		l.bare(serverAddr, []string{quic.Protocol}, func(qc *quicgo.Conn) { <-qc.Context().Done() })
+		l.bare(serverAddr, []string{quic.Protocol}, nil, func(qc *quicgo.Conn) { <-qc.Context().Done() })
 		wantDialError(l.T, dialServer(l), transport.PhaseDial, "no answer within 5s")
 	})
 	inLab(t, func(l *lab) {
-		l.bare(serverAddr, []string{quic.Protocol}, func(qc *quicgo.Conn) { qc.CloseWithError(77, "no") })
+		l.bare(serverAddr, []string{quic.Protocol}, nil, func(qc *quicgo.Conn) { qc.CloseWithError(77, "no") })
 		err := dialServer(l)
 		wantDialError(l.T, err, transport.PhaseUpgrade, "77", "no")
 		if ce, ok := errors.AsType[*transport.CloseError](err); !ok || ce.Code != 77 {
@@ -222,7 +223,8 @@ func TestPortIsFree(t *testing.T) {
 }
 
 // TestMounted expects a transport to share a port with another protocol, on a
-// listener of the user's who tells them apart by ALPN, and to dial from there.
+// listener of the user's, to take nothing that speaks the other one, and to dial from
+// there.
 func TestMounted(t *testing.T) {
 	pki := newPKI(t)
 	shared := &quicgo.Transport{Conn: udpSocket(t)}
@@ -240,10 +242,6 @@ func TestMounted(t *testing.T) {
 			qc, err := own.Accept(t.Context())
 			if err != nil {
 				return
-			}
-			if qc.ConnectionState().TLS.NegotiatedProtocol == "h3" {
-				qc.CloseWithError(3, "as HTTP/3 would")
-				continue
 			}
 			served <- server.ServeConn(qc)
 		}
@@ -277,6 +275,9 @@ func TestMounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-qc.Context().Done()
+	if err := <-served; err == nil {
+		t.Error("ServeConn took a connection of another protocol")
+	}
 
 	other, lnOther := loopbackPair(t, "127.0.0.1:0")
 	_ = other
@@ -311,4 +312,50 @@ func TestCrowd(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBusyPeer expects a dial to be patient with a peer that quic-go makes refuse
+// connections, as it does when 32 wait to be accepted, and not for long.
+func TestBusyPeer(t *testing.T) {
+	for _, accepts := range []bool{true, false} {
+		inLab(t, func(l *lab) {
+			gate := make(chan struct{})
+			l.bare(serverAddr, []string{quic.Protocol}, gate, func(qc *quicgo.Conn) {
+				s, err := qc.AcceptStream(l.Context())
+				if err != nil {
+					return
+				}
+				io.ReadFull(s, make([]byte, len(begin)))
+				s.Write(begin)
+			})
+			client := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
+			const clients = 40
+			dialled := make(chan error, clients)
+			for range clients {
+				go func() {
+					c, err := client.Dial(l.Context(), transport.Peer{Name: "server", Addr: serverAddr})
+					if err == nil {
+						c.CloseWithError(0, "")
+					}
+					dialled <- err
+				}()
+			}
+			if accepts {
+				time.AfterFunc(20*time.Millisecond, func() { close(gate) })
+			} else {
+				time.AfterFunc(2*time.Second, func() { close(gate) })
+			}
+			refused := 0
+			for range clients {
+				err := <-dialled
+				if err != nil {
+					refused++
+					wantDialError(l.T, err, transport.PhaseUpgrade, "refuses connections right now")
+				}
+			}
+			if want := clients - 32; accepts && refused != 0 || !accepts && refused != want {
+				l.Errorf("accepting soon %v: %d were refused", accepts, refused)
+			}
+		})
+	}
 }

@@ -132,8 +132,8 @@ func wantDialError(t *testing.T, err error, phase string, says ...string) {
 }
 
 // bare listens with quic-go alone, offering the given ALPN names, and hands every
-// connection to serve.
-func (l *lab) bare(addr string, protocols []string, serve func(*quicgo.Conn)) {
+// connection to serve, from when gate is closed if there is one.
+func (l *lab) bare(addr string, protocols []string, gate <-chan struct{}, serve func(*quicgo.Conn)) {
 	l.Helper()
 	tr := &quicgo.Transport{Conn: open(l.T, l.net, addr)}
 	l.Cleanup(func() { tr.Close() })
@@ -144,6 +144,9 @@ func (l *lab) bare(addr string, protocols []string, serve func(*quicgo.Conn)) {
 		l.Fatal(err)
 	}
 	go func() {
+		if gate != nil {
+			<-gate
+		}
 		for {
 			qc, err := ln.Accept(context.Background())
 			if err != nil {

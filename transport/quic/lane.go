@@ -75,7 +75,8 @@ func (l *lane) CloseWithError(code uint32, reason string) error {
 		return nil
 	}
 	last := closeRecord(code, reason)
-	switch err := l.stream.TryWriteAll(last); {
+	err := l.stream.TryWriteAll(last)
+	switch {
 	case err == nil:
 		return l.stream.Close()
 	case errors.Is(err, quicgo.ErrWouldBlock):
@@ -83,7 +84,7 @@ func (l *lane) CloseWithError(code uint32, reason string) error {
 	default:
 		l.stream.CancelWrite(quicgo.StreamErrorCode(code))
 	}
-	return nil
+	return nil //nolint:nilerr // The peer was not told, but nothing is left.
 }
 
 // linger waits for the peer to read so much that the last words can be sent.

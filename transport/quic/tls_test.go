@@ -209,7 +209,7 @@ func TestALPN(t *testing.T) {
 	for name, protocols := range map[string][]string{"another": {"h3"}, "none": nil} {
 		t.Run(name+" at the server", func(t *testing.T) {
 			inLab(t, func(l *lab) {
-				l.bare(serverAddr, protocols, func(qc *quicgo.Conn) { <-qc.Context().Done() })
+				l.bare(serverAddr, protocols, nil, func(qc *quicgo.Conn) { <-qc.Context().Done() })
 				tr := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
 				_, err := tr.Dial(l.Context(), transport.Peer{Name: "server", Addr: serverAddr})
 				wantDialError(l.T, err, transport.PhaseTLS, "ALPN")
