@@ -48,6 +48,7 @@ var layers = []layer{
 	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/websocket", allow: []string{"transport", "transport/internal/...", wsModule + "/...", httpheadModule}},
+	{pkg: "transport/quic/internal/..."},
 	{pkg: "transport/quic", allow: []string{"transport", "transport/internal/...", quicModule + "/...", xCryptoModule + "/...", xNetModule + "/...", xSysModule + "/..."}},
 	{pkg: "bench/...", allow: []string{"..."}},
 	{pkg: "docs/...", allow: []string{"..."}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -167,3 +168,28 @@ func (l *lab) bareDial(addr, to string, protocols ...string) (*quicgo.Conn, erro
 	cfg.NextProtos = protocols
 	return tr.Dial(l.Context(), udpAddr(l.T, to), cfg, nil)
 }
+
+// open opens a socket in a simulated network.
+func open(t *testing.T, nw *packetnet.Network, addr string) *packetnet.Conn {
+	t.Helper()
+	pc, err := nw.Listen(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	return pc
+}
+
+// udpSocket opens a socket that nothing happens on.
+func udpSocket(t *testing.T) *net.UDPConn {
+	t.Helper()
+	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pc.Close() })
+	return pc
+}
+
+// leastMTU is what UDP can carry over IPv6 at its least MTU of 1280 bytes.
+const leastMTU = 1280 - 40 - 8

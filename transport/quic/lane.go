@@ -78,7 +78,7 @@ func (l *lane) CloseWithError(code uint32, reason string) error {
 	err := l.stream.TryWriteAll(last)
 	switch {
 	case err == nil:
-		return l.stream.Close()
+		_ = l.stream.Close() // fails if the peer takes no more
 	case errors.Is(err, quicgo.ErrWouldBlock):
 		go l.linger(code, last)
 	default:
@@ -94,7 +94,7 @@ func (l *lane) linger(code uint32, last []byte) {
 		l.stream.CancelWrite(quicgo.StreamErrorCode(code))
 		return
 	}
-	l.stream.Close()
+	_ = l.stream.Close()
 }
 
 // abandon ends a lane whose connection ends.

@@ -1,4 +1,4 @@
-package quic_test
+package suite_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridmux/gridmux/internal/packetnet"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/quic"
 	"github.com/gridmux/gridmux/transport/transporttest"
 )
@@ -26,7 +27,7 @@ const cutTime = 6 * time.Second
 // stray returns clients that begin a handshake and go no further: with a datagram
 // that is no QUIC, with the start of a handshake, and with all of it but a
 // stream, in turn. open opens their sockets.
-func stray(t *testing.T, pki *pki, open func() net.PacketConn) func(addr string) {
+func stray(t *testing.T, open func() net.PacketConn) func(addr string) {
 	n := 0
 	return func(addr string) {
 		pc := open()
@@ -38,7 +39,7 @@ func stray(t *testing.T, pki *pki, open func() net.PacketConn) func(addr string)
 		}
 		tr := &quicgo.Transport{Conn: pc}
 		t.Cleanup(func() { tr.Close() })
-		cfg := pki.node(t, "stray")
+		cfg := devtls.Config("stray")
 		cfg.NextProtos = []string{quic.Protocol}
 		cfg.ServerName = "listener"
 		small := &quicgo.Config{InitialPacketSize: 1200}
@@ -76,15 +77,14 @@ func udpSocket(t *testing.T) *net.UDPConn {
 
 // TestConformance runs over sockets that the transports open.
 func TestConformance(t *testing.T) {
-	pki := newPKI(t)
 	transporttest.Run(t, func(t *testing.T) transporttest.Fixture {
 		return transporttest.Fixture{
-			Dialer:   quic.New(quic.Options{TLS: pki.node(t, "dialler")}),
-			Listener: quic.New(quic.Options{TLS: pki.node(t, "listener")}),
+			Dialer:   quic.New(quic.Options{TLS: devtls.Config("dialler")}),
+			Listener: quic.New(quic.Options{TLS: devtls.Config("listener")}),
 			Addr:     "127.0.0.1:0",
 			Peer:     transport.Peer{Name: "listener"},
 			Silent:   silent(t),
-			Stray:    stray(t, pki, func() net.PacketConn { return udpSocket(t) }),
+			Stray:    stray(t, func() net.PacketConn { return udpSocket(t) }),
 			Lanes:    true,
 		}
 	})
@@ -108,12 +108,11 @@ func (c *cuttable) cut() { c.until.Store(time.Now().Add(cutTime).UnixNano()) }
 // TestConformanceGivenSocket runs over sockets that the user gave, and that lose
 // everything for a while when they are cut.
 func TestConformanceGivenSocket(t *testing.T) {
-	pki := newPKI(t)
 	transporttest.Run(t, func(t *testing.T) transporttest.Fixture {
 		near, far := &cuttable{UDPConn: udpSocket(t)}, &cuttable{UDPConn: udpSocket(t)}
 		return transporttest.Fixture{
-			Dialer:   quic.New(quic.Options{TLS: pki.node(t, "dialler"), PacketConn: near, Config: impatient}),
-			Listener: quic.New(quic.Options{TLS: pki.node(t, "listener"), PacketConn: far, Config: impatient}),
+			Dialer:   quic.New(quic.Options{TLS: devtls.Config("dialler"), PacketConn: near, Config: impatient}),
+			Listener: quic.New(quic.Options{TLS: devtls.Config("listener"), PacketConn: far, Config: impatient}),
 			Peer:     transport.Peer{Name: "listener"},
 			Lanes:    true,
 			Cut:      func() { near.cut(); far.cut() },
@@ -125,17 +124,15 @@ func TestConformanceGivenSocket(t *testing.T) {
 func inBubble(t *testing.T, conditions packetnet.Conditions, seed uint64) {
 	transporttest.RunInBubble(t, func(t *testing.T) transporttest.Fixture {
 		packetnet.CatchUp()
-		// Inside the bubble: certificates are valid in its year.
-		pki := newPKI(t)
 		nw := packetnet.New(conditions, seed)
 		const dialler, listener = "10.0.0.1:7000", "10.0.0.2:7000"
 		strays := 0
 		return transporttest.Fixture{
-			Dialer:   quic.New(quic.Options{TLS: pki.node(t, "dialler"), PacketConn: open(t, nw, dialler), Config: impatient}),
-			Listener: quic.New(quic.Options{TLS: pki.node(t, "listener"), PacketConn: open(t, nw, listener), Config: impatient}),
+			Dialer:   quic.New(quic.Options{TLS: devtls.Config("dialler"), PacketConn: open(t, nw, dialler), Config: impatient}),
+			Listener: quic.New(quic.Options{TLS: devtls.Config("listener"), PacketConn: open(t, nw, listener), Config: impatient}),
 			Peer:     transport.Peer{Name: "listener"},
 			Silent:   transport.Peer{Name: "silent", Addr: open(t, nw, "10.0.0.3:7000").LocalAddr().String()},
-			Stray: stray(t, pki, func() net.PacketConn {
+			Stray: stray(t, func() net.PacketConn {
 				strays++
 				return open(t, nw, net.JoinHostPort("10.0.1."+string(rune('0'+strays)), "1"))
 			}),
