@@ -5,10 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/qlogwriter"
 
 	"github.com/gridmux/gridmux/internal/packetnet"
 	"github.com/gridmux/gridmux/transport"
@@ -358,4 +360,45 @@ func TestBusyPeer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestConfig expects what the user sets in Config to reach quic-go, such as a
+// tracer for qlog, to be left as it was, and 0-RTT and what else is off to be so.
+func TestConfig(t *testing.T) {
+	inLab(t, func(l *lab) {
+		var clients, servers atomic.Int32
+		config := &quicgo.Config{
+			MaxIncomingStreams: 2, EnableDatagrams: true, Allow0RTT: true,
+			Tracer: func(_ context.Context, isClient bool, _ quicgo.ConnectionID) qlogwriter.Trace {
+				if isClient {
+					clients.Add(1)
+				} else {
+					servers.Add(1)
+				}
+				return nil
+			},
+		}
+		c, s := l.pair(quic.Options{Config: config}, quic.Options{Config: config})
+		exchange(l.T, c, s)
+		if clients.Load() != 1 || servers.Load() != 1 {
+			l.Errorf("the tracer was asked for %d clients and %d servers", clients.Load(), servers.Load())
+		}
+		near, far := c.(transport.LaneConn), s.(transport.LaneConn)
+		for n, want := range []bool{true, false} {
+			ctx, cancel := context.WithTimeout(l.Context(), time.Second)
+			_, err := near.OpenLane(ctx)
+			cancel()
+			if (err == nil) != want {
+				l.Errorf("lane %d from the dialler: %v", n+1, err)
+			}
+		}
+		for n := range 2 { // the first lane is none of the acceptor's
+			if _, err := far.OpenLane(l.Context()); err != nil {
+				l.Errorf("lane %d from the acceptor: %v", n+1, err)
+			}
+		}
+		if config.MaxIdleTimeout != 0 || !config.EnableDatagrams || !config.Allow0RTT {
+			l.Errorf("the user's configuration was changed: %+v", config)
+		}
+	})
 }
