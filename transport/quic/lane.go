@@ -72,7 +72,7 @@ func (l *lane) CloseWithError(code uint32, reason string) error {
 	l.stream.CancelRead(quicgo.StreamErrorCode(code))
 	if !l.lockForClose() || l.out.err != nil {
 		l.stream.CancelWrite(quicgo.StreamErrorCode(code))
-		return nil
+		return nil //nolint:nilerr // WriteFrames has returned that one; nothing is left.
 	}
 	last := closeRecord(code, reason)
 	err := l.stream.TryWriteAll(last)
@@ -84,7 +84,7 @@ func (l *lane) CloseWithError(code uint32, reason string) error {
 	default:
 		l.stream.CancelWrite(quicgo.StreamErrorCode(code))
 	}
-	return nil //nolint:nilerr // The peer was not told, but nothing is left.
+	return nil
 }
 
 // linger waits for the peer to read so much that the last words can be sent.
