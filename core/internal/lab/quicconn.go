@@ -80,11 +80,15 @@ type quicConn struct {
 
 func (c *quicConn) ReadFrame(limit int) ([]byte, error) {
 	b, err := c.LaneConn.ReadFrame(limit)
+	c.net.order.Add(1)
 	c.pass()
 	return b, c.whole(err)
 }
 
-func (c *quicConn) WriteFrames(frames [][]byte) error { return c.whole(c.LaneConn.WriteFrames(frames)) }
+func (c *quicConn) WriteFrames(frames [][]byte) error {
+	c.net.order.Add(1)
+	return c.whole(c.LaneConn.WriteFrames(frames))
+}
 
 func (c *quicConn) CloseWithError(code uint32, reason string) error {
 	c.end.Do(func() {
@@ -154,10 +158,14 @@ type quicLane struct {
 
 func (l *quicLane) ReadFrame(limit int) ([]byte, error) {
 	b, err := l.Conn.ReadFrame(limit)
+	l.of.net.order.Add(1)
 	l.of.pass()
 	return b, l.of.whole(err)
 }
 
-func (l *quicLane) WriteFrames(frames [][]byte) error { return l.of.whole(l.Conn.WriteFrames(frames)) }
+func (l *quicLane) WriteFrames(frames [][]byte) error {
+	l.of.net.order.Add(1)
+	return l.of.whole(l.Conn.WriteFrames(frames))
+}
 
 func (l *quicLane) FrameBuffered() bool { return buffered(l.Conn) }
