@@ -183,45 +183,24 @@ func TestOneSocket(t *testing.T) {
 	}
 }
 
-// TestPortIsFree expects the port of a listener to be free for everybody when
-// listener and connections are closed, in either order, and before that for a
-// further Listen of the same transport.
-func TestPortIsFree(t *testing.T) {
+// TestListenAgain expects a port that connections of an earlier listener still use
+// to be there for another Listen of the same transport, beside them.
+func TestListenAgain(t *testing.T) {
 	pki := newPKI(t)
 	client := quic.New(quic.Options{TLS: pki.node(t, "client")})
 	server := quic.New(quic.Options{TLS: pki.node(t, "server")})
-	for _, listenerFirst := range []bool{true, false} {
-		ln := listen(t, server, "127.0.0.1:0")
-		to := transport.Peer{Name: "server", Addr: ln.Addr().String()}
-		c, s := dial(t, client, to), accept(t, ln)
-		exchange(t, c, s)
-		reading := make(chan error)
-		go func() {
-			_, err := c.ReadFrame(100)
-			reading <- err
-		}()
-		if listenerFirst {
-			ln.Close()
-			again := listen(t, server, to.Addr)
-			exchange(t, dial(t, client, to), accept(t, again))
-			again.Close()
-		}
-		s.CloseWithError(1, "over")
-		ln.Close()
-		<-reading
-	}
-	// The connections of the second round, which the cleanup has not closed yet.
 	ln := listen(t, server, "127.0.0.1:0")
-	c := dial(t, client, transport.Peer{Name: "server", Addr: ln.Addr().String()})
-	s := accept(t, ln)
-	go c.ReadFrame(100)
-	ln.Close()
-	s.CloseWithError(0, "")
-	pc, err := net.ListenPacket("udp", ln.Addr().String())
-	if err != nil {
-		t.Fatalf("the port is still in use: %v", err)
+	to := transport.Peer{Name: "server", Addr: ln.Addr().String()}
+	c, s := dial(t, client, to), accept(t, ln)
+	for range 3 {
+		ln.Close()
+		ln = listen(t, server, to.Addr)
+		exchange(t, dial(t, client, to), accept(t, ln))
+		exchange(t, c, s)
 	}
-	pc.Close()
+	if _, err := quic.New(quic.Options{TLS: pki.node(t, "other")}).Listen(t.Context(), to.Addr); err == nil {
+		t.Error("another transport listens on the same port")
+	}
 }
 
 // TestMounted expects a transport to share a port with another protocol, on a

@@ -11,9 +11,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 )
 
 // TestBufferWarning expects one line, with the remedy, about a socket whose
@@ -137,5 +141,43 @@ func TestReaches(t *testing.T) {
 		if got := reaches(netip.MustParseAddr(test.local), netip.MustParseAddr(test.to)); got != test.want {
 			t.Errorf("from %s to %s: %v", test.local, test.to, got)
 		}
+	}
+}
+
+// TestPortIsFree expects the port of a listener to be free for everybody when
+// listener and connections are closed and their peers have taken note, in either
+// order.
+func TestPortIsFree(t *testing.T) {
+	for _, listenerFirst := range []bool{true, false} {
+		ln, err := New(Options{TLS: devtls.Config("server")}).Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := transport.Peer{Name: "server", Addr: ln.Addr().String()}
+		c, err := New(Options{TLS: devtls.Config("client")}).Dial(t.Context(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ln.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go c.ReadFrame(100)
+		steps := []func() error{ln.Close, func() error { return s.CloseWithError(1, "over") }}
+		if !listenerFirst {
+			slices.Reverse(steps)
+		}
+		for _, step := range steps {
+			if err := step(); err != nil {
+				t.Error(err)
+			}
+		}
+		<-s.(*conn).gone
+		pc, err := net.ListenPacket("udp", to.Addr)
+		if err != nil {
+			t.Fatalf("listener first %v: the port is still in use: %v", listenerFirst, err)
+		}
+		pc.Close()
+		c.CloseWithError(0, "")
 	}
 }
