@@ -49,6 +49,8 @@ func (t *Transport) explainTransport(te *quicgo.TransportError) (phase string, _
 	switch {
 	case te.ErrorCode == quicgo.ConnectionRefused && te.Remote:
 		return transport.PhaseUpgrade, errBusy
+	case te.ErrorCode == quicgo.InternalError && !te.Remote: // sending failed
+		return transport.PhaseDial, plain(te)
 	case !te.ErrorCode.IsCryptoError():
 		return transport.PhaseUpgrade, plain(te)
 	case te.Remote && te.ErrorCode&0xff == alertNoProtocol:

@@ -295,3 +295,52 @@ func TestRestartIsNoticed(t *testing.T) {
 		exchange(l.T, again, accept(l.T, ln))
 	})
 }
+
+// TestSocketFails expects the end of a socket beneath to end connections, lanes and
+// Accept with an error that is no orderly close, and the next Dial to say so too.
+func TestSocketFails(t *testing.T) {
+	inLab(t, func(l *lab) {
+		near, far := open(l.T, l.net, clientAddr), open(l.T, l.net, serverAddr)
+		client := quic.New(quic.Options{TLS: l.pki.node(l.T, "client"), PacketConn: near})
+		ln := listen(l.T, quic.New(quic.Options{TLS: l.pki.node(l.T, "server"), PacketConn: far}), "")
+		to := transport.Peer{Name: "server", Addr: serverAddr}
+		c := dial(l.T, client, to)
+		s := accept(l.T, ln)
+		lane, err := c.(transport.LaneConn).OpenLane(l.Context())
+		if err != nil {
+			l.Fatal(err)
+		}
+		errs := make(chan error, 4)
+		for _, read := range []transport.Conn{c, s, lane} {
+			go func() {
+				_, err := read.ReadFrame(100)
+				errs <- err
+			}()
+		}
+		go func() {
+			_, err := ln.Accept(l.Context())
+			errs <- err
+		}()
+		l.settle()
+		near.Close()
+		far.Close()
+		for range 4 {
+			err := <-errs
+			if _, ok := errors.AsType[*transport.CloseError](err); err == nil || ok || errors.Is(err, net.ErrClosed) {
+				l.Errorf("%v", err)
+			}
+		}
+		if err := send(c, "hello"); err == nil || errors.Is(err, net.ErrClosed) {
+			l.Errorf("a write: %v", err)
+		}
+		_, err = client.Dial(l.Context(), to)
+		wantDialError(l.T, err, transport.PhaseDial, "the socket failed")
+		c.CloseWithError(0, "")
+		_, err = client.Dial(l.Context(), to)
+		wantDialError(l.T, err, transport.PhaseDial)
+		ln.Close()
+		if _, err := ln.Accept(l.Context()); !errors.Is(err, net.ErrClosed) {
+			l.Errorf("Accept after Close: %v", err)
+		}
+	})
+}
