@@ -29,15 +29,17 @@ var layers = []layer{
 	{pkg: "."},
 	{pkg: "core/internal/wire", allow: []string{msgpPackage, fwdModule}, refuse: []string{"net/...", "os/...", "syscall", "log/...", "context"}},
 	{pkg: "core/internal/lab", allow: []string{
-		"core", "core/coretest", "core/internal/...", "internal/memnet",
-		"transport", "transport/devtls", "transport/inmem", "transport/websocket", "transport/internal/...",
+		"core", "core/coretest", "core/internal/...", "internal/memnet", "internal/packetnet",
+		"transport", "transport/devtls", "transport/inmem", "transport/quic", "transport/websocket", "transport/internal/...",
 		msgpPackage, fwdModule, wsModule + "/...", httpheadModule,
+		quicModule + "/...", xCryptoModule + "/...", xNetModule + "/...", xSysModule + "/...",
 	}},
 	{pkg: "core/internal/...", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "core/coretest", allow: []string{"core", "core/internal/...", "transport", "transport/inmem", "transport/internal/...", msgpPackage, fwdModule}},
 	{pkg: "core/payload", allow: []string{"core/internal/msgpack", msgpPackage, fwdModule}},
 	{pkg: "core", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "internal/memnet"},
+	{pkg: "internal/packetnet"},
 	{pkg: "transport"},
 	{pkg: "transport/transporttest", allow: []string{"transport"}},
 	{pkg: "transport/devtls", allow: []string{"transport"}},
@@ -46,6 +48,8 @@ var layers = []layer{
 	{pkg: "transport/faulty", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/inmem", allow: []string{"transport", "transport/internal/..."}},
 	{pkg: "transport/websocket", allow: []string{"transport", "transport/internal/...", wsModule + "/...", httpheadModule}},
+	{pkg: "transport/quic/internal/..."},
+	{pkg: "transport/quic", allow: []string{"transport", "transport/internal/...", quicModule + "/...", xCryptoModule + "/...", xNetModule + "/...", xSysModule + "/..."}},
 	{pkg: "bench/...", allow: []string{"..."}},
 	{pkg: "docs/...", allow: []string{"..."}},
 }
@@ -57,6 +61,10 @@ const (
 	msgpPackage    = msgpModule + "/msgp"
 	wsModule       = "github.com/gobwas/ws"
 	httpheadModule = "github.com/gobwas/httphead"
+	quicModule     = "github.com/quic-go/quic-go"
+	xCryptoModule  = "golang.org/x/crypto"
+	xNetModule     = "golang.org/x/net"
+	xSysModule     = "golang.org/x/sys"
 )
 
 func TestImportDirections(t *testing.T) {
@@ -103,10 +111,12 @@ layers has a line for core/internal/lab, which is no package
 layers has a line for core/coretest, which is no package
 layers has a line for core/payload, which is no package
 layers has a line for internal/memnet, which is no package
+layers has a line for internal/packetnet, which is no package
 layers has a line for transport/transporttest, which is no package
 layers has a line for transport/devtls, which is no package
 layers has a line for transport/faulty, which is no package
-layers has a line for transport/inmem, which is no package`
+layers has a line for transport/inmem, which is no package
+layers has a line for transport/quic, which is no package`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -17,7 +17,9 @@ type Link struct {
 	Bubble bool
 	// Secure: nodes connect without Config.AllowInsecure.
 	Secure bool
-	make   func(t testing.TB) network
+	// TLS: certificates prove the names of the nodes.
+	TLS  bool
+	make func(t testing.TB) network
 }
 
 // Links are the links that all tests run over. A test that is about one of them asks
@@ -26,7 +28,8 @@ var Links = []*Link{
 	InmemLink(),
 	MemnetLink(),
 	{Name: "websocket-tcp", make: func(t testing.TB) network { return &socketNetwork{t: t} }},
-	{Name: "wss-tcp", Secure: true, make: func(t testing.TB) network { return &socketNetwork{t: t, tls: true} }},
+	{Name: "wss-tcp", Secure: true, TLS: true, make: func(t testing.TB) network { return &socketNetwork{t: t, tls: true} }},
+	{Name: "quic-udp", Secure: true, TLS: true, make: func(t testing.TB) network { return newQUICNetwork(t) }},
 }
 
 func links() []*Link {

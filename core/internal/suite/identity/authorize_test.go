@@ -188,7 +188,7 @@ func TestWithAuthorization(t *testing.T) {
 func TestAuthorizationByCertificate(t *testing.T) {
 	overSecureLinks(t, func(t *testing.T, l secureLink) {
 		var asked atomic.Pointer[core.Identity]
-		network := l.network()
+		network := l.network(t)
 		ca := devtls.New()
 		good := newNode(t, network, "good", ca.Config("good"))
 		bad := newNode(t, network, "bad", ca.Config("bad"), core.WithAuthorization(func(caller core.Identity) error {

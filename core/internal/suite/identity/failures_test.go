@@ -123,7 +123,7 @@ func TestTLSFailures(t *testing.T) {
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
 			overSecureLinks(t, func(t *testing.T, l secureLink) {
-				ca := devtls.New()
+				network, ca := l.network(t), devtls.New()
 				goodConfig, badConfig := ca.Config("good"), f.bad(t, ca)
 				if f.good != nil {
 					f.good(goodConfig)
@@ -131,7 +131,10 @@ func TestTLSFailures(t *testing.T) {
 				if badConfig == nil && l.noPlain == "" {
 					return // it has no form without TLS
 				}
-				network := l.network()
+				if badConfig != nil && badConfig.GetCertificate == nil && len(badConfig.Certificates) == 0 && l.noCert != "" {
+					lab.WantText(t, "Start without a certificate", newManager(t, network, "bad", badConfig, nil).Start(t.Context()), l.noCert)
+					return
+				}
 				good, bad := newNode(t, network, "good", goodConfig), newNode(t, network, "bad", badConfig)
 				time.Sleep(20 * time.Second)
 				wantGood, wantBad := f.says(l)
@@ -176,6 +179,15 @@ func newNodeWithAuth(
 	t *testing.T, network secureNetwork, name string, config *tls.Config, auth core.Authenticator, guard ...core.HandlerOption,
 ) *node {
 	t.Helper()
+	m := newManager(t, network, name, config, auth)
+	if err := errors.Join(lab.RegisterEchoes(m.Manager), m.Handle("guarded", lab.Echo, guard...), m.Start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func newManager(t *testing.T, network secureNetwork, name string, config *tls.Config, auth core.Authenticator) *node {
+	t.Helper()
 	n := &node{book: new(lab.LogBook)}
 	var get func() (*tls.Config, error)
 	if config != nil {
@@ -183,16 +195,13 @@ func newNodeWithAuth(
 	}
 	m, err := core.NewManager(core.Config{
 		Local: core.Node{Name: name, Addr: name + ":1"}, Peers: []core.Node{{Name: "good", Addr: "good:1"}, {Name: "bad", Addr: "bad:1"}},
-		Transport: network.node(get, n.book), Logger: n.book.Logger(),
+		Transport: network.node(name, get, n.book), Logger: n.book.Logger(),
 		Auth: auth, AllowInsecure: config == nil || config.ClientAuth == tls.NoClientCert,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	if err := errors.Join(lab.RegisterEchoes(m), m.Handle("guarded", lab.Echo, guard...), m.Start(t.Context())); err != nil {
-		t.Fatal(err)
-	}
 	n.Manager = m
 	return n
 }

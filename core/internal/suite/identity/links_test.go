@@ -8,26 +8,30 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/internal/memnet"
+	"github.com/gridmux/gridmux/internal/packetnet"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/quic"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
 
 // secureLink is a transport over TLS, on a network that works in a bubble.
 type secureLink struct {
 	name    string
-	network func() secureNetwork
+	network func(t *testing.T) secureNetwork
 	// What nodes say, where transports have words of their own.
 	noTLS   string // the dialler, of a peer that does not speak TLS
 	noPlain string // the dialler, when it does not speak TLS and the peer does; empty: there is no such dialler
+	noCert  string // Start, of a node without a certificate; empty: such a node does without TLS
 }
 
 type secureNetwork interface {
-	// node returns a transport that takes its configuration from get, or does
+	// node returns a transport for the node at that host, which takes its configuration from get, or does
 	// without TLS if get is nil, and tells book which strangers have failed.
-	node(get func() (*tls.Config, error), book *lab.LogBook) transport.Transport
+	node(host string, get func() (*tls.Config, error), book *lab.LogBook) transport.Transport
 	// cut ends all connections abruptly.
 	cut()
 	// open returns how many ends of connections are not closed.
@@ -37,8 +41,14 @@ type secureNetwork interface {
 // secureLinks are all the transports over TLS.
 var secureLinks = []secureLink{
 	{
-		name: "wss", network: func() secureNetwork { return new(wssNetwork) },
+		name: "wss", network: func(*testing.T) secureNetwork { return new(wssNetwork) },
 		noTLS: "first record does not look like a TLS handshake", noPlain: "Client sent an HTTP request to an HTTPS server",
+	},
+	{
+		name: "quic", network: func(t *testing.T) secureNetwork {
+			return quicNetwork{lab.NewQUICNetwork(t, packetnet.Conditions{Latency: time.Millisecond}, 1)}
+		},
+		noCert: "no certificate to listen with",
 	},
 }
 
@@ -57,7 +67,7 @@ type wssNetwork struct {
 	conns map[*endOfConn]struct{} // that are open
 }
 
-func (n *wssNetwork) node(get func() (*tls.Config, error), book *lab.LogBook) transport.Transport {
+func (n *wssNetwork) node(_ string, get func() (*tls.Config, error), book *lab.LogBook) transport.Transport {
 	return websocket.New(websocket.Options{
 		GetTLS:      get,
 		ErrorLog:    log.New(book, "", 0),
@@ -131,3 +141,14 @@ func (c *endOfConn) Close() error {
 	c.n.mu.Unlock()
 	return c.Conn.Close()
 }
+
+// quicNetwork is QUIC over a simulated network of datagrams.
+type quicNetwork struct{ *lab.QUICNetwork }
+
+func (n quicNetwork) node(host string, get func() (*tls.Config, error), book *lab.LogBook) transport.Transport {
+	return n.Node(host, quic.Options{GetTLS: get, Logger: book.Logger()})
+}
+
+func (n quicNetwork) cut() { n.Cut() }
+
+func (n quicNetwork) open() int { return n.Open() }

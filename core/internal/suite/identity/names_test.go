@@ -24,7 +24,7 @@ func TestNamesOfAllKinds(t *testing.T) {
 	}
 	overSecureLinks(t, func(t *testing.T, l secureLink) {
 		for i, name := range names {
-			ca, network := devtls.New(), l.network()
+			network, ca := l.network(t), devtls.New()
 			other := names[(i+1)%len(names)]
 			nodes := []core.Node{{Name: name, Addr: "one:1"}, {Name: other, Addr: "two:1"}}
 			var caller atomic.Pointer[core.Identity]
@@ -32,7 +32,7 @@ func TestNamesOfAllKinds(t *testing.T) {
 				config := ca.Config(certified)
 				m, err := core.NewManager(core.Config{
 					Local: local, Peers: nodes, Logger: new(lab.LogBook).Logger(),
-					Transport: network.node(func() (*tls.Config, error) { return config, nil }, new(lab.LogBook)),
+					Transport: network.node(strings.TrimSuffix(local.Addr, ":1"), func() (*tls.Config, error) { return config, nil }, new(lab.LogBook)),
 				})
 				if err != nil {
 					t.Fatal(err)

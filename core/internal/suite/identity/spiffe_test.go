@@ -90,7 +90,7 @@ func TestIdentityOfTheUsers(t *testing.T) {
 			overSecureLinks(t, func(t *testing.T, l secureLink) {
 				var caller atomic.Pointer[core.Identity]
 				note := core.WithAuthorization(func(id core.Identity) error { caller.Store(&id); return nil })
-				ca, network := devtls.New(), l.network()
+				ca, network := devtls.New(), l.network(t)
 				good := newNodeWithAuth(t, network, "good", withURI(t, ca, "good"), byURI{}, note)
 				bad := newNodeWithAuth(t, network, "bad", test.bad(t, ca), byURI{})
 				time.Sleep(20 * time.Second)
@@ -119,7 +119,7 @@ func TestTLSFromContext(t *testing.T) {
 			cfg.AllowInsecure = false
 		}))
 		want := int32(0)
-		if l.Name == "wss-tcp" {
+		if l.TLS {
 			want = asked.Load()
 		}
 		if asked.Load() < 4 || secure.Load() != want {

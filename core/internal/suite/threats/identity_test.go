@@ -93,7 +93,7 @@ func TestCallerFromContext(t *testing.T) {
 	}
 	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 		linkProves := ""
-		if l.Name == "wss-tcp" {
+		if l.TLS {
 			linkProves = "mutual TLS"
 		}
 		for method, opt := range map[string]coretest.Option{

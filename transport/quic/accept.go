@@ -1,0 +1,152 @@
+package quic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/gridmux/gridmux/transport/internal/tlsname"
+)
+
+var (
+	errOtherService = errors.New("another service is there")
+	errGreeting     = errors.New("the first stream does not begin with BEGIN")
+	errNotListening = errors.New("this node is not listening: not started, or closed")
+	errNoPlace      = errors.New("this node is not accepting connections right now")
+	errNoClientCert = errors.New("a verified client certificate is required")
+	errGreetTimeout = fmt.Errorf("the client opened no stream within %v", handshakeTimeout)
+)
+
+// serve takes what the own listener accepts.
+func (l *listener) serve() {
+	for {
+		// Ended by closing the listener, and then not before what quic-go has queued
+		// has been here and is closed, too.
+		qc, err := l.own.Accept(context.Background())
+		if err != nil {
+			l.end(err)
+			return
+		}
+		l.transport.retain(l.socket)
+		l.wg.Go(func() {
+			if err := l.greet(qc, l.socket); err != nil && l.life.Err() == nil {
+				l.transport.log.stranger(qc.RemoteAddr(), err)
+			}
+		})
+	}
+}
+
+// retain holds a socket that is held already.
+func (t *Transport) retain(s *socket) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.refs++
+}
+
+// ServeConn hands a connection that the user's own listener accepted to Accept of
+// the mounted one. The connection must have the ALPN name [Protocol]. ServeConn
+// returns when the connection is in the queue, or why it was closed, after at
+// most five seconds.
+func (t *Transport) ServeConn(qc *quicgo.Conn) error {
+	if qc == nil {
+		return errors.New("quic: ServeConn: the connection is nil")
+	}
+	l := t.mountedListener()
+	if l == nil {
+		_ = qc.CloseWithError(codeTryAgain, errNotListening.Error())
+		return fmt.Errorf("quic: ServeConn: %w", errNotListening)
+	}
+	if err := l.greet(qc, nil); err != nil {
+		return fmt.Errorf("quic: ServeConn: %w", err)
+	}
+	return nil
+}
+
+// greet ends the handshake of a connection and delivers it, or closes it. It
+// takes over a hold on sock.
+func (l *listener) greet(qc *quicgo.Conn, sock *socket) error {
+	defer through(qc)
+	code, err := l.judge(qc)
+	var first *quicgo.Stream
+	if err == nil {
+		code, first, err = l.begin(qc)
+	}
+	if err != nil {
+		_ = qc.CloseWithError(quicgo.ApplicationErrorCode(code), err.Error())
+		_ = sock.release()
+		return err
+	}
+	state := qc.ConnectionState().TLS
+	c := newConn(qc, first, sock, tlsname.Certified(&state))
+	if !l.deliver(c) {
+		l.unreserve()
+		return c.CloseWithError(codeGoingAway, "listener closed")
+	}
+	return nil
+}
+
+// judge checks what TLS has agreed on.
+func (l *listener) judge(qc *quicgo.Conn) (code uint32, _ error) {
+	state := qc.ConnectionState().TLS
+	switch {
+	case state.NegotiatedProtocol != Protocol:
+		return codePolicy, alpnError(state.NegotiatedProtocol)
+	case l.mutualTLS && len(state.VerifiedChains) == 0:
+		// The listener promised it. GetConfigForClient, or the listener that this
+		// one is mounted on, may be laxer.
+		return codePolicy, errNoClientCert
+	}
+	return 0, nil
+}
+
+func alpnError(got string) error {
+	return fmt.Errorf("%w: TLS agreed on the protocol %q in place of %q (ALPN)", errOtherService, got, Protocol)
+}
+
+// begin exchanges BEGIN on the first stream. The answer says that there is a
+// place in the queue, which is then reserved.
+func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err error) {
+	ctx, cancel := context.WithTimeoutCause(l.life, handshakeTimeout, errGreetTimeout)
+	defer cancel()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			code, err = codeGoingAway, context.Cause(ctx)
+		}
+	}()
+	s, err := qc.AcceptStream(ctx)
+	if err != nil {
+		return codePolicy, nil, plain(err)
+	}
+	stop := context.AfterFunc(ctx, func() { s.CancelRead(0) })
+	err = readBegin(s)
+	if !stop() && err == nil {
+		err = errGreetTimeout
+	}
+	if err != nil {
+		return codePolicy, nil, plain(err)
+	}
+	if !l.reserve() {
+		return codeTryAgain, nil, errNoPlace
+	}
+	if _, err := s.Write(beginRecord()); err != nil {
+		l.unreserve()
+		return codePolicy, nil, plain(err)
+	}
+	return 0, s, nil
+}
+
+// readBegin reads the first record of the first lane.
+func readBegin(s *quicgo.Stream) error {
+	var b [headroom]byte
+	if _, err := io.ReadFull(s, b[:]); err != nil {
+		return err
+	}
+	var r record
+	if _, err := r.parse(b[:]); err != nil || r.mark != markBegin {
+		return errGreeting
+	}
+	return nil
+}

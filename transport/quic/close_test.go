@@ -1,0 +1,172 @@
+package quic_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/gridmux/gridmux/internal/packetnet"
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/quic"
+)
+
+// TestCloseBehindBulk expects CloseWithError right behind megabytes, on a long and
+// lossy link, to come behind all of them, on the connection and on a lane, though
+// they take far more than the windows of QUIC.
+func TestCloseBehindBulk(t *testing.T) {
+	inLab(t, func(l *lab) {
+		l.net.Set(packetnet.Conditions{Latency: 20 * time.Millisecond, Loss: 0.01})
+		c, s := l.pair(quic.Options{}, quic.Options{})
+		lane, err := c.(transport.LaneConn).OpenLane(l.Context())
+		if err != nil {
+			l.Fatal(err)
+		}
+		const frames, size = 100, 30_000
+		for _, near := range []transport.Conn{lane, c} {
+			go func() {
+				for range frames {
+					if err := send(near, string(make([]byte, size))); err != nil {
+						l.Errorf("send: %v", err)
+					}
+				}
+				near.CloseWithError(42, "done")
+			}()
+			far := s
+			if near == lane {
+				if far, err = s.(transport.LaneConn).AcceptLane(l.Context()); err != nil {
+					l.Fatal(err)
+				}
+			}
+			for n := range frames {
+				if p, err := far.ReadFrame(size); err != nil || len(p) != size {
+					l.Fatalf("frame %d: %d bytes, %v", n, len(p), err)
+				}
+			}
+			wantClose(l.T, far, 42, "done")
+			far.CloseWithError(0, "")
+		}
+	})
+}
+
+// TestCloseWaitsForAReader expects a peer that is slow to get its frames and the
+// reason if it reads within three seconds, and the code and reason if not.
+func TestCloseWaitsForAReader(t *testing.T) {
+	for _, pause := range []time.Duration{2 * time.Second, 4 * time.Second} {
+		inLab(t, func(l *lab) {
+			c, s := l.pair(quic.Options{}, quic.Options{})
+			send(c, "hello")
+			began := time.Now()
+			c.CloseWithError(42, "done")
+			if d := time.Since(began); d > 30*time.Millisecond {
+				l.Errorf("CloseWithError took %v", d)
+			}
+			<-time.After(pause)
+			if pause < 3*time.Second {
+				if p, err := s.ReadFrame(100); err != nil || string(p) != "hello" {
+					l.Errorf("%q, %v", p, err)
+				}
+			}
+			wantClose(l.T, s, 42, "done")
+		})
+	}
+}
+
+// TestCloseReturns expects CloseWithError not to wait for the peer on a node that
+// listens, and for an instant on one that does not and so may be about to leave.
+func TestCloseReturns(t *testing.T) {
+	inLab(t, func(l *lab) {
+		c, s := l.pair(quic.Options{}, quic.Options{})
+		began := time.Now()
+		s.CloseWithError(1, "")
+		if d := time.Since(began); d != 0 {
+			l.Errorf("on the node that listens: %v", d)
+		}
+		wantClose(l.T, c, 1, "")
+		c.CloseWithError(0, "")
+	})
+	inLab(t, func(l *lab) {
+		c, s := l.pair(quic.Options{}, quic.Options{})
+		reading := make(chan error)
+		go func() {
+			_, err := s.ReadFrame(100)
+			reading <- err
+		}()
+		began := time.Now()
+		c.CloseWithError(1, "")
+		if d := time.Since(began); d < 2*time.Millisecond || d > 10*time.Millisecond {
+			l.Errorf("on the node that does not, with a round trip of 2 ms: %v", d)
+		}
+		<-reading
+	})
+	// A link that is dead.
+	inLab(t, func(l *lab) {
+		c, s := l.pair(quic.Options{}, quic.Options{})
+		l.net.Silence(time.Hour)
+		for _, end := range []transport.Conn{s, c} {
+			began := time.Now()
+			end.CloseWithError(1, "")
+			if d := time.Since(began); d > 20*time.Millisecond {
+				l.Errorf("on a dead link: %v", d)
+			}
+		}
+	})
+}
+
+// TestLaneLimit expects OpenLane to wait while 256 lanes are open, with its
+// context, and for the first to be closed by both ends.
+func TestLaneLimit(t *testing.T) {
+	inLab(t, func(l *lab) {
+		c, s := l.pair(quic.Options{}, quic.Options{})
+		near, far := c.(transport.LaneConn), s.(transport.LaneConn)
+		var first, firstFar transport.Conn
+		ended, end := context.WithCancel(l.Context())
+		end()
+		for n := range 256 {
+			lane, err := near.OpenLane(ended) // it need not wait
+			if err != nil {
+				l.Fatal(err)
+			}
+			send(lane, "hello")
+			laneFar, err := far.AcceptLane(l.Context())
+			if err != nil {
+				l.Fatal(err)
+			}
+			if n == 0 {
+				first, firstFar = lane, laneFar
+			}
+		}
+		ctx, cancel := context.WithTimeout(l.Context(), time.Second)
+		defer cancel()
+		if _, err := near.OpenLane(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			l.Errorf("lane 257: %v", err)
+		}
+		opened := make(chan error)
+		go func() {
+			_, err := near.OpenLane(l.Context())
+			opened <- err
+		}()
+		l.settle()
+		first.CloseWithError(0, "")
+		firstFar.ReadFrame(100)
+		wantClose(l.T, firstFar, 0, "")
+		firstFar.CloseWithError(0, "")
+		if err := <-opened; err != nil {
+			l.Errorf("when one was closed: %v", err)
+		}
+
+		go func() {
+			_, err := near.OpenLane(l.Context())
+			opened <- err
+		}()
+		l.settle()
+		c.CloseWithError(0, "")
+		if err := <-opened; !errors.Is(err, net.ErrClosed) {
+			l.Errorf("when the connection was closed: %v", err)
+		}
+		if _, err := far.OpenLane(l.Context()); err == nil || errors.Is(err, net.ErrClosed) {
+			l.Errorf("when the peer had closed: %v", err)
+		}
+	})
+}

@@ -1,0 +1,183 @@
+package quic
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
+)
+
+// TestBufferWarning expects one line, with the remedy, about a socket whose
+// buffers are small.
+func TestBufferWarning(t *testing.T) {
+	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	if err := errors.Join(pc.SetReadBuffer(64<<10), pc.SetWriteBuffer(64<<10)); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	tr := New(Options{TLS: &tls.Config{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 2 {
+		tr.checkBuffers(&socket{qt: &quicgo.Transport{Conn: pc}})
+	}
+	if n := bytes.Count(log.Bytes(), []byte("net.core.rmem_max")); n != 1 {
+		t.Errorf("%d lines of warning: %s", n, &log)
+	}
+}
+
+// TestDoor expects strangers to hold no more than their share, one host less than
+// all of them, and whoever leaves to make room.
+func TestDoor(t *testing.T) {
+	d := newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
+	enter := func(host byte) error {
+		ctx, err := d.enter(t.Context(), &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, host), Port: 1}})
+		if v, ok := valueOf(ctx); err == nil && ok {
+			t.Cleanup(func() { v.leave() })
+		}
+		return err
+	}
+	for i := range maxFreshOfHost {
+		if d.crowded(nil) != (i >= crowd) {
+			t.Fatalf("with %d in their handshake: crowded is %v", i, i < crowd)
+		}
+		if err := enter(1); err != nil {
+			t.Fatalf("number %d: %v", i, err)
+		}
+	}
+	if enter(1) == nil {
+		t.Error("one host has more than its share")
+	}
+	for range maxFresh - maxFreshOfHost {
+		if err := enter(2); err != nil {
+			t.Fatalf("another host: %v", err)
+		}
+	}
+	if enter(3) == nil {
+		t.Error("there is room for more than all")
+	}
+
+	d = newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
+	ctx, err := d.enter(t.Context(), &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, _ := valueOf(ctx)
+	if !v.leave() || v.leave() || d.fresh != 0 || len(d.held) != 0 {
+		t.Errorf("after leaving: %d, %v", d.fresh, d.held)
+	}
+}
+
+func valueOf(ctx context.Context) (*visitor, bool) {
+	if ctx == nil {
+		return nil, false
+	}
+	v, ok := ctx.Value(visitorKey{}).(*visitor)
+	return v, ok
+}
+
+// TestResetKey expects the key to be the user's, else to depend on the private key
+// of the node and nothing else, else to be random.
+func TestResetKey(t *testing.T) {
+	certificate := func() tls.Certificate {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tls.Certificate{PrivateKey: key}
+	}
+	a, b := certificate(), certificate()
+	of := func(o Options) quicgo.StatelessResetKey { return *o.resetKey() }
+	with := func(c tls.Certificate) Options { return Options{TLS: &tls.Config{Certificates: []tls.Certificate{c}}} }
+	given := quicgo.StatelessResetKey{1}
+	first, again := of(with(a)), of(with(a))
+	random, other := of(Options{TLS: &tls.Config{}}), of(Options{TLS: &tls.Config{}})
+	switch {
+	case of(Options{StatelessResetKey: &given, TLS: with(a).TLS}) != given:
+		t.Error("the user's key is not used")
+	case first != again:
+		t.Error("the key of a node changes")
+	case of(with(a)) == of(with(b)):
+		t.Error("two nodes have one key")
+	case random == other, first == quicgo.StatelessResetKey{}:
+		t.Error("keys are guessable")
+	}
+}
+
+// TestReaches expects a socket to be used for what it can send to.
+func TestReaches(t *testing.T) {
+	for _, test := range []struct {
+		local, to string
+		want      bool
+	}{
+		{"::", "10.0.0.1", true},
+		{"::", "fd00::1", true},
+		{"0.0.0.0", "10.0.0.1", true},
+		{"0.0.0.0", "fd00::1", false},
+		{"127.0.0.1", "127.0.0.9", true},
+		{"127.0.0.1", "10.0.0.1", false},
+		{"::1", "::1", true},
+		{"::1", "fd00::1", false},
+		{"::1", "127.0.0.1", false},
+		{"10.0.0.1", "10.9.9.9", true},
+		{"10.0.0.1", "::ffff:10.9.9.9", true},
+		{"fd00::1", "10.0.0.1", false},
+	} {
+		if got := reaches(netip.MustParseAddr(test.local), netip.MustParseAddr(test.to)); got != test.want {
+			t.Errorf("from %s to %s: %v", test.local, test.to, got)
+		}
+	}
+}
+
+// TestPortIsFree expects the port of a listener to be free for everybody when
+// listener and connections are closed and their peers have taken note, in either
+// order.
+func TestPortIsFree(t *testing.T) {
+	for _, listenerFirst := range []bool{true, false} {
+		ln, err := New(Options{TLS: devtls.Config("server")}).Listen(t.Context(), "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := transport.Peer{Name: "server", Addr: ln.Addr().String()}
+		c, err := New(Options{TLS: devtls.Config("client")}).Dial(t.Context(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := ln.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go c.ReadFrame(100)
+		steps := []func() error{ln.Close, func() error { return s.CloseWithError(1, "over") }}
+		if !listenerFirst {
+			slices.Reverse(steps)
+		}
+		for _, step := range steps {
+			if err := step(); err != nil {
+				t.Error(err)
+			}
+		}
+		<-s.(*conn).gone
+		pc, err := net.ListenPacket("udp", to.Addr)
+		if err != nil {
+			t.Fatalf("listener first %v: the port is still in use: %v", listenerFirst, err)
+		}
+		pc.Close()
+		c.CloseWithError(0, "")
+	}
+}

@@ -1,0 +1,229 @@
+package quic
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/gridmux/gridmux/transport"
+)
+
+// maxPending bounds the connections that nobody accepted yet.
+const maxPending = 128
+
+// Codes that a connection nobody accepts is closed with, numbered as those of
+// RFC 6455 section 7.4.1.
+const (
+	codeGoingAway = 1001
+	codePolicy    = 1008
+	codeTryAgain  = 1013
+)
+
+var errNoCertificate = errors.New("quic: Options.TLS has no certificate to listen with: " +
+	"set Certificates, GetCertificate or GetConfigForClient")
+
+// Listen opens a UDP port at addr, a host and port. With Options.PacketConn or
+// Transport it uses that instead, and with Options.Mounted it opens nothing: all
+// of them ignore addr, except that a mounted listener gives it back as its Addr.
+func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	if err := t.check(ctx); err != nil {
+		return nil, err
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, fmt.Errorf("quic: listen: %w", err)
+	}
+	l := &listener{
+		transport: t,
+		queue:     make(chan *conn, maxPending),
+		done:      make(chan struct{}),
+		drained:   make(chan struct{}),
+	}
+	l.life, l.expire = context.WithCancel(context.Background())
+	if t.opts.Mounted {
+		l.addr = mountedAddr(addr)
+		l.mutualTLS = t.opts.RequireClientCert
+		if err := t.mount(l); err != nil {
+			return nil, err
+		}
+		return l, nil
+	}
+	cfg, err := t.opts.tls().Server()
+	if err != nil {
+		return nil, fmt.Errorf("quic: listen: %w", err)
+	}
+	if cfg == nil {
+		return nil, errNoCertificate
+	}
+	l.mutualTLS = cfg.ClientAuth == tls.RequireAndVerifyClientCert
+	s, err := t.bind(ctx, addr)
+	if err != nil {
+		return nil, fmt.Errorf("quic: listen: %w", err)
+	}
+	own, err := s.qt.Listen(cfg, t.config)
+	if err != nil {
+		s.unlisten()
+		_ = s.release()
+		return nil, fmt.Errorf("quic: listen: %w", plain(err))
+	}
+	t.checkBuffers(s)
+	l.socket, l.own, l.addr = s, own, own.Addr()
+	l.wg.Go(l.serve)
+	return l, nil
+}
+
+// mountedAddr is the address of a listener that binds none.
+type mountedAddr string
+
+func (mountedAddr) Network() string  { return name }
+func (a mountedAddr) String() string { return string(a) }
+
+// listener is a transport.Listener: a queue that connections enter when their
+// handshake is over.
+type listener struct {
+	transport *Transport
+	addr      net.Addr
+	mutualTLS bool
+	socket    *socket          // nil if mounted
+	own       *quicgo.Listener // nil if mounted
+
+	life   context.Context //nolint:containedctx // It is the listener's own; ends when Close begins.
+	expire context.CancelFunc
+	wg     sync.WaitGroup // serve, and handshakes
+
+	queue   chan *conn
+	done    chan struct{} // closed when Close begins or the socket fails
+	drained chan struct{} // closed when Close is through
+
+	mu      sync.Mutex
+	pending int   // guarded by mu; connections in the queue or about to be
+	ended   bool  // guarded by mu; done is closed
+	failure error // guarded by mu; why the listener ended, if by itself
+	closing bool  // guarded by mu; Close was called
+}
+
+// Accept returns the next connection.
+func (l *listener) Accept(ctx context.Context) (transport.Conn, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
+	select {
+	case <-l.done:
+		return nil, l.acceptError()
+	default:
+	}
+	select {
+	case c := <-l.queue:
+		l.unreserve()
+		return c, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-l.done:
+		return nil, l.acceptError()
+	}
+}
+
+func (l *listener) acceptError() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failure != nil && !l.closing {
+		return fmt.Errorf("quic: accept: %w", plain(l.failure))
+	}
+	return errClosed
+}
+
+// Addr returns what the listener is bound to.
+func (l *listener) Addr() net.Addr { return l.addr }
+
+// Info describes the connections to come. Those of a mounted listener are
+// announced as mutual TLS only with Options.RequireClientCert, since otherwise
+// another listener decides who gets in.
+func (l *listener) Info() transport.ListenerInfo {
+	return transport.ListenerInfo{MutualTLS: l.mutualTLS}
+}
+
+// Close ends the listener; see transport.Listener. The port is free for others
+// when the connections that were made over it are closed too, and at once for
+// another Listen of this transport.
+func (l *listener) Close() error {
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		<-l.drained
+		return nil
+	}
+	l.closing = true
+	l.mu.Unlock()
+	defer close(l.drained)
+
+	l.end(nil)
+	l.expire()
+	l.transport.unmount(l)
+	if l.own != nil {
+		l.own.Close()
+	}
+	l.wg.Wait()
+	// No connection enters the queue any more.
+	var wg sync.WaitGroup
+	for len(l.queue) > 0 {
+		select {
+		case c := <-l.queue:
+			wg.Go(func() { _ = c.CloseWithError(codeGoingAway, "listener closed") })
+		default:
+		}
+	}
+	wg.Wait()
+	if l.socket == nil {
+		return nil
+	}
+	over := time.After(leaveTime)
+	for _, c := range l.socket.unlisten() {
+		c.waitUntilGone(over)
+	}
+	return l.socket.release()
+}
+
+// end makes Accept return and new connections be refused.
+func (l *listener) end(failure error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return
+	}
+	l.ended, l.failure = true, failure
+	close(l.done)
+}
+
+// reserve takes a place in the queue for a connection that is about to be told
+// that it is in. It fails when the queue is full or the listener has ended.
+func (l *listener) reserve() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || l.pending == maxPending {
+		return false
+	}
+	l.pending++
+	return true
+}
+
+func (l *listener) unreserve() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending--
+}
+
+// deliver puts c into its reserved place, unless the listener has ended.
+func (l *listener) deliver(c *conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return false
+	}
+	l.queue <- c // never blocks: the place is reserved
+	return true
+}

@@ -1,0 +1,5 @@
+//go:build !race && !griddebug
+
+package quic
+
+func poison([]byte) {}

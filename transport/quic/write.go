@@ -1,0 +1,81 @@
+package quic
+
+import (
+	"fmt"
+
+	"github.com/gridmux/gridmux/transport"
+)
+
+// writer is the state of the sending direction, guarded by the write lock.
+type writer struct {
+	err error // the first failure: a part of a frame may be out
+}
+
+var errHeadroom = fmt.Errorf("quic: a frame is shorter than the %d bytes of headroom", headroom)
+
+// WriteFrames sends each frame with its length in front. A batch is gathered
+// into writes of up to 64 KiB. In steady state it does not allocate. It returns
+// when quic-go has put all but the last kilobyte into packets, which waits for
+// the windows of the peer and for the congestion of the path.
+func (l *lane) WriteFrames(frames [][]byte) error {
+	if l.closed.Load() {
+		return errClosed
+	}
+	for _, f := range frames {
+		switch n := len(f) - headroom; {
+		case n > maxFrame:
+			return fmt.Errorf("quic: %w", transport.FrameTooLargeError(uint64(n), maxFrame))
+		case n < 0:
+			return errHeadroom
+		}
+	}
+	if len(frames) == 0 {
+		return nil
+	}
+	if !l.lockWrite() {
+		return errClosed
+	}
+	defer l.unlockWrite()
+	if l.out.err == nil {
+		for _, f := range frames {
+			putHeader(f)
+		}
+		l.out.err = l.send(frames)
+	}
+	if l.out.err != nil {
+		return l.linkError("write", l.out.err)
+	}
+	return nil
+}
+
+// send writes finished frames in as few calls as a chunk allows: every call
+// wakes the goroutine of the connection, which makes a packet of what it finds.
+// The caller holds the write lock.
+func (l *lane) send(frames [][]byte) error {
+	if len(frames) == 1 {
+		_, err := l.stream.Write(frames[0])
+		return err
+	}
+	buf, n := getChunk(), 0
+	defer putChunk(buf)
+	for _, f := range frames {
+		if n > 0 && len(f) > len(buf)-n {
+			if _, err := l.stream.Write(buf[:n]); err != nil {
+				return err
+			}
+			n = 0
+		}
+		if len(f) >= len(buf) {
+			if _, err := l.stream.Write(f); err != nil {
+				return err
+			}
+			continue
+		}
+		n += copy(buf[n:], f)
+	}
+	if n == 0 {
+		return nil
+	}
+	_, err := l.stream.Write(buf[:n])
+	return err
+}
