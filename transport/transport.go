@@ -122,8 +122,8 @@ type Conn interface {
 	// CloseWithError ends the connection, unblocks ReadFrame and WriteFrames,
 	// and frees its resources. It sends code and reason to the peer if the link
 	// takes them at once, after the frames of every WriteFrames that returned;
-	// it never waits for the peer and returns within a second even when the
-	// link takes nothing. It may be called any number of times; the first call
+	// it does not need the peer for that, and returns within a second even
+	// when the link takes nothing. It may be called any number of times; the first call
 	// counts and its code and reason are the ones sent, unless the peer broke
 	// the protocol of the link: then it is told that. It returns nil unless
 	// releasing the link failed.

@@ -13,7 +13,7 @@ import (
 
 // TestSwapIsOneLine makes the changes of transport that the README shows, one after
 // the other in a copy of the quick start, and runs it after each: the output is the
-// same. The last one has certificates, and so needs no AllowInsecure.
+// same. From the second one on nodes have certificates, and need no AllowInsecure.
 func TestSwapIsOneLine(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
@@ -21,8 +21,8 @@ func TestSwapIsOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	diffs := regexp.MustCompile("(?s)```diff\n-(.*?)\n\\+(.*?)\n```").FindAllSubmatch(readme, -1)
-	if len(diffs) != 2 {
-		t.Fatalf("the README shows %d changes of one line as a diff, want 2", len(diffs))
+	if len(diffs) != 3 {
+		t.Fatalf("the README shows %d changes of one line as a diff, want 3", len(diffs))
 	}
 	main, err := os.ReadFile("main.go")
 	if err != nil {
@@ -38,12 +38,15 @@ func TestSwapIsOneLine(t *testing.T) {
 	}
 	for i, diff := range diffs {
 		replace(string(diff[1])+"\n", string(diff[2])+"\n")
-		if i == 0 {
+		switch i {
+		case 0:
 			replace("transport/inmem", "transport/websocket")
-		} else {
+		case 1:
 			replace("\t\"github.com/gridmux/gridmux/transport/websocket\"\n",
 				"\t\"github.com/gridmux/gridmux/transport/devtls\"\n\t\"github.com/gridmux/gridmux/transport/websocket\"\n")
 			replace("\t\t\tAllowInsecure: true, // nobody else can reach these addresses\n", "")
+		case 2:
+			replace("transport/websocket", "transport/quic")
 		}
 		run(t, program)
 	}
@@ -74,7 +77,7 @@ func run(t *testing.T, program string) {
 	out, err := exec.CommandContext(t.Context(), "go", "run", "-overlay", overlay, ".").CombinedOutput()
 	const want = "hello b, I am b <nil>\nhello a, I am a <nil>\n"
 	if err != nil || string(out) != want {
-		t.Fatalf("over websocket the quick start prints\n%s(%v), want\n%s\nThe program:\n%s", out, err, want, program)
+		t.Fatalf("the changed quick start prints\n%s(%v), want\n%s\nThe program:\n%s", out, err, want, program)
 	}
 }
 
