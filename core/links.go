@@ -162,6 +162,9 @@ func (c *Connection) metLocked(s *session) {
 		c.instance = s.instance
 		clear(c.links)
 	}
+	if l := &c.links[s.rank]; !time.Now().Before(l.hold) {
+		l.worked = true // also where the peer has dialled
+	}
 	if s.rank == 0 {
 		return
 	}
