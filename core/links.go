@@ -111,27 +111,34 @@ func (c *Connection) randomLocked(d time.Duration) time.Duration {
 	return time.Duration(rand.New(c.jitter).Int64N(int64(d)))
 }
 
-// learn keeps what a race has shown: who won, -1 if nobody did, who failed, and
-// who was still running.
-func (c *Connection) learn(r *race, winner int, running []int) {
+// learn keeps what a race has shown: with which session it was won, nil if it was
+// not, who failed, and who was still running.
+func (c *Connection) learn(r *race, won *session, running []int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.links) == 1 || winner < 0 && r.from == nil {
+	if len(c.links) == 1 || won == nil && r.from == nil {
 		return // that the peer is not there says nothing of a transport
 	}
 	for rank, err := range r.failed {
-		if err != nil && (winner < 0 || rank < winner) {
+		switch {
+		case err == nil || won != nil && rank > won.rank:
+		case won != nil && won.first:
+			// It may have failed before the process was there. Another look, soon,
+			// will tell.
+			c.links[rank].worked, c.links[rank].why = false, err
+		default:
 			c.linkFailedLocked(rank, err)
 		}
 	}
+	if won == nil {
+		return
+	}
 	for _, rank := range running {
-		if l := &c.links[rank]; rank < winner {
+		if l := &c.links[rank]; rank < won.rank {
 			l.worked, l.why = false, errOvertaken
 		}
 	}
-	if winner >= 0 {
-		c.links[winner].worked, c.links[winner].hold = true, time.Time{}
-	}
+	c.links[won.rank].worked, c.links[won.rank].hold = true, time.Time{}
 }
 
 // blameLocked is told that a session was lost. c.mu is held.
@@ -159,7 +166,7 @@ func orderly(err error) bool {
 // c.mu is held.
 func (c *Connection) metLocked(s *session) {
 	if s.instance != c.instance {
-		c.instance = s.instance
+		c.instance, s.first = s.instance, true
 		clear(c.links)
 	}
 	if l := &c.links[s.rank]; !time.Now().Before(l.hold) {

@@ -125,7 +125,7 @@ func (r *race) judge(a attempt, running []int) error {
 			r.failed[a.rank] = a.err
 		}
 		if r.ctx.Err() == nil && !errors.Is(a.err, errNotNeeded) {
-			r.c.learn(r, -1, running)
+			r.c.learn(r, nil, running)
 		}
 		if errors.Is(a.err, errNotNeeded) {
 			return errNotNeeded
@@ -144,7 +144,7 @@ func (r *race) judge(a attempt, running []int) error {
 	err := r.c.attach(a.s)
 	r.yieldTurn()
 	r.c.m.redeem()
-	r.c.learn(r, a.rank, running)
+	r.c.learn(r, a.s, running)
 	return err
 }
 

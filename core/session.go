@@ -27,6 +27,7 @@ type session struct {
 	dialled string // the address, where we dialled
 	rank    int    // of the transport
 	moves   bool   // it is to take the place of another session
+	first   bool   // with this process of the peer
 	number  uint64 // counts the sessions of the manager
 
 	instance  [wire.InstanceSize]byte // of the peer

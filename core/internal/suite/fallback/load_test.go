@@ -33,17 +33,17 @@ func (p *pair) begin() *load {
 		{Request: 200_000, Response: 100},
 		{Request: 100, Response: 300_000},
 		{Mode: coretest.Slow, For: 35 * ms},
-		{Mode: coretest.Slow, For: 3 * time.Second},
+		{Mode: coretest.Slow, For: time.Second},
 	}
 	for i := range p.nodes {
 		for k, job := range jobs {
 			h := []core.HandlerID{coretest.LedgerHandle, coretest.LedgerAppend}[k%2]
-			l.repeat(ctx, time.Duration(k+1)*ms, func() error {
+			l.repeat(ctx, time.Duration(5*k+5)*ms, func() error {
 				return p.ledger.Call(context.Background(), p.conn(i), p.name(i), h, job)
 			})
 		}
 		for k := range 3 {
-			l.repeat(ctx, time.Duration(k+2)*ms, func() error { return talk(p.conn(i), k*20_000) })
+			l.repeat(ctx, time.Duration(5*k+7)*ms, func() error { return talk(p.conn(i), k*20_000) })
 		}
 	}
 	return l

@@ -20,9 +20,9 @@ func (p *pair) allowUDP() {
 }
 
 // TestFailedIsLeftAlone connects two nodes that cannot use udp for a day. Whatever
-// happens to their connection, udp is tried after five minutes, ten, twenty, forty
-// and then every hour, each give or take a quarter, by either node for itself; a
-// reconnect does not wait for it.
+// happens to their connection, udp is tried once more when they have met, and then
+// after five minutes, ten, twenty, forty and every hour, each give or take a
+// quarter, by either node for itself; a reconnect does not wait for it.
 func TestFailedIsLeftAlone(t *testing.T) {
 	bothRoles(t, func(t *testing.T, p *pair) {
 		p.refuseUDP()
@@ -48,6 +48,12 @@ func TestFailedIsLeftAlone(t *testing.T) {
 			first := map[int]time.Duration{dialler: 0, other: 2*time.Minute + 15*time.Second}[i]
 			if len(at) == 0 || at[0] > first+time.Second {
 				t.Fatalf("node %d dialled udp at %v, want the first time within %v", i, at, first)
+			}
+			if i == dialler {
+				if at[1] < 15*time.Second || at[1] > 31*time.Second {
+					t.Errorf("the dialler has looked at udp once more after %v, want 15 s to 30 s", at[1])
+				}
+				at = at[1:]
 			}
 			for k := 1; k < len(at); k++ {
 				want := min(5*time.Minute<<min(k-1, 4), time.Hour)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,7 +32,7 @@ type pair struct {
 	tcps     tally
 	ledger   *coretest.Ledger
 	nodes    [2]core.Node
-	managers [2]*core.Manager
+	managers [2]atomic.Pointer[core.Manager]
 	books    [2]*lab.StateBook
 	logs     [2]*lab.LogBook
 
@@ -76,6 +77,8 @@ func newPair(t *testing.T, diallerDecides bool) *pair {
 	p.tcp.SetLatency(10 * ms)
 	return p
 }
+
+func (p *pair) manager(i int) *core.Manager { return p.managers[i].Load() }
 
 func (p *pair) name(i int) string { return p.nodes[i].Name }
 
@@ -123,13 +126,13 @@ func (p *pair) startOne(i int) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.managers[i] = m
+	p.managers[i].Store(m)
 	p.t.Cleanup(func() { m.Close() })
 }
 
 func (p *pair) stop(i int) {
 	p.t.Helper()
-	if err := p.managers[i].Close(); err != nil {
+	if err := p.manager(i).Close(); err != nil {
 		p.t.Errorf("closing node %d failed: %v", i, err)
 	}
 }
@@ -145,9 +148,9 @@ func (p *pair) crash(i int) {
 func (p *pair) wait() {
 	p.t.Helper()
 	synctest.Wait()
-	for _, m := range p.managers {
+	for i := range p.nodes {
 		ctx, cancel := context.WithTimeout(p.t.Context(), lab.Patience)
-		if err := m.WaitConnected(ctx); err != nil {
+		if err := p.manager(i).WaitConnected(ctx); err != nil {
 			p.t.Fatal(err)
 		}
 		cancel()
@@ -160,8 +163,8 @@ func (p *pair) end() {
 	p.t.Helper()
 	p.udp.HealAll()
 	p.tcp.HealAll()
-	for _, m := range p.managers {
-		m.Close()
+	for i := range p.nodes {
+		p.manager(i).Close()
 	}
 	synctest.Wait()
 	for i := range p.nodes {
@@ -179,10 +182,10 @@ func (p *pair) end() {
 	}
 }
 
-func (p *pair) conn(i int) *core.Connection { return p.managers[i].Connection(p.name(1 - i)) }
+func (p *pair) conn(i int) *core.Connection { return p.manager(i).Connection(p.name(1 - i)) }
 
 // stats returns what node i tells of the other.
-func (p *pair) stats(i int) core.PeerStats { return p.managers[i].Stats().Peers[0] }
+func (p *pair) stats(i int) core.PeerStats { return p.manager(i).Stats().Peers[0] }
 
 // want holds both nodes to a transport, and to a connection that works over it.
 func (p *pair) want(transport, when string) {

@@ -76,7 +76,7 @@ func TestDialsByPreference(t *testing.T) {
 				p.startOne(other)
 				began := time.Now()
 				p.startOne(dialler)
-				if err := p.managers[dialler].WaitConnected(t.Context()); err != nil {
+				if err := p.manager(dialler).WaitConnected(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				if took := time.Since(began); took != test.after {
@@ -129,7 +129,7 @@ func TestDownByAllTransports(t *testing.T) {
 		p.startOne(other)
 		p.wait()
 		p.want("udp", "when the peer is there")
-		if got, want := p.managers[dialler].Addr(), p.nodes[dialler].Addr; got != want {
+		if got, want := p.manager(dialler).Addr(), p.nodes[dialler].Addr; got != want {
 			t.Errorf("the node listens on %q, want %q", got, want)
 		}
 	})

@@ -1,0 +1,186 @@
+package fallback_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
+)
+
+// moveBy makes a pair that is connected over tcp and about to move to udp, because
+// that node has just dialled. From now on it is under load.
+func (p *pair) moveBy(node int) *load {
+	p.t.Helper()
+	p.block(p.udp)
+	p.start()
+	p.want("tcp", "with udp blocked")
+	began := make(chan struct{}, 1)
+	p.udps.whenDialled(func(i int) {
+		if i == node {
+			select {
+			case began <- struct{}{}:
+			default:
+			}
+		}
+	})
+	if node == other {
+		p.udp.RefuseDials(p.name(dialler), p.name(other))
+	}
+	p.heal(p.udp)
+	timer := time.NewTimer(2 * time.Hour)
+	defer timer.Stop()
+	select {
+	case <-began:
+	case <-timer.C:
+		p.t.Fatal("nobody has tried to move for hours")
+	}
+	p.udps.whenDialled(nil)
+	return p.begin()
+}
+
+// wantPeace holds that the two nodes are connected again, over one and the same
+// transport and by one link, and that both can call.
+func (p *pair) wantPeace(when string) {
+	p.t.Helper()
+	p.wait()
+	time.Sleep(2 * time.Minute)
+	p.want(p.stats(dialler).Transport, when)
+	synctest.Wait()
+	for i := range p.nodes {
+		if n := p.udps.opened(i) + p.tcps.opened(i); n != 1 {
+			p.t.Errorf("%s: node %d has %d links", when, i, n)
+		}
+	}
+}
+
+// TestDisturbedMove does something to two nodes at every moment of a move: while
+// they shake hands, while one of them has gone over and the other has not, and
+// while the old session is left. Whatever it is, they end up with one session
+// that both use, and no call lies about what became of it (I1 to I4).
+func TestDisturbedMove(t *testing.T) {
+	last := func(p *pair) { time.Sleep(ms) }
+	for _, test := range []struct {
+		name    string
+		disturb func(p *pair)
+	}{
+		{"udp is cut", func(p *pair) { p.cut(p.udp) }},
+		{"tcp is cut", func(p *pair) { p.cut(p.tcp) }},
+		{"both are cut", func(p *pair) {
+			p.cut(p.tcp)
+			p.cut(p.udp)
+		}},
+		{"udp is cut and then tcp", func(p *pair) {
+			p.cut(p.udp)
+			time.Sleep(30 * ms)
+			p.cut(p.tcp)
+		}},
+		{"udp goes dead", func(p *pair) {
+			p.block(p.udp)
+			time.Sleep(20 * time.Second)
+			p.heal(p.udp)
+		}},
+		{"udp goes dead in one direction", func(p *pair) {
+			p.udp.PartitionOneWay(p.name(other), p.name(dialler))
+			time.Sleep(20 * time.Second)
+			p.heal(p.udp)
+		}},
+		{"udp goes dead in the other direction", func(p *pair) {
+			p.udp.PartitionOneWay(p.name(dialler), p.name(other))
+			time.Sleep(20 * time.Second)
+			p.heal(p.udp)
+		}},
+		{"tcp goes dead", func(p *pair) {
+			p.block(p.tcp)
+			time.Sleep(20 * time.Second)
+			p.heal(p.tcp)
+		}},
+		{"the dialler is restarted", func(p *pair) {
+			p.stop(dialler)
+			p.startOne(dialler)
+		}},
+		{"the other is restarted", func(p *pair) {
+			p.stop(other)
+			p.startOne(other)
+		}},
+		{"the other crashes", func(p *pair) {
+			p.crash(other)
+			last(p)
+			p.startOne(other)
+		}},
+		{"the dialler drains", func(p *pair) { p.drain(dialler) }},
+		{"the other drains", func(p *pair) { p.drain(other) }},
+		{"the dialler removes its peer", func(p *pair) { p.remove(dialler, 50*ms) }},
+		{"the other removes its peer", func(p *pair) { p.remove(other, 50*ms) }},
+		{"both remove each other", func(p *pair) {
+			p.set(dialler)
+			p.set(other)
+			time.Sleep(time.Second)
+			p.set(dialler, p.nodes[other])
+			p.set(other, p.nodes[dialler])
+		}},
+		{"the other gets a new address", func(p *pair) {
+			// It names the same one in another form.
+			n := p.nodes[other]
+			n.Addr += "," + n.Addr
+			p.set(dialler, n)
+			time.Sleep(time.Second)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			moments := lab.Scale(8, 2, 180)
+			for k := range moments {
+				after := 180 * ms * time.Duration(k) / time.Duration(moments)
+				for _, node := range []int{dialler, other} {
+					for _, decides := range []bool{true, false} {
+						if !lab.Heavy() && (k%2 == node) != decides {
+							continue // of the four it is two in turn
+						}
+						lab.Bubble(t, fmt.Sprintf("node %d moves, the dialler decides: %v, after %v", node, decides, after), func(t *testing.T) {
+							p := newPair(t, decides)
+							l := p.moveBy(node)
+							time.Sleep(after)
+							test.disturb(p)
+							p.udp.AllowDials(p.name(dialler), p.name(other))
+							time.Sleep(time.Second)
+							l.end()
+							time.Sleep(30 * time.Second)
+							p.wantPeace("after the move")
+							p.end()
+						})
+					}
+				}
+			}
+		})
+	}
+}
+
+// drain shuts a node down in good order, and starts it again.
+func (p *pair) drain(i int) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), lab.Patience)
+	defer cancel()
+	if err := p.manager(i).Shutdown(ctx); err != nil {
+		p.t.Errorf("Shutdown of node %d returned %v", i, err)
+	}
+	p.startOne(i)
+}
+
+// set gives a node other peers.
+func (p *pair) set(i int, peers ...core.Node) {
+	p.t.Helper()
+	if err := p.manager(i).SetPeers(peers); err != nil {
+		p.t.Errorf("SetPeers of node %d returned %v", i, err)
+	}
+}
+
+// remove takes the other node from the peers of one for a while.
+func (p *pair) remove(i int, while time.Duration) {
+	p.set(i)
+	time.Sleep(while)
+	p.set(i, p.nodes[1-i])
+}
