@@ -16,6 +16,7 @@ import (
 // load is calls and streams of both nodes, without a pause, and what they came to.
 type load struct {
 	p    *pair
+	ctx  context.Context
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
@@ -27,7 +28,7 @@ type load struct {
 // begin starts calls of every kind in both directions. They go on until end.
 func (p *pair) begin() *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{p: p, stop: cancel}
+	l := &load{p: p, ctx: ctx, stop: cancel}
 	jobs := []coretest.Job{
 		{Request: 100, Response: 100},
 		{Request: 200_000, Response: 100},

@@ -40,6 +40,7 @@ type pair struct {
 	// else it is told.
 	transport func(i int) transport.Transport
 	configure func(i int, cfg *core.Config)
+	handlers  func(i int, m *core.Manager) error
 }
 
 // bothRoles runs a test in a bubble for pairs in which the node that dials first
@@ -73,6 +74,7 @@ func newPair(t *testing.T, diallerDecides bool) *pair {
 	}
 	p.transport = func(i int) transport.Transport { return transport.Fallback(p.udpOf(i), p.tcpOf(i)) }
 	p.configure = func(int, *core.Config) {}
+	p.handlers = func(int, *core.Manager) error { return nil }
 	p.udp.SetLatency(10 * ms)
 	p.tcp.SetLatency(10 * ms)
 	return p
@@ -82,8 +84,12 @@ func (p *pair) manager(i int) *core.Manager { return p.managers[i].Load() }
 
 func (p *pair) name(i int) string { return p.nodes[i].Name }
 
-func (p *pair) udpOf(i int) transport.Transport { return named{p.udp.Node(p.name(i)), "udp", i, &p.udps} }
-func (p *pair) tcpOf(i int) transport.Transport { return named{p.tcp.Node(p.name(i)), "tcp", i, &p.tcps} }
+func (p *pair) udpOf(i int) transport.Transport {
+	return named{p.udp.Node(p.name(i)), "udp", i, &p.udps}
+}
+func (p *pair) tcpOf(i int) transport.Transport {
+	return named{p.tcp.Node(p.name(i)), "tcp", i, &p.tcps}
+}
 
 // start starts both nodes and waits until they are connected.
 func (p *pair) start() {
@@ -104,7 +110,7 @@ func (p *pair) startOne(i int) {
 		p.t.Fatal(err)
 	}
 	err = errors.Join(
-		lab.RegisterEchoes(m), p.ledger.Register(m),
+		lab.RegisterEchoes(m), p.handlers(i, m), p.ledger.Register(m),
 		m.HandleStreamFunc("stream.echo", func(_ context.Context, payload []byte, s *core.RawStream) error {
 			if err := s.Send(payload); err != nil {
 				return err
