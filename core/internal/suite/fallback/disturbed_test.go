@@ -184,3 +184,36 @@ func (p *pair) remove(i int, while time.Duration) {
 	time.Sleep(while)
 	p.set(i, p.nodes[1-i])
 }
+
+// TestMoveCutAtEachByte cuts the new link of a move at bytes of each part of the
+// handshake, in both directions. As long as it is not over, no call is on that
+// link, so none fails; the nodes stay where they are.
+func TestMoveCutAtEachByte(t *testing.T) {
+	step := lab.Scale(25, 60, 1)
+	for _, decides := range []bool{true, false} {
+		for _, toDialler := range []bool{true, false} {
+			for n := 0; n < 250; n += step { // the second HELLO has more than that
+				lab.Bubble(t, fmt.Sprintf("the dialler decides: %v, towards it: %v, byte %d", decides, toDialler, n), func(t *testing.T) {
+					p := newPair(t, decides)
+					p.block(p.udp)
+					p.start()
+					p.heal(p.udp)
+					from, to := p.name(dialler), p.name(other)
+					if toDialler {
+						from, to = to, from
+					}
+					p.udp.CutAfter(from, to, n)
+					time.Sleep(15 * time.Second)
+					l := p.begin()
+					time.Sleep(17 * time.Second)
+					p.want("tcp", "after a move that failed")
+					l.wantNoFailure("during a move that fails")
+					p.wantOpen(0, 1, "after a move that failed")
+					time.Sleep(10 * time.Minute)
+					p.want("udp", "after a move that succeeds")
+					p.end()
+				})
+			}
+		}
+	}
+}

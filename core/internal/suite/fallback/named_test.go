@@ -25,7 +25,9 @@ type tally struct {
 	dials  [2][]time.Time
 	open   [2]int
 	onDial func(node int) // called before a dial, if it is not nil
-	info   func(info *transport.Info)
+
+	// What listeners promise, if it is not nil. Then links are not local either.
+	promise *transport.ListenerInfo
 }
 
 // since returns when a node has dialled since then, relative to it.
@@ -102,10 +104,8 @@ func (l namedListener) Accept(ctx context.Context) (transport.Conn, error) {
 }
 
 func (l namedListener) Info() transport.ListenerInfo {
-	var info transport.Info
-	if l.n.info != nil {
-		l.n.info(&info)
-		return transport.ListenerInfo{TLS: info.TLS != nil, MutualTLS: info.PeerVerified()}
+	if l.n.promise != nil {
+		return *l.n.promise
 	}
 	return l.Listener.Info()
 }
@@ -129,8 +129,6 @@ func (c *namedConn) CloseWithError(code uint32, reason string) error {
 func (c *namedConn) Info() transport.Info {
 	info := c.Conn.Info()
 	info.Transport = c.n.name
-	if c.n.info != nil {
-		c.n.info(&info)
-	}
+	info.Local = info.Local && c.n.promise == nil
 	return info
 }
