@@ -305,3 +305,41 @@ func TestMoveUnderPressure(t *testing.T) {
 		p.want("udp", "a minute later")
 	})
 }
+
+// TestQueuedCallsGoOver moves two nodes whose old link is so slow that it is left
+// while calls still wait to be written to it. Those that were on their way are
+// served, and the others go over the new link; none fails, and none runs twice.
+func TestQueuedCallsGoOver(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.configure = func(_ int, cfg *core.Config) {
+			cfg.MaxOutput, cfg.KeepAlive, cfg.KeepAliveTimeout = 20_000, time.Second, 10*time.Minute
+		}
+		p.block(p.udp)
+		p.start()
+		p.tcp.SetConditions(inmem.Conditions{Latency: 10 * ms, Bandwidth: 10_000})
+		p.heal(p.udp)
+		time.Sleep(14 * time.Second)
+		p.want("tcp", "before the move")
+		var calls []<-chan error
+		for range 100 {
+			for i := range p.nodes {
+				calls = append(calls, lab.Go(func() error {
+					return p.ledger.Call(t.Context(), p.conn(i), p.name(i), coretest.LedgerHandle, coretest.Job{Request: 20_000, Response: 100})
+				}))
+			}
+		}
+		time.Sleep(30 * time.Second)
+		for _, call := range calls {
+			select {
+			case err := <-call:
+				if err != nil {
+					t.Errorf("a call failed: %v", err)
+				}
+			case <-time.After(10 * time.Minute):
+				t.Fatal("a call did not return for ten minutes")
+			}
+		}
+		p.want("udp", "after the move")
+		p.wantOpen(1, 0, "after the move")
+	})
+}
