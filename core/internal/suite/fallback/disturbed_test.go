@@ -217,3 +217,37 @@ func TestMoveCutAtEachByte(t *testing.T) {
 		}
 	}
 }
+
+// TestBothMoveAtOnce has both nodes dial over udp for so long that their attempts
+// get through together, with every difference in what the two directions take.
+// One of the two connections lives, both nodes agree which, and no call fails (F11).
+func TestBothMoveAtOnce(t *testing.T) {
+	steps := lab.Scale(4, 2, 12)
+	for _, decides := range []bool{true, false} {
+		for there := range steps {
+			for back := range steps {
+				lab.Bubble(t, fmt.Sprintf("the dialler decides: %v, %d, %d", decides, there, back), func(t *testing.T) {
+					p := newPair(t, decides)
+					p.configure = func(_ int, cfg *core.Config) { cfg.ConnectTimeout = 5 * time.Minute }
+					p.block(p.udp)
+					p.start()
+					began := time.Now()
+					time.Sleep(100 * time.Second)
+					if len(p.udps.since(dialler, began)) != 1 || len(p.udps.since(other, began)) != 1 {
+						t.Error("the nodes do not dial at once, which proves nothing")
+					}
+					l := p.begin()
+					p.udp.SetPathLatency(p.name(dialler), p.name(other), 5*ms+time.Duration(there)*25*ms/time.Duration(steps))
+					p.udp.SetPathLatency(p.name(other), p.name(dialler), 5*ms+time.Duration(back)*25*ms/time.Duration(steps))
+					p.heal(p.udp)
+					time.Sleep(20 * time.Second)
+					p.want("udp", "after both have moved")
+					l.wantNoFailure("while both move")
+					p.wantStates("while both move", core.StateConnecting, core.StateConnected)
+					p.wantOpen(1, 0, "after both have moved")
+					p.end()
+				})
+			}
+		}
+	}
+}

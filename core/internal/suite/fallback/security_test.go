@@ -12,7 +12,7 @@ import (
 
 // TestStartJudgesTheWeakest starts nodes with two transports of every kind. Of
 // the two the one counts that lets more people in or see more: who blocks the
-// better one must not win anything by it (F27).
+// better one must not win anything by it.
 func TestStartJudgesTheWeakest(t *testing.T) {
 	var (
 		local  = transport.ListenerInfo{Local: true}
@@ -82,7 +82,7 @@ func TestStartJudgesTheWeakest(t *testing.T) {
 
 // TestNoFallBackToPlain blocks the transport that speaks TLS. The other one
 // promised to speak it too, and its links do not: no node takes them, although
-// the peer could prove who it is (F27).
+// the peer could prove who it is.
 func TestNoFallBackToPlain(t *testing.T) {
 	bothRoles(t, func(t *testing.T, p *pair) {
 		p.configure = func(_ int, cfg *core.Config) { cfg.Auth = core.SharedKey([]byte("0123456789abcdef0123456789abcdef")) }
