@@ -137,7 +137,7 @@ func (c *Connection) confirm() {
 		return
 	}
 	select {
-	case <-s.ping():
+	case <-s.ping().answered:
 	case <-s.done:
 		return
 	}

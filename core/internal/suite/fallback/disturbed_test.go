@@ -18,6 +18,16 @@ func (p *pair) moveBy(node int) *load {
 	p.block(p.udp)
 	p.start()
 	p.want("tcp", "with udp blocked")
+	if node == other {
+		p.udp.RefuseDials(p.name(dialler), p.name(other))
+	}
+	p.heal(p.udp)
+	return p.loadWhenDialled(node)
+}
+
+// loadWhenDialled waits until a node dials over udp, and begins to make calls.
+func (p *pair) loadWhenDialled(node int) *load {
+	p.t.Helper()
 	began := make(chan struct{}, 1)
 	p.udps.whenDialled(func(i int) {
 		if i == node {
@@ -27,10 +37,7 @@ func (p *pair) moveBy(node int) *load {
 			}
 		}
 	})
-	if node == other {
-		p.udp.RefuseDials(p.name(dialler), p.name(other))
-	}
-	p.heal(p.udp)
+	defer p.udps.whenDialled(nil)
 	timer := time.NewTimer(2 * time.Hour)
 	defer timer.Stop()
 	select {
@@ -38,7 +45,6 @@ func (p *pair) moveBy(node int) *load {
 	case <-timer.C:
 		p.t.Fatal("nobody has tried to move for hours")
 	}
-	p.udps.whenDialled(nil)
 	return p.begin()
 }
 
@@ -132,7 +138,7 @@ func TestDisturbedMove(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			moments := lab.Scale(8, 2, 180)
+			moments := lab.Scale(6, 2, 180)
 			for k := range moments {
 				after := 180 * ms * time.Duration(k) / time.Duration(moments)
 				for _, node := range []int{dialler, other} {
@@ -189,7 +195,7 @@ func (p *pair) remove(i int, while time.Duration) {
 // handshake, in both directions. As long as it is not over, no call is on that
 // link, so none fails; the nodes stay where they are.
 func TestMoveCutAtEachByte(t *testing.T) {
-	step := lab.Scale(25, 60, 1)
+	step := lab.Scale(40, 90, 1)
 	for _, decides := range []bool{true, false} {
 		for _, toDialler := range []bool{true, false} {
 			for n := 0; n < 250; n += step { // the second HELLO has more than that
@@ -203,9 +209,8 @@ func TestMoveCutAtEachByte(t *testing.T) {
 						from, to = to, from
 					}
 					p.udp.CutAfter(from, to, n)
-					time.Sleep(15 * time.Second)
-					l := p.begin()
-					time.Sleep(17 * time.Second)
+					l := p.loadWhenDialled(dialler)
+					time.Sleep(2 * time.Second)
 					p.want("tcp", "after a move that failed")
 					l.wantNoFailure("during a move that fails")
 					p.wantOpen(0, 1, "after a move that failed")
@@ -222,7 +227,7 @@ func TestMoveCutAtEachByte(t *testing.T) {
 // get through together, with every difference in what the two directions take.
 // One of the two connections lives, both nodes agree which, and no call fails (F11).
 func TestBothMoveAtOnce(t *testing.T) {
-	steps := lab.Scale(4, 2, 12)
+	steps := lab.Scale(3, 2, 12)
 	for _, decides := range []bool{true, false} {
 		for there := range steps {
 			for back := range steps {
@@ -240,9 +245,10 @@ func TestBothMoveAtOnce(t *testing.T) {
 					p.udp.SetPathLatency(p.name(dialler), p.name(other), 5*ms+time.Duration(there)*25*ms/time.Duration(steps))
 					p.udp.SetPathLatency(p.name(other), p.name(dialler), 5*ms+time.Duration(back)*25*ms/time.Duration(steps))
 					p.heal(p.udp)
-					time.Sleep(20 * time.Second)
+					time.Sleep(3 * time.Second)
 					p.want("udp", "after both have moved")
 					l.wantNoFailure("while both move")
+					time.Sleep(20 * time.Second)
 					p.wantStates("while both move", core.StateConnecting, core.StateConnected)
 					p.wantOpen(1, 0, "after both have moved")
 					p.end()

@@ -20,13 +20,9 @@ import (
 // and the old link is gone in the end.
 func TestMovesUp(t *testing.T) {
 	bothRoles(t, func(t *testing.T, p *pair) {
-		p.block(p.udp)
-		p.start()
-		p.want("tcp", "with udp blocked")
-		l := p.begin()
-		p.heal(p.udp)
-		time.Sleep(time.Minute)
-		p.want("udp", "a minute after udp was opened")
+		l := p.moveBy(dialler)
+		time.Sleep(20 * time.Second)
+		p.want("udp", "after udp was opened")
 		l.wantNoFailure("during the move")
 		time.Sleep(time.Minute)
 		p.wantOpen(1, 0, "after the move")
@@ -42,13 +38,15 @@ func TestMovesWhicheverNodeCan(t *testing.T) {
 		t.Run(fmt.Sprintf("node %d is blocked", blocked), func(t *testing.T) {
 			bothRoles(t, func(t *testing.T, p *pair) {
 				p.refuseUDP()
+				began := time.Now()
 				p.start()
 				p.want("tcp", "with udp refused")
 				p.udp.AllowDials(p.name(1-blocked), p.name(blocked))
-				l := p.begin()
-				time.Sleep(2 * time.Minute)
-				p.want("udp", "two minutes later")
+				l := p.loadWhenDialled(1 - blocked)
+				time.Sleep(8 * time.Second)
 				l.wantNoFailure("during the move")
+				time.Sleep(2*time.Minute - time.Since(began))
+				p.want("udp", "two minutes later")
 				p.wantOpen(1, 0, "after the move")
 			})
 		})

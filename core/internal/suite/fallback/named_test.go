@@ -78,7 +78,26 @@ func (n named) wrap(tc transport.Conn) transport.Conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.open[n.node]++
-	return &namedConn{Conn: tc, n: n}
+	c := &namedConn{Conn: tc, n: n}
+	if lanes, ok := tc.(transport.LaneConn); ok {
+		return namedLanes{c, lanes}
+	}
+	return c
+}
+
+// namedLanes is a connection that has lanes.
+type namedLanes struct {
+	*namedConn
+
+	lanes transport.LaneConn
+}
+
+func (c namedLanes) OpenLane(ctx context.Context) (transport.Conn, error) {
+	return c.lanes.OpenLane(ctx)
+}
+
+func (c namedLanes) AcceptLane(ctx context.Context) (transport.Conn, error) {
+	return c.lanes.AcceptLane(ctx)
 }
 
 func (n named) Listen(ctx context.Context, addr string) (transport.Listener, error) {

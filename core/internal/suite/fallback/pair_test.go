@@ -59,7 +59,7 @@ func bothRoles(t *testing.T, test func(t *testing.T, p *pair)) {
 }
 
 func newPair(t *testing.T, diallerDecides bool) *pair {
-	p := &pair{t: t, udp: inmem.NewNetwork(), tcp: inmem.NewNetwork(), ledger: coretest.NewLedger()}
+	p := &pair{t: t, udp: inmem.NewNetwork(inmem.WithLanes()), tcp: inmem.NewNetwork(), ledger: coretest.NewLedger()}
 	for i := 0; p.nodes[0].Name == ""; i++ {
 		low, high := fmt.Sprintf("a-%d", i), fmt.Sprintf("b-%d", i)
 		if lab.Dials(low, high) == diallerDecides {
