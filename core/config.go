@@ -17,7 +17,8 @@ type Node struct {
 	// Name identifies the node, at most 255 bytes. Empty: Addr is the name.
 	Name string
 	// Addr is what the other nodes dial, in the form of the transport: host and
-	// port for websocket, any string for inmem.
+	// port for websocket, any string for inmem. Of [transport.Fallback] it is one
+	// for all transports, or one for each, separated by commas.
 	Addr string
 }
 

@@ -251,9 +251,6 @@ func (r *race) yieldTurn() {
 // ready is called when the peer has answered, and before it can make calls. It
 // reports whether the attempt has won, even where it has come to nothing.
 func (r *race) ready(ctx context.Context) (won bool, err error) {
-	if r.from != nil && !r.c.lacks(r.from) {
-		return false, errNotNeeded
-	}
 	if !r.claim() {
 		return false, errLost
 	}

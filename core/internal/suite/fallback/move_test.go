@@ -21,7 +21,7 @@ import (
 func TestMovesUp(t *testing.T) {
 	bothRoles(t, func(t *testing.T, p *pair) {
 		l := p.moveBy(dialler)
-		time.Sleep(20 * time.Second)
+		time.Sleep(8 * time.Second)
 		p.want("udp", "after udp was opened")
 		l.wantNoFailure("during the move")
 		time.Sleep(time.Minute)
@@ -287,7 +287,9 @@ func TestMoveUnderPressure(t *testing.T) {
 		p.block(p.udp)
 		p.start()
 		p.tcp.SetConditions(inmem.Conditions{Latency: 10 * ms, Bandwidth: 300_000})
-		l := p.begin()
+		p.udp.SetLatency(200 * ms)
+		p.heal(p.udp)
+		l := p.loadWhenDialled(dialler)
 		for range 8 {
 			for i := range p.nodes {
 				l.repeat(l.ctx, 0, func() error {
@@ -296,11 +298,9 @@ func TestMoveUnderPressure(t *testing.T) {
 				l.repeat(l.ctx, 0, func() error { return talk(p.conn(i), 5_000) })
 			}
 		}
-		time.Sleep(2 * time.Second)
-		p.heal(p.udp)
-		time.Sleep(time.Minute)
+		time.Sleep(4 * time.Second)
 		l.wantNoFailure("during the move")
-		p.want("udp", "a minute later")
+		p.want("udp", "after the move")
 	})
 }
 
