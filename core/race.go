@@ -59,7 +59,7 @@ func (r *race) run(order, reserve []int) error {
 	defer r.c.aim(r.from != nil, nil)
 	defer r.cancel(errNotNeeded)
 	if len(order)+len(reserve) == 1 {
-		rank := append(order, reserve...)[0] //nolint:gocritic // One of the two is empty.
+		rank := append(order, reserve...)[0] // one of the two is empty
 		return r.judge(r.try(rank), nil)
 	}
 	for _, ranks := range [][]int{order, reserve} {

@@ -119,7 +119,8 @@ func (c *Connection) stats() PeerStats {
 	}
 	c.mu.Unlock()
 	ps := PeerStats{
-		Peer: c.name, State: state, Since: since, Transport: kind, Passed: passed, Handlers: int(c.handlers.Load()), Windows: c.windows.held.Load(),
+		Peer: c.name, State: state, Since: since, Transport: kind, Passed: passed,
+		Handlers: int(c.handlers.Load()), Windows: c.windows.held.Load(),
 		Sent: c.traffic.sent.Load(), Received: c.traffic.received.Load(), RoundTrip: time.Duration(c.traffic.roundTrip.Load()),
 	}
 	if ps.State != StateConnected {

@@ -126,7 +126,7 @@ func (f *fallback) Dial(ctx context.Context, to Peer) (Conn, error) {
 
 // dialErrors is the error of a dial by several transports.
 func dialErrors(to Peer, failed []error) error {
-	e := &DialError{Transport: "fallback", Peer: to, Phase: PhaseDial, Err: dialFailures(failed)}
+	e := &DialError{Transport: "fallback", Peer: to, Phase: PhaseDial, Err: attemptErrors(failed)}
 	for _, err := range failed {
 		// The one that came furthest tells most.
 		if d, ok := errors.AsType[*DialError](err); ok && phaseOrder[d.Phase] > phaseOrder[e.Phase] {
@@ -136,10 +136,10 @@ func dialErrors(to Peer, failed []error) error {
 	return e
 }
 
-// dialFailures are several errors in one line.
-type dialFailures []error
+// attemptErrors are several errors in one line.
+type attemptErrors []error
 
-func (e dialFailures) Error() string {
+func (e attemptErrors) Error() string {
 	texts := make([]string, len(e))
 	for i, err := range e {
 		texts[i] = err.Error()
@@ -147,7 +147,7 @@ func (e dialFailures) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-func (e dialFailures) Unwrap() []error { return e }
+func (e attemptErrors) Unwrap() []error { return e }
 
 var phaseOrder = map[string]int{PhaseDial: 0, PhaseTLS: 1, PhaseUpgrade: 2, PhaseHello: 3}
 

@@ -68,6 +68,7 @@ func (p *pair) wantPeace(when string) {
 // while the old session is left. Whatever it is, they end up with one session
 // that both use, and no call lies about what became of it (I1 to I4).
 func TestDisturbedMove(t *testing.T) {
+	t.Parallel()
 	last := func(p *pair) { time.Sleep(ms) }
 	for _, test := range []struct {
 		name    string

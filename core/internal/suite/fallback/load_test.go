@@ -61,7 +61,7 @@ func (l *load) repeat(ctx context.Context, pause time.Duration, f func() error) 
 				l.errors = append(l.errors, err)
 			}
 			l.mu.Unlock()
-			time.Sleep(pause) //nolint:forbidigo // it is the rate of the load, in a bubble
+			time.Sleep(pause)
 		}
 	})
 }

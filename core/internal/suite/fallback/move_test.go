@@ -293,7 +293,7 @@ func TestMoveUnderPressure(t *testing.T) {
 		for range 8 {
 			for i := range p.nodes {
 				l.repeat(l.ctx, 0, func() error {
-					return p.ledger.Call(context.Background(), p.conn(i), p.name(i), coretest.LedgerHandle, coretest.Job{Request: 20_000, Response: 20_000})
+					return p.ledger.Call(t.Context(), p.conn(i), p.name(i), coretest.LedgerHandle, coretest.Job{Request: 20_000, Response: 20_000})
 				})
 				l.repeat(l.ctx, 0, func() error { return talk(p.conn(i), 5_000) })
 			}

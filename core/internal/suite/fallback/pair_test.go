@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,7 @@ func (p *pair) name(i int) string { return p.nodes[i].Name }
 func (p *pair) udpOf(i int) transport.Transport {
 	return named{p.udp.Node(p.name(i)), "udp", i, &p.udps}
 }
+
 func (p *pair) tcpOf(i int) transport.Transport {
 	return named{p.tcp.Node(p.name(i)), "tcp", i, &p.tcps}
 }
@@ -236,7 +238,7 @@ func (p *pair) wantStates(when string, states ...core.State) {
 		for _, s := range b.Of("") {
 			got = append(got, s.To)
 		}
-		if fmt.Sprint(got) != fmt.Sprint(states) {
+		if !slices.Equal(got, states) {
 			p.t.Errorf("%s: node %d was told of the states %v, want %v", when, i, got, states)
 		}
 	}
