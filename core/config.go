@@ -173,6 +173,10 @@ func (cfg *Config) normalize() error {
 	if cfg.Transport == nil {
 		return configError("Transport", "is nil", "set it to websocket.New(...) or to a node of inmem.NewNetwork()")
 	}
+	if all := transportsOf(cfg.Transport); len(all) == 0 || slices.Contains(all, nil) {
+		return configError("Transport", fmt.Sprintf("offers %d transports, or a nil one", len(all)),
+			"a MultiTransport has one at least, and none is nil")
+	}
 	if cfg.Local.Addr == "" && cfg.Listen == "" {
 		return configError("Local.Addr", "is empty", "set it to the address that the other nodes dial, or set Listen")
 	}

@@ -111,9 +111,10 @@ func (c *Connection) randomLocked(d time.Duration) time.Duration {
 	return time.Duration(rand.New(c.jitter).Int64N(int64(d)))
 }
 
-// learn keeps what a race has shown: with which session it was won, nil if it was
-// not, who failed, and who was still running.
-func (c *Connection) learn(r *race, won *session, running []int) {
+// learn keeps what a race has shown: by which attempt it was won, if it was, who
+// failed, and who was still running.
+func (c *Connection) learn(r *race, a attempt, running []int) {
+	won := a.s
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.links) == 1 || won == nil && r.from == nil {
@@ -122,9 +123,9 @@ func (c *Connection) learn(r *race, won *session, running []int) {
 	for rank, err := range r.failed {
 		switch {
 		case err == nil || won != nil && rank > won.rank:
-		case won != nil && won.first:
-			// It may have failed before the process was there. Another look, soon,
-			// will tell.
+		case won != nil && (won.first || a.took > c.m.cfg.ConnectTimeout/2):
+			// It may have failed before the process was there, or before the network
+			// was. Another look, soon, will tell.
 			c.links[rank].worked, c.links[rank].why = false, err
 		default:
 			c.linkFailedLocked(rank, err)

@@ -37,6 +37,7 @@ type race struct {
 type attempt struct {
 	rank int
 	s    *session
+	took time.Duration // where there is a session
 	err  error
 	last bool // nobody else can win
 }
@@ -125,7 +126,7 @@ func (r *race) judge(a attempt, running []int) error {
 			r.failed[a.rank] = a.err
 		}
 		if r.ctx.Err() == nil && !errors.Is(a.err, errNotNeeded) {
-			r.c.learn(r, nil, running)
+			r.c.learn(r, a, running)
 		}
 		if errors.Is(a.err, errNotNeeded) {
 			return errNotNeeded
@@ -144,7 +145,7 @@ func (r *race) judge(a attempt, running []int) error {
 	err := r.c.attach(a.s)
 	r.yieldTurn()
 	r.c.m.redeem()
-	r.c.learn(r, a.s, running)
+	r.c.learn(r, a, running)
 	return err
 }
 
@@ -161,7 +162,7 @@ func (r *race) claim() bool {
 
 // try dials by one transport and shakes hands with the peer.
 func (r *race) try(rank int) attempt {
-	m := r.c.m
+	m, began := r.c.m, time.Now()
 	ctx, cancel := context.WithTimeout(r.ctx, m.cfg.ConnectTimeout)
 	defer cancel()
 	tc, err := m.transports[rank].Dial(ctx, r.to)
@@ -185,7 +186,7 @@ func (r *race) try(rank int) attempt {
 	if err == nil {
 		s := newSession(m, r.c, tc, a)
 		s.rank, s.dialled = rank, r.to.Addr
-		return attempt{rank: rank, s: s, last: true}
+		return attempt{rank: rank, s: s, took: time.Since(began), last: true}
 	}
 	if held {
 		r.yieldTurn()

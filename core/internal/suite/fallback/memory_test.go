@@ -99,6 +99,26 @@ func TestDeadPeerTeachesNothing(t *testing.T) {
 	})
 }
 
+// TestPartitionTeachesNothing separates two nodes for an hour at a time, by all
+// transports. When that is over they are connected over the preferred one, or for a
+// minute over the one whose dial was under way.
+func TestPartitionTeachesNothing(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.start()
+		for range 3 {
+			time.Sleep(10 * time.Minute)
+			p.block(p.udp)
+			p.block(p.tcp)
+			time.Sleep(time.Hour)
+			p.heal(p.udp)
+			p.heal(p.tcp)
+			p.wait()
+			time.Sleep(2 * time.Minute)
+			p.want("udp", "after a partition")
+		}
+	})
+}
+
 // TestLastResort leaves udp alone for its failures, and then lets tcp fail. The
 // peer is reached by udp then, although its time has not come.
 func TestLastResort(t *testing.T) {

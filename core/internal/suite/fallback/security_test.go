@@ -100,3 +100,36 @@ func TestNoFallBackToPlain(t *testing.T) {
 		}
 	})
 }
+
+// strange offers what no MultiTransport may.
+type strange struct {
+	transport.Transport
+
+	all []transport.Transport
+}
+
+func (s strange) Transports() []transport.Transport { return s.all }
+
+// TestStrangeLists makes nodes with lists of transports that cannot be used.
+func TestStrangeLists(t *testing.T) {
+	p := newPair(t, true)
+	for name, test := range map[string]struct {
+		list  transport.Transport
+		made  string // the error of NewManager; "": none
+		start string // that of Start
+	}{
+		"empty":      {strange{p.udpOf(0), nil}, "Config.Transport offers 0 transports", ""},
+		"nil in it":  {strange{p.udpOf(0), []transport.Transport{p.udpOf(0), nil}}, "Config.Transport offers 2 transports", ""},
+		"nil in one": {transport.Fallback(p.udpOf(0), nil), "", "the transport given to Fallback is nil"},
+	} {
+		m, err := core.NewManager(core.Config{Local: p.nodes[0], Transport: test.list})
+		if test.made != "" {
+			lab.WantText(t, name, err, test.made)
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: NewManager failed: %v", name, err)
+		}
+		lab.WantText(t, name, m.Start(t.Context()), test.start)
+	}
+}
