@@ -71,7 +71,7 @@ func TestStorm(t *testing.T) {
 			if udp, tcp := s.tally[0].opened(0), s.tally[1].opened(0); udp != 0 || tcp != 0 {
 				t.Errorf("%d links over udp and %d over tcp are left", udp, tcp)
 			}
-			if err := s.ledger.WaitIdle(context.Background()); err != nil {
+			if err := s.ledger.WaitIdle(t.Context()); err != nil {
 				t.Error(err)
 			}
 			if err := s.ledger.Check(); err != nil {
