@@ -78,7 +78,7 @@ func TestQUICAndWebsocket(t *testing.T) {
 		if time.Since(began) > 2*lab.Patience {
 			t.Fatalf("two nodes are connected over %q and %q, want QUIC", over(0, 1), over(1, 0))
 		}
-		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // nothing tells of it
+		time.Sleep(10 * time.Millisecond)
 	}
 	for _, pair := range [][2]int{{0, 2}, {2, 0}, {1, 2}, {2, 1}} {
 		if got := over(pair[0], pair[1]); got != "websocket" {
