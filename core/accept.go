@@ -11,8 +11,9 @@ import (
 	"github.com/gridmux/gridmux/transport"
 )
 
-// acceptLoop takes inbound connections until the listener is closed.
-func (m *Manager) acceptLoop(ln transport.Listener) {
+// acceptLoop takes inbound connections by one transport until its listener is
+// closed.
+func (m *Manager) acceptLoop(ln transport.Listener, rank int) {
 	for {
 		tc, err := ln.Accept(m.ctx)
 		if err != nil {
@@ -24,7 +25,7 @@ func (m *Manager) acceptLoop(ln transport.Listener) {
 			return
 		}
 		stranger := m.strangers.enter(tc)
-		if !m.spawn(func() { m.acceptOne(tc, stranger) }) {
+		if !m.spawn(func() { m.acceptOne(tc, rank, stranger) }) {
 			m.strangers.leave(stranger)
 			_ = tc.CloseWithError(uint32(wire.CodeRejected), "")
 		}
@@ -32,18 +33,27 @@ func (m *Manager) acceptLoop(ln transport.Listener) {
 }
 
 // acceptOne greets one inbound connection and attaches it.
-func (m *Manager) acceptOne(tc transport.Conn, s *stranger) {
+func (m *Manager) acceptOne(tc transport.Conn, rank int, s *stranger) {
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.ConnectTimeout)
 	defer cancel()
-	c, a, err := m.welcome(ctx, tc, func() { m.strangers.leave(s) })
+	c, a, err := m.welcome(ctx, tc, rank, func() { m.strangers.leave(s) })
 	m.strangers.leave(s)
 	if err == nil {
-		err = c.attach(newSession(m, c, tc, a))
+		session := newSession(m, c, tc, a)
+		session.rank = rank
+		err = c.attach(session)
 		c.dismiss()
 	}
-	if err != nil && !errors.Is(err, errNotNeeded) && !m.draining.Load() && m.ctx.Err() == nil {
+	if err != nil && !notMeant(err) && !m.draining.Load() && m.ctx.Err() == nil {
 		m.logRefusal(tc, err)
 	}
+}
+
+// notMeant reports whether an inbound connection came to nothing because one side
+// found that it is not needed, as one by another transport that was slower.
+func notMeant(err error) bool {
+	closed, ok := errors.AsType[*transport.CloseError](err)
+	return errors.Is(err, errNotNeeded) || ok && closed.Code == uint32(wire.CodeDuplicate)
 }
 
 // maxStrangers bounds the inbound connections that have not proved who they

@@ -17,7 +17,8 @@ type Node struct {
 	// Name identifies the node, at most 255 bytes. Empty: Addr is the name.
 	Name string
 	// Addr is what the other nodes dial, in the form of the transport: host and
-	// port for websocket, any string for inmem.
+	// port for websocket, any string for inmem. Of [transport.Fallback] it is one
+	// for all transports, or one for each, separated by commas.
 	Addr string
 }
 
@@ -34,7 +35,18 @@ type Config struct {
 	// Peers are the other nodes. Local may be among them and is skipped, so
 	// that all nodes can share one list.
 	Peers []Node
-	// Transport carries the frames. Required.
+	// Transport carries the frames. Required. With [transport.Fallback], or any
+	// other [transport.MultiTransport], the node listens on several and connects
+	// to each peer over the best that works: they are tried in order, each with a
+	// head start of 250 ms, or of 2 s where it has worked for that peer, and the
+	// first is taken over which the whole handshake succeeds. One that fails where
+	// another works is left alone for 5 min, doubled each time up to 1 h. While
+	// a peer is connected over a lesser one the better ones are tried again, and
+	// calls move over when one works, without a failure: the old link ends
+	// with its last call, and [Draining] tells handlers on it. Start fails where
+	// any of the transports would let strangers in, and where one speaks TLS
+	// and another does not, unless AllowInsecure is set or, for those that accept,
+	// AllowTLSProxy. See [PeerStats] for which is in use, and why.
 	Transport transport.Transport
 	// Auth makes nodes prove to each other who they are, see [SharedKey] and
 	// [NodeKeys]. All nodes of a cluster need the same kind. It may be nil with
@@ -44,7 +56,8 @@ type Config struct {
 	Auth Authenticator
 	// AllowInsecure lets a node without Auth talk over links that prove nothing
 	// about who is at the other end: everything but mutual TLS and links that
-	// never leave the process. Whoever reaches the port is then believed.
+	// never leave the process. Whoever reaches the port is then believed. It
+	// also lets nodes fall back from TLS to a transport without it.
 	AllowInsecure bool
 	// AllowTLSProxy says that something of yours ends TLS between the nodes, as
 	// a reverse proxy does. It has to be set on both. Without it the proofs of
@@ -60,7 +73,8 @@ type Config struct {
 	// for are dropped in pairs; the last one always arrives.
 	OnState func(StateChange)
 	// Logger gets one line per change of a peer's state, never one per attempt,
-	// the stacks of handlers that panic, and at most one line a minute about
+	// one when a connected peer moves to another transport, the stacks of
+	// handlers that panic, and at most one line a minute about
 	// inbound connections that were refused. Nil: nothing is logged.
 	Logger *slog.Logger
 
@@ -158,6 +172,10 @@ func configError(field, problem, remedy string) error {
 func (cfg *Config) normalize() error {
 	if cfg.Transport == nil {
 		return configError("Transport", "is nil", "set it to websocket.New(...) or to a node of inmem.NewNetwork()")
+	}
+	if all := transportsOf(cfg.Transport); len(all) == 0 || slices.Contains(all, nil) {
+		return configError("Transport", fmt.Sprintf("offers %d transports, or a nil one", len(all)),
+			"a MultiTransport has one at least, and none is nil")
 	}
 	if cfg.Local.Addr == "" && cfg.Listen == "" {
 		return configError("Local.Addr", "is empty", "set it to the address that the other nodes dial, or set Listen")

@@ -36,8 +36,15 @@ type Connection struct {
 	mu          sync.Mutex
 	addr        string
 	state       State
-	since       time.Time  // of the state
-	finishing   []*session // that take no new calls, oldest first
+	since       time.Time               // of the state
+	coming      *session                // that is about to be the current one
+	previous    *session                // that was the current one a moment ago, and may be again
+	letGo       *time.Timer             // of previous: when GOAWAY is said on it
+	finishing   []*session              // that take no new calls, oldest first
+	links       []linkMemory            // by rank of the transport
+	instance    [wire.InstanceSize]byte // who answered last
+	moving      bool                    // an attempt to move to a preferred transport is under way
+	lookAhead   *time.Timer             // when the next one begins
 	hadSession  bool
 	removed     bool                    // no member any more
 	lastErr     error                   // of the last attempt or session
@@ -47,8 +54,9 @@ type Connection struct {
 	former      [wire.InstanceSize]byte // who answered at the address before
 	formerUntil time.Time               // how long that one is not taken
 	dialing     bool
-	cancelDial  context.CancelFunc // of the attempt that is under way
-	changed     chan struct{}      // closed at the next change; nil: nobody waits
+	cancelDial  func()        // of the attempt that is under way
+	cancelMove  func()        // of that to move
+	changed     chan struct{} // closed at the next change; nil: nobody waits
 }
 
 var errNilContext = errors.New("the context is nil: pass context.Background() for none")
@@ -59,7 +67,7 @@ func newConnection(m *Manager, n Node) *Connection {
 		dials: dials(m.cfg.Local.Name, n.Name), decides: m.cfg.Local.Name < n.Name,
 		notify: notifier{fn: m.tellState},
 		turn:   make(chan struct{}, 1), nudge: make(chan struct{}, 1), jitter: m.jitterOf(n.Name),
-		since: time.Now(),
+		since: time.Now(), links: make([]linkMemory, len(m.transports)),
 	}
 }
 
@@ -107,6 +115,7 @@ func (c *Connection) setStateLocked(to State, err error) {
 	}
 	change := StateChange{Peer: c.name, From: c.state, To: to, Err: err, At: time.Now()}
 	c.state, c.since = to, change.At
+	c.lookAheadLocked()
 	if c.changed != nil {
 		close(c.changed)
 		c.changed = nil

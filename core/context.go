@@ -76,7 +76,8 @@ func CallerFromContext(ctx context.Context) Identity {
 
 // Draining returns a channel that is closed when either side of the call that a
 // handler serves is going away, be it by [Manager.Shutdown] or because
-// [Manager.SetPeers] took the other out. The call goes on; a handler that takes
+// [Manager.SetPeers] took the other out, and when the two have moved to a
+// preferred transport, where the next call finds the same peer. The call goes on; a handler that takes
 // long can use it to finish early. It is nil outside a handler. ctx may be
 // derived from the handler's.
 func Draining(ctx context.Context) <-chan struct{} {

@@ -2,7 +2,6 @@ package core
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -141,55 +140,22 @@ var errNotNeeded = &rejection{code: wire.CodeDuplicate, text: "another connectio
 
 // dialOnce makes one attempt.
 func (c *Connection) dialOnce() error {
-	ctx, cancel := context.WithTimeout(c.m.ctx, c.m.cfg.ConnectTimeout)
-	defer cancel()
-	to := c.aim(cancel)
-	defer c.aim(nil)
-	tc, err := c.m.cfg.Transport.Dial(ctx, to)
-	if err != nil {
-		return err
-	}
-	held, promised := false, false
-	defer func() {
-		if held {
-			c.yieldTurn()
-		}
-		if promised {
-			c.m.redeem()
-		}
-	}()
-	a, err := c.m.greet(ctx, tc, c, func() (err error) {
-		held, err = c.takeTurnToDial(ctx)
-		return err
-	}, func() error {
-		// From here on the attempt is not given up because the peer is removed
-		// or moves: it may have a session.
-		c.aim(nil)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := c.m.promise()
-		promised = err == nil
-		return err
-	})
-	if err != nil {
-		if r, ok := errors.AsType[*rejectedError](err); ok && r.code == wire.CodeDuplicate && c.current.Load() != nil {
-			return errNotNeeded
-		}
-		return &transport.DialError{Transport: tc.Info().Transport, Peer: to, Phase: transport.PhaseHello, Err: err}
-	}
-	s := newSession(c.m, c, tc, a)
-	s.dialled = to.Addr
-	return c.attach(s)
+	order, reserve := c.plan()
+	return c.newRace(nil).run(order, reserve)
 }
 
-// aim returns where to dial, and notes how to end the attempt when that changes.
-func (c *Connection) aim(cancel context.CancelFunc) transport.Peer {
+// aim returns where to dial, and notes how to end the attempt when that changes:
+// one to move, while there is a session, or one to get a session.
+func (c *Connection) aim(move bool, cancel func()) transport.Peer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cancelDial = cancel
-	if cancel != nil {
-		c.moved = false
+	if move {
+		c.cancelMove = cancel
+	} else {
+		c.cancelDial = cancel
+		if cancel != nil {
+			c.moved = false
+		}
 	}
 	return transport.Peer{Name: c.name, Addr: c.addr}
 }

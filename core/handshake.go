@@ -31,6 +31,7 @@ type greeting struct {
 type agreement struct {
 	side     uint8
 	checksum bool
+	moves    bool // it is to take the place of another session
 	remote   wire.Hello
 	identity Identity
 }
@@ -44,9 +45,11 @@ const (
 // greet is the dialler's half. If it fails the connection is closed. turn is
 // called before the peer can take the connection for its current one, ready
 // before it can make calls on it.
-func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, turn, ready func() error) (a agreement, err error) {
+func (m *Manager) greet(
+	ctx context.Context, tc transport.Conn, c *Connection, features wire.Features, turn, ready func() error,
+) (a agreement, err error) {
 	err = m.handshake(ctx, tc, closeWithReason, func(g *greeting) error {
-		if err := m.checkLink(tc); err != nil {
+		if err := m.checkLink(tc, 0); err != nil {
 			return err
 		}
 		if err := g.sendInit(); err != nil {
@@ -59,6 +62,7 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, t
 			return err
 		}
 		own := m.hello(tc, c.name)
+		own.Features |= features
 		hello, proof, err := g.present(&own, roleDialler)
 		if err != nil {
 			return err
@@ -96,7 +100,7 @@ func (m *Manager) greet(ctx context.Context, tc transport.Conn, c *Connection, t
 // dialler told why if it has proved itself. Otherwise it holds the turn of the
 // Connection that it returns, until dismiss. proved is called as soon as the dialler has
 // proved itself.
-func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func()) (c *Connection, a agreement, err error) {
+func (m *Manager) welcome(ctx context.Context, tc transport.Conn, rank int, proved func()) (c *Connection, a agreement, err error) {
 	trusted := false
 	refuse := func(tc transport.Conn, err error) { refuseDialler(tc, err, trusted) }
 	err = m.handshake(ctx, tc, refuse, func(g *greeting) error {
@@ -118,7 +122,7 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 			return err
 		}
 		// Without an Authenticator it is the link that proves, or nothing does.
-		if err := m.checkLink(tc); err != nil {
+		if err := m.checkLink(tc, 1); err != nil {
 			return err
 		}
 		trusted = true
@@ -133,7 +137,8 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 			c = nil
 			return reject(wire.CodeName, "node %q is not among the peers of %q", remote.From, m.cfg.Local.Name)
 		}
-		if err := c.admit(ctx, remote.Instance); err != nil {
+		n := newcomer{instance: remote.Instance, rank: rank, moves: remote.Features&wire.FeatureMove != 0}
+		if err := c.admit(ctx, n); err != nil {
 			c = nil
 			return err
 		}
@@ -160,7 +165,11 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, proved func())
 // because ctx has ended.
 func (m *Manager) handshake(ctx context.Context, tc transport.Conn, refuse func(transport.Conn, error), half func(*greeting) error) error {
 	giveUp := func() {
-		_ = tc.CloseWithError(uint32(wire.CodeTimeout), "the handshake was not finished in time")
+		code, reason := wire.CodeTimeout, "the handshake was not finished in time"
+		if r, ok := errors.AsType[*rejection](context.Cause(ctx)); ok {
+			code, reason = r.code, r.text
+		}
+		_ = tc.CloseWithError(uint32(code), reason)
 	}
 	stop := context.AfterFunc(ctx, giveUp)
 	err := half(&greeting{m: m, tc: tc, ctx: ctx, said: sha256.New()})
@@ -345,14 +354,26 @@ func linkIdentity(info transport.Info, claimed string) Identity {
 }
 
 // checkLink refuses a link that proves nothing, where the configuration asks
-// for that and has no other means.
-func (m *Manager) checkLink(tc transport.Conn) error {
-	if info := tc.Info(); m.cfg.Auth == nil && !m.cfg.AllowInsecure && !info.Local && !info.PeerVerified() {
+// for that and has no other means, and one that is plain where another transport
+// of the node speaks TLS. side is that of this node.
+func (m *Manager) checkLink(tc transport.Conn, side uint8) error {
+	info := tc.Info()
+	switch {
+	case m.cfg.AllowInsecure || info.Local:
+		return nil
+	case m.cfg.Auth == nil && !info.PeerVerified():
 		return reject(wire.CodeRejected,
 			"the link proves nothing about who is at the other end: set Config.Auth, use mutual TLS, or set Config.AllowInsecure")
+	case info.TLS == nil && m.encrypts.Load() && (side == 0 || !m.cfg.AllowTLSProxy):
+		return errPlainLink
 	}
 	return nil
 }
+
+// errPlainLink refuses to fall back from TLS: who can block one transport could
+// then read what goes over another.
+var errPlainLink = &rejection{code: wire.CodeRejected, text: "the link does not speak TLS, and another transport of this node does: " +
+	"use TLS on all, or set Config.AllowInsecure"}
 
 // provesName reports whether what an inbound link proved, if anything, is the
 // name that the peer claims. A certificate may be valid for several names, and
@@ -406,6 +427,7 @@ func agree(side uint8, own, remote *wire.Hello, identity Identity) agreement {
 	return agreement{
 		side:     side,
 		checksum: (own.Features|remote.Features)&wire.FeatureChecksum != 0,
+		moves:    [2]*wire.Hello{own, remote}[side].Features&wire.FeatureMove != 0,
 		remote:   *remote,
 		identity: identity,
 	}

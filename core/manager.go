@@ -23,17 +23,19 @@ import (
 // to every peer. Make it with [NewManager], register handlers, then Start it.
 // All methods may be called from any goroutine, handlers included.
 type Manager struct {
-	cfg      Config
-	instance [wire.InstanceSize]byte
-	epoch    time.Time // zero of the manager's clock
-	handlers *registry
-	hashes   hashCache
-	local    *Connection
-	peersMu  sync.Mutex // serializes changes of members
-	members  atomic.Pointer[members]
-	usages   map[string]*usage // by name; guarded by peersMu
-	pool     pool
-	seed     [32]byte // of all that is random but no secret
+	cfg        Config
+	transports []transport.Transport // of Config.Transport, the preferred one first
+	encrypts   atomic.Bool           // one of them speaks TLS
+	instance   [wire.InstanceSize]byte
+	epoch      time.Time // zero of the manager's clock
+	handlers   *registry
+	hashes     hashCache
+	local      *Connection
+	peersMu    sync.Mutex // serializes changes of members
+	members    atomic.Pointer[members]
+	usages     map[string]*usage // by name; guarded by peersMu
+	pool       pool
+	seed       [32]byte // of all that is random but no secret
 
 	strangers strangers
 
@@ -52,13 +54,13 @@ type Manager struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // goroutines that run no user code
 
-	mu       sync.Mutex
-	started  bool
-	closed   bool
-	listener transport.Listener
-	sessions map[*session]struct{}
-	attached uint64        // sessions so far
-	finish   chan struct{} // closed when Close is through
+	mu        sync.Mutex
+	started   bool
+	closed    bool
+	listeners []transport.Listener // by rank of the transport
+	sessions  map[*session]struct{}
+	attached  uint64        // sessions so far
+	finish    chan struct{} // closed when Close is through
 
 	catalogues catalogues
 
@@ -77,6 +79,7 @@ func NewManager(cfg Config) (*Manager, error) {
 	}
 	m := &Manager{
 		cfg:        cfg,
+		transports: transportsOf(cfg.Transport),
 		epoch:      time.Now(),
 		handlers:   &registry{byHash: map[uint64]*handler{}},
 		closedChan: make(chan struct{}),
@@ -129,7 +132,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	if _, err := m.learnCatalogue(m.handlers.appendCatalogue(nil)); err != nil {
 		return startError(err)
 	}
-	ln, err := m.listen(ctx)
+	listeners, err := m.listen(ctx)
 	if err != nil {
 		_ = m.Close()
 		return startError(err)
@@ -137,10 +140,10 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
-		_ = ln.Close()
+		_ = closeAll(listeners)
 		return startError(ErrClosed)
 	}
-	m.listener = ln
+	m.listeners = listeners
 	m.mu.Unlock()
 	m.peersMu.Lock()
 	m.local.setState(StateConnected)
@@ -148,24 +151,13 @@ func (m *Manager) Start(ctx context.Context) error {
 		c.begin()
 	}
 	m.peersMu.Unlock()
-	m.spawn(func() { m.acceptLoop(ln) })
+	for rank, ln := range listeners {
+		m.spawn(func() { m.acceptLoop(ln, rank) })
+	}
 	return nil
 }
 
 func startError(err error) error { return fmt.Errorf("gridmux: Start: %w", err) }
-
-func (m *Manager) listen(ctx context.Context) (transport.Listener, error) {
-	ln, err := m.cfg.Transport.Listen(ctx, m.cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %q: %w", m.cfg.Listen, err)
-	}
-	if info := ln.Info(); m.cfg.Auth == nil && !m.cfg.AllowInsecure && !info.Local && !info.MutualTLS {
-		_ = ln.Close()
-		return nil, fmt.Errorf("listening on %q would believe anybody who connects: set Config.Auth, use mutual TLS, "+
-			"or set Config.AllowInsecure where only members can reach the port", m.cfg.Listen)
-	}
-	return ln, nil
-}
 
 // spawn runs f on a goroutine that Close waits for. After Close it does nothing
 // and reports false.
@@ -187,20 +179,6 @@ func (m *Manager) Local() Node {
 		return Node{}
 	}
 	return m.cfg.Local
-}
-
-// Addr is the address that the listener is bound to, with the port chosen if
-// Config.Listen asked for any; "" before Start.
-func (m *Manager) Addr() string {
-	if !m.made() {
-		return ""
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.listener == nil {
-		return ""
-	}
-	return m.listener.Addr().String()
 }
 
 // addSession adds a session to those that Close ends. It reports false after

@@ -157,11 +157,12 @@ func (c *Connection) pick(ctx context.Context, set callSettings, deadline int64)
 	return c, s
 }
 
-// again reports whether a call that failed is to wait for the next connection. The
-// context of one that it ended may tell of another connection, as that of a
-// handler does whose caller was lost.
-func (set callSettings) again(ctx context.Context, res result) bool {
-	return set.wait && res.outcome == OutcomeNotSent && ctx.Err() == nil &&
+// again reports whether a call that s did not send is to be made again: where it
+// is to wait for the next connection, or where that is there already. The context
+// of one that it ended may tell of another connection, as that of a handler does
+// whose caller was lost.
+func (set callSettings) again(ctx context.Context, res result, s *session) bool {
+	return res.outcome == OutcomeNotSent && (set.wait || s.replaced()) && ctx.Err() == nil &&
 		(errors.Is(res.err, ErrDisconnected) || errors.Is(res.err, errNoNewCalls))
 }
 
@@ -178,7 +179,7 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 			return notSent(at.whyNoSession(ctx, set.wait, deadline))
 		}
 		res := s.roundTrip(ctx, hash, req, dst, deadline, set)
-		if !set.again(ctx, res) {
+		if !set.again(ctx, res, s) {
 			return res
 		}
 	}

@@ -25,6 +25,9 @@ type session struct {
 	born  time.Time
 
 	dialled string // the address, where we dialled
+	rank    int    // of the transport
+	moves   bool   // it is to take the place of another session
+	first   bool   // with this process of the peer
 	number  uint64 // counts the sessions of the manager
 
 	instance  [wire.InstanceSize]byte // of the peer
@@ -48,6 +51,7 @@ type session struct {
 
 	goaway  atomic.Bool   // the peer takes no new calls
 	leaving atomic.Bool   // this side has said GOAWAY, and ends the session when it is at rest
+	serves  atomic.Bool   // calls that arrive after our GOAWAY are served: another session has taken its place
 	fence   atomic.Uint64 // value of the ping behind our GOAWAY; 0: none was said
 	probes  probes
 
@@ -93,7 +97,7 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		size = batchSizeChecksum
 	}
 	s := &session{
-		m: m, peer: peer, side: a.side,
+		m: m, peer: peer, side: a.side, moves: a.moves,
 		layout:     layout{checksum: a.checksum, size: size},
 		maxOutput:  m.cfg.MaxOutput,
 		maxSend:    int(min(a.remote.MaxMsg, uint64(m.cfg.MaxMessage))),

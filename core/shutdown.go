@@ -25,11 +25,9 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	}
 	m.draining.Store(true)
 	m.mu.Lock()
-	ln := m.listener
+	listeners := m.listeners
 	m.mu.Unlock()
-	if ln != nil {
-		_ = ln.Close()
-	}
+	_ = closeAll(listeners)
 	for _, s := range m.liveSessions() {
 		switch {
 		case s.peer == m.local:
@@ -133,13 +131,10 @@ func (m *Manager) Close() error {
 		return nil
 	}
 	m.closed = true
-	ln := m.listener
+	listeners := m.listeners
 	m.mu.Unlock()
 	m.cancel()
-	var err error
-	if ln != nil {
-		err = ln.Close()
-	}
+	err := closeAll(listeners)
 	m.peersMu.Lock()
 	m.local.setState(StateClosed)
 	for _, c := range m.members.Load().list {

@@ -13,6 +13,12 @@ type PeerStats struct {
 	State State
 	// Since is when it came into that state.
 	Since time.Time
+	// Transport is what the connection goes over, such as "websocket"; "" while
+	// there is none.
+	Transport string
+	// Passed is why the transports that this node prefers to it are not in use,
+	// see Config.Transport; nil if there are none.
+	Passed error
 	// Down is why there is no connection, since when, and how often it was tried:
 	// what calls fail with. It is nil while there is one.
 	Down error
@@ -106,9 +112,15 @@ func (m *Manager) Stats() Stats {
 func (c *Connection) stats() PeerStats {
 	c.mu.Lock()
 	state, since := c.state, c.since
+	var kind string
+	var passed error
+	if s := c.current.Load(); s != nil {
+		kind, passed = s.tc.Info().Transport, c.passedLocked(s)
+	}
 	c.mu.Unlock()
 	ps := PeerStats{
-		Peer: c.name, State: state, Since: since, Handlers: int(c.handlers.Load()), Windows: c.windows.held.Load(),
+		Peer: c.name, State: state, Since: since, Transport: kind, Passed: passed,
+		Handlers: int(c.handlers.Load()), Windows: c.windows.held.Load(),
 		Sent: c.traffic.sent.Load(), Received: c.traffic.received.Load(), RoundTrip: time.Duration(c.traffic.roundTrip.Load()),
 	}
 	if ps.State != StateConnected {

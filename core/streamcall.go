@@ -52,7 +52,7 @@ func (c *Connection) startDirectly(
 		if res.err == nil {
 			return st, nil
 		}
-		if !set.again(ctx, res) {
+		if !set.again(ctx, res, s) {
 			return nil, c.callError(key.id, res)
 		}
 	}

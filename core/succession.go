@@ -10,9 +10,10 @@ import (
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
-// How one session of a peer follows on another (W63 to W65). At most one is the
+// How one session of a peer follows on another (W63 to W66). At most one is the
 // current one and takes new calls. Others that are left finish what they have:
-// those that one side has said GOAWAY on.
+// those that one side has said GOAWAY on. How one takes over from another that
+// works is in move.go.
 //
 // A newcomer never takes the place of a session that lives. Whoever is to decide
 // about one takes the turn of the Connection first, so that there is one such
@@ -40,24 +41,16 @@ func (c *Connection) takeTurn(ctx context.Context) error {
 
 func (c *Connection) yieldTurn() { <-c.turn }
 
-// takeTurnToDial is called when a dialled connection is about to say HELLO. It
-// fails if there is a session by now, and reports whether it took the turn.
-func (c *Connection) takeTurnToDial(ctx context.Context) (held bool, err error) {
-	if c.decides {
-		if err := c.takeTurn(ctx); err != nil {
-			return false, err
-		}
-		held = true
-	}
-	if c.State() != StateConnecting {
-		return held, errNotNeeded
-	}
-	return held, nil
+// newcomer is an inbound connection that has proved who it is from.
+type newcomer struct {
+	instance [wire.InstanceSize]byte
+	rank     int  // of the transport that it came by
+	moves    bool // it is to take over from the session that there is
 }
 
 // admit decides about an inbound connection of the peer: nil, and the turn is
 // held until dismiss, if it may become the current one.
-func (c *Connection) admit(ctx context.Context, instance [wire.InstanceSize]byte) error {
+func (c *Connection) admit(ctx context.Context, newcomer newcomer) error {
 	defer c.newcomers.Add(-1)
 	if n := c.newcomers.Add(1); n > maxNewcomers {
 		return reject(wire.CodeDuplicate, "%d other connections of node %q are waiting to be taken", n-1, c.name)
@@ -65,7 +58,7 @@ func (c *Connection) admit(ctx context.Context, instance [wire.InstanceSize]byte
 	if err := c.takeTurn(ctx); err != nil {
 		return err
 	}
-	err := c.contest(ctx, instance)
+	err := c.contest(ctx, newcomer)
 	if err == nil {
 		err = c.m.promise()
 	}
@@ -83,25 +76,25 @@ func (c *Connection) dismiss() {
 
 // contest holds a newcomer against the current session, if there is one: an
 // answer to a ping refuses the newcomer, silence ends the old.
-func (c *Connection) contest(ctx context.Context, instance [wire.InstanceSize]byte) error {
+func (c *Connection) contest(ctx context.Context, newcomer newcomer) error {
 	for {
 		if err := c.m.goingAway(); err != nil {
 			return err
 		}
-		s := c.current.Load()
+		s := c.incumbent()
 		switch {
-		case s == nil && c.left(instance):
+		case s == nil && c.left(newcomer.instance):
 			return reject(wire.CodeDuplicate, "node %q is to be reached at another address now", c.name)
-		case s == nil:
+		case s == nil, c.mayMove(s, newcomer):
 			return nil
 		case !s.lives(ctx):
 			s.end(fmt.Errorf("%w while a new connection of the same peer came in", errUnanswered), wire.CodeTimeout)
 			continue
-		case c.current.Load() != s:
+		case c.incumbent() != s:
 			// The peer had said GOAWAY before it dialled, and that came ahead of
 			// its answer.
 			continue
-		case s.instance == instance:
+		case s.instance == newcomer.instance:
 			return errNotNeeded
 		default:
 			return reject(wire.CodeDuplicate,
@@ -156,7 +149,17 @@ func (c *Connection) attach(s *session) error {
 		s.leave(errOutrun.Error())
 		return errOutrun
 	}
+	c.metLocked(s)
+	if c.comesLocked(s) {
+		c.mu.Unlock()
+		s.launch()
+		return nil
+	}
 	old := c.current.Swap(s)
+	var over *session
+	if s.moves && old != nil {
+		over, old = c.replacedLocked(old, s), nil
+	}
 	c.attempts, c.lastErr, c.hadSession = 0, nil, true
 	if s.side == 1 && time.Since(c.since) >= stableAfter {
 		// After an outage the peer has reached us, so we can probably reach it.
@@ -164,38 +167,61 @@ func (c *Connection) attach(s *session) error {
 		c.backoff = 0
 	}
 	c.setStateLocked(StateConnected, nil)
+	c.lookAheadLocked()
 	c.mu.Unlock()
 	c.wakeDialer()
-	s.start()
+	s.launch()
+	over.giveWay()
 	if old != nil {
 		old.end(errSuperseded, wire.CodeSuperseded)
 	}
-	if c.m.draining.Load() {
+	return nil
+}
+
+// launch starts a session that was attached.
+func (s *session) launch() {
+	s.start()
+	if s.m.draining.Load() {
 		s.sayGoaway(shutdownStatus)
 	}
-	return nil
 }
 
 // sessionEnded is told by s that it is over.
 func (c *Connection) sessionEnded(s *session, err error) {
 	c.mu.Lock()
-	if !c.current.CompareAndSwap(s, nil) {
+	switch s {
+	case c.current.Load():
+		c.lostLocked(s, err)
+	case c.coming:
+		c.coming = nil
+		c.blameLocked(s, err)
+	case c.previous:
+		c.forgetPreviousLocked()
+	default:
 		if i := slices.Index(c.finishing, s); i >= 0 {
 			c.finishing = slices.Delete(c.finishing, i, i+1)
 		}
-		c.mu.Unlock()
-		return
-	}
-	if c != c.m.local {
-		c.lostLocked(s, err)
 	}
 	c.mu.Unlock()
 	c.connect()
 }
 
-// lostLocked is the change of state when the current session has gone. c.mu is
-// held.
+// lostLocked takes away the current session. Another takes its place, if a move is
+// under way; or else the state changes. c.mu is held.
 func (c *Connection) lostLocked(s *session, err error) {
+	next := c.insteadLocked(s, err)
+	c.current.Store(next)
+	if c == c.m.local {
+		return
+	}
+	if c.cancelMove != nil {
+		c.cancelMove()
+	}
+	c.blameLocked(s, err)
+	c.lookAheadLocked()
+	if next != nil {
+		return
+	}
 	c.lastErr = err
 	if time.Since(s.born) >= stableAfter {
 		c.backoff = 0
@@ -207,21 +233,34 @@ func (c *Connection) lostLocked(s *session, err error) {
 // or nothing can be written any more.
 func (c *Connection) retire(s *session, err error) {
 	c.mu.Lock()
-	if c == c.m.local || !c.current.CompareAndSwap(s, nil) {
+	switch {
+	case c == c.m.local:
+		c.mu.Unlock()
+		return
+	case s == c.current.Load():
+		c.lostLocked(s, err)
+	case s == c.coming:
+		c.coming = nil
+		c.blameLocked(s, err)
+	case s == c.previous:
+		c.forgetPreviousLocked()
+	default:
 		c.mu.Unlock()
 		return
 	}
-	c.finishing = append(c.finishing, s)
-	var oldest *session
-	if len(c.finishing) > maxFinishing {
-		oldest = c.finishing[0]
-	}
-	c.lostLocked(s, err)
+	oldest := c.finishLocked(s)
 	c.mu.Unlock()
-	if oldest != nil {
-		oldest.end(errSuperseded, wire.CodeSuperseded)
+	for _, s := range oldest {
+		s.end(errSuperseded, wire.CodeSuperseded)
 	}
 	c.connect()
+}
+
+// finishLocked adds a session to those that only finish what they have, and
+// returns which are to be ended for that. c.mu is held.
+func (c *Connection) finishLocked(s *session) (oldest []*session) {
+	c.finishing = append(c.finishing, s)
+	return slices.Clone(c.finishing[:max(len(c.finishing)-maxFinishing, 0)])
 }
 
 // remove ends the Connection of a peer that is no member any more. Its session
@@ -230,12 +269,11 @@ func (c *Connection) remove() {
 	c.mu.Lock()
 	c.removed = true
 	c.setStateLocked(StateClosed, nil)
-	if c.cancelDial != nil {
-		c.cancelDial()
-	}
+	c.cancelAttemptsLocked()
+	all := c.sessionsLocked()
 	c.mu.Unlock()
 	// Only now: before, another could have become the current one.
-	c.leaveSession(c.current.Load(), "the node is not among the peers any more")
+	c.leaveSessions(all, "the node is not among the peers any more")
 	c.wakeDialer()
 }
 
@@ -244,15 +282,14 @@ func (c *Connection) remove() {
 func (c *Connection) move(addr string) {
 	c.mu.Lock()
 	c.addr, c.moved, c.backoff = addr, true, 0
-	s := c.current.Load()
-	if s != nil {
+	if s := c.current.Load(); s != nil {
 		c.former, c.formerUntil = s.instance, time.Now().Add(movedGrace)
 	}
-	if c.cancelDial != nil {
-		c.cancelDial()
-	}
+	clear(c.links)
+	c.cancelAttemptsLocked()
+	all := c.sessionsLocked()
 	c.mu.Unlock()
-	c.leaveSession(s, "the node is to be reached at another address")
+	c.leaveSessions(all, "the node is to be reached at another address")
 	c.wakeDialer()
 }
 
@@ -268,12 +305,30 @@ func (c *Connection) left(instance [wire.InstanceSize]byte) bool {
 	return instance == c.former && time.Now().Before(c.formerUntil)
 }
 
-// leaveSession says GOAWAY on the current session s, nil if there is none. It
-// ends by itself when its calls have.
-func (c *Connection) leaveSession(s *session, why string) {
-	if s == nil {
-		return
+// sessionsLocked returns the sessions on which GOAWAY was not said. The current one
+// is the last, so that none takes its place. c.mu is held.
+func (c *Connection) sessionsLocked() (all []*session) {
+	for _, s := range []*session{c.coming, c.previous, c.current.Load()} {
+		if s != nil {
+			all = append(all, s)
+		}
 	}
-	s.leave(why)
-	c.retire(s, fmt.Errorf("%w: %s", ErrDraining, why))
+	return all
+}
+
+func (c *Connection) cancelAttemptsLocked() {
+	for _, cancel := range []func(){c.cancelDial, c.cancelMove} {
+		if cancel != nil {
+			cancel()
+		}
+	}
+}
+
+// leaveSessions says GOAWAY on those sessions. They end by themselves when their
+// calls have.
+func (c *Connection) leaveSessions(all []*session, why string) {
+	for _, s := range all {
+		s.leave(why)
+		c.retire(s, fmt.Errorf("%w: %s", ErrDraining, why))
+	}
 }

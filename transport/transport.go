@@ -61,8 +61,10 @@ type Listener interface {
 type ListenerInfo struct {
 	// Local: its connections never leave the process.
 	Local bool
+	// TLS: every accepted connection speaks TLS.
+	TLS bool
 	// MutualTLS: every accepted connection has presented a certificate that
-	// the transport verified.
+	// the transport verified, so TLS holds too.
 	MutualTLS bool
 }
 

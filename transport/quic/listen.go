@@ -144,7 +144,7 @@ func (l *listener) Addr() net.Addr { return l.addr }
 // announced as mutual TLS only with Options.RequireClientCert, since otherwise
 // another listener decides who gets in.
 func (l *listener) Info() transport.ListenerInfo {
-	return transport.ListenerInfo{MutualTLS: l.mutualTLS}
+	return transport.ListenerInfo{TLS: true, MutualTLS: l.mutualTLS}
 }
 
 // Close ends the listener; see transport.Listener. The port is free for others

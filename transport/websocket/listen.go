@@ -38,6 +38,7 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	if t.opts.Mounted {
 		l.addr = mountedAddr(addr)
 		l.mutualTLS = t.opts.RequireClientCert
+		l.tls = l.mutualTLS
 		if err := t.mount(l); err != nil {
 			return nil, err
 		}
@@ -53,6 +54,7 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	}
 	l.addr = nonNil(ln.Addr())
 	if cfg != nil {
+		l.tls = true
 		l.mutualTLS = cfg.ClientAuth == tls.RequireAndVerifyClientCert
 		ln = tls.NewListener(ln, cfg)
 	}
@@ -91,6 +93,7 @@ func (a mountedAddr) String() string { return string(a) }
 type listener struct {
 	transport *Transport
 	addr      net.Addr
+	tls       bool
 	mutualTLS bool
 	own       *server // nil if mounted
 
@@ -139,10 +142,10 @@ func (l *listener) acceptError() error {
 func (l *listener) Addr() net.Addr { return l.addr }
 
 // Info describes the connections to come. Those of a mounted listener are
-// announced as mutual TLS only with Options.RequireClientCert, since otherwise
-// another server decides who gets in.
+// announced as TLS, and mutual, only with Options.RequireClientCert, since
+// otherwise another server decides who gets in.
 func (l *listener) Info() transport.ListenerInfo {
-	return transport.ListenerInfo{MutualTLS: l.mutualTLS}
+	return transport.ListenerInfo{TLS: l.tls, MutualTLS: l.mutualTLS}
 }
 
 // Close ends the listener; see transport.Listener.

@@ -168,6 +168,12 @@ func (r *RawCluster) Accept() *RawPeer {
 	if err != nil {
 		r.T.Fatalf("the subject does not dial: %v", err)
 	}
+	return r.Play(tc)
+}
+
+// Play plays the raw peer on a connection that the subject has made.
+func (r *RawCluster) Play(tc transport.Conn) *RawPeer {
+	r.T.Helper()
 	return r.newPeer(tc, 1)
 }
 

@@ -94,6 +94,10 @@ type Features uint64
 // checksum on every batch. It is in force if either side announces it.
 const FeatureChecksum Features = 1 << 0
 
+// FeatureMove: the sender has a session with the other side, of which this
+// connection is to take the place (W66). Only the dialler's counts.
+const FeatureMove Features = 1 << 1
+
 // Hello is the body of HELLO (W52): a MessagePack map and a CRC32C over it.
 type Hello struct {
 	Features  Features

@@ -58,8 +58,8 @@ var callMutants = []mutant{
 		name: "moved-to-the-next-session",
 		why:  "a call that waits for connections is repeated on the next session even if it may have run on the last",
 		file: "core/request.go",
-		old:  "return set.wait && res.outcome == OutcomeNotSent && ctx.Err() == nil &&",
-		new:  "return set.wait && ctx.Err() == nil &&",
+		old:  "return res.outcome == OutcomeNotSent && (set.wait || s.replaced()) && ctx.Err() == nil &&",
+		new:  "return (set.wait || s.replaced()) && ctx.Err() == nil &&",
 	},
 	{
 		name: "refused-maybe-run",
@@ -127,8 +127,8 @@ var callMutants = []mutant{
 		name: "dead-session-stays",
 		why:  "a session that has ended stays the current one",
 		file: "core/succession.go",
-		old:  "\tif !c.current.CompareAndSwap(s, nil) {\n\t\tif i :=",
-		new:  "\tif c.current.Load() != s {\n\t\tif i :=",
+		old:  "\tcase c.current.Load():\n\t\tc.lostLocked(s, err)\n",
+		new:  "\tcase c.current.Load():\n\t\tc.lostLocked(s, err)\n\t\tc.current.Store(s)\n",
 	},
 	{
 		name: "handlers-outlive-session",
@@ -142,7 +142,7 @@ var callMutants = []mutant{
 		why:  "a second process with a peer's name takes the place of the first without its being asked",
 		file: "core/succession.go",
 		old:  "case !s.lives(ctx):",
-		new:  "case s.instance != instance || !s.lives(ctx):",
+		new:  "case s.instance != newcomer.instance || !s.lives(ctx):",
 	},
 	{
 		name:  "silent-session-defended",
@@ -155,9 +155,9 @@ var callMutants = []mutant{
 	{
 		name: "turn-not-taken",
 		why:  "of two nodes that dial each other at once neither holds the other's connection",
-		file: "core/succession.go",
-		old:  "\tif c.decides {\n",
-		new:  "\tif false {\n",
+		file: "core/connection.go",
+		old:  "decides: m.cfg.Local.Name < n.Name,",
+		new:  "decides: false,",
 	},
 	{
 		name:  "nobody-assists",
@@ -197,8 +197,8 @@ var callMutants = []mutant{
 		name:  "removed-at-once",
 		why:   "a peer that is struck off the list loses its calls in progress",
 		file:  "core/succession.go",
-		old:   "\tc.leaveSession(c.current.Load(), \"the node is not among the peers any more\")\n",
-		new:   "\tif s := c.current.Load(); s != nil {\n\t\ts.end(errLeft, wire.CodeShutdown)\n\t}\n",
+		old:   "\tc.leaveSessions(all, \"the node is not among the peers any more\")\n",
+		new:   "\tfor _, s := range all {\n\t\ts.end(errLeft, wire.CodeShutdown)\n\t}\n",
 		seeds: []uint64{54},
 	},
 	{

@@ -1,0 +1,157 @@
+package fallback_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/faulty"
+)
+
+// TestDialsByPreference connects two nodes under conditions of each kind, and
+// holds over which transport they are connected, how long that took, what the
+// node says of the other, and that nothing is left of the one that lost. A dial is
+// a round trip of 20 ms, and so are INIT and HELLO; the acceptor has the session
+// half of one later.
+func TestDialsByPreference(t *testing.T) {
+	const handshake = 60 * ms
+	for _, test := range []struct {
+		name    string
+		disturb func(p *pair)
+		over    string
+		after   time.Duration
+		passed  string // "": none
+	}{
+		{name: "both work", over: "udp", after: handshake},
+		{
+			name:    "udp refuses",
+			disturb: func(p *pair) { p.udp.RefuseDials(p.name(dialler), p.name(other)) },
+			over:    "tcp", after: 20*ms + handshake, passed: "udp to",
+		},
+		{
+			name:    "udp is blocked",
+			disturb: func(p *pair) { p.block(p.udp) },
+			over:    "tcp", after: 250*ms + handshake, passed: "transport 1 of 2: another transport was faster",
+		},
+		{
+			name: "udp connects and carries nothing",
+			disturb: func(p *pair) {
+				p.transport = func(i int) transport.Transport {
+					f := faulty.Wrap(p.udp.Node(p.name(i)))
+					f.StallAfter(faulty.Out, 0)
+					p.t.Cleanup(f.Heal)
+					return transport.Fallback(named{f, "udp", i, &p.udps}, p.tcpOf(i))
+				}
+			},
+			over: "tcp", after: 250*ms + handshake, passed: "another transport was faster",
+		},
+		{
+			name:    "udp is slow, and still first",
+			disturb: func(p *pair) { p.udp.SetLatency(50 * ms) },
+			over:    "udp", after: 300 * ms,
+		},
+		{
+			name:    "udp is too slow",
+			disturb: func(p *pair) { p.udp.SetLatency(80 * ms) },
+			over:    "tcp", after: 250*ms + handshake, passed: "another transport was faster",
+		},
+		{
+			name: "udp is too slow, but tcp refuses",
+			disturb: func(p *pair) {
+				p.udp.SetLatency(80 * ms)
+				p.tcp.RefuseDials(p.name(dialler), p.name(other))
+			},
+			over: "udp", after: 480 * ms,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, p *pair) {
+				if test.disturb != nil {
+					test.disturb(p)
+				}
+				p.startOne(other)
+				began := time.Now()
+				p.startOne(dialler)
+				if err := p.manager(dialler).WaitConnected(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took != test.after {
+					t.Errorf("connecting took %v, want %v", took, test.after)
+				}
+				p.wait()
+				p.want(test.over, "at the beginning")
+				stats := p.stats(dialler)
+				switch {
+				case test.passed == "" && stats.Passed != nil:
+					t.Errorf("the node is connected over the preferred transport and says that it passed one: %v", stats.Passed)
+				case test.passed != "" && !lab.Mentions(stats.Passed, test.passed):
+					t.Errorf("the node says that it passed a transport because of %v, want it to mention %q", stats.Passed, test.passed)
+				}
+				time.Sleep(6 * time.Second) // an acceptor gives up a stalled handshake after 5 s
+				udp := map[string]int{"udp": 1}[test.over]
+				p.wantOpen(udp, 1-udp, "a moment later")
+				if log := p.logs[other].String(); strings.Contains(log, "refused") && !strings.Contains(log, "not finished within 5s") {
+					t.Errorf("the node that was dialled complains about a race: %s", log)
+				}
+			})
+		})
+	}
+}
+
+// TestDownByAllTransports dials a peer that none of three transports reaches. The
+// error of a call says what became of each, in the order of preference.
+func TestDownByAllTransports(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.transport = func(i int) transport.Transport {
+			// The last one is not meant for this peer.
+			return transport.Fallback(p.udpOf(i), p.tcpOf(i), named{p.tcp.Node(p.name(i)), "third", i, new(tally)})
+		}
+		for i := range p.nodes {
+			p.nodes[i].Addr += "," + p.nodes[i].Addr + ",third-" + p.nodes[i].Addr
+		}
+		p.startOne(dialler)
+		p.block(p.udp)
+		time.Sleep(10 * time.Second)
+		_, err := p.conn(dialler).Request(t.Context(), "echo", nil)
+		lab.WantFailure(t, "a peer that is down", err, core.ErrDisconnected, core.OutcomeNotSent)
+		lab.WantText(t, "a peer that is down", err, "udp to "+p.name(other), "tcp to "+p.name(other), "third to "+p.name(other))
+		if s := err.Error(); strings.Index(s, "udp to") > strings.Index(s, "tcp to") || strings.Index(s, "tcp to") > strings.Index(s, "third to") {
+			t.Errorf("the transports are not in their order: %v", err)
+		}
+		if got := p.stats(dialler); got.Transport != "" || got.Passed != nil {
+			t.Errorf("a peer that is down is connected over %q, and passed is %v", got.Transport, got.Passed)
+		}
+		p.heal(p.udp)
+		p.startOne(other)
+		p.wait()
+		p.want("udp", "when the peer is there")
+		if got, want := p.manager(dialler).Addr(), p.nodes[dialler].Addr; got != want {
+			t.Errorf("the node listens on %q, want %q", got, want)
+		}
+	})
+}
+
+// TestHeadStartOfTheProven breaks all links of two nodes, one of whose transports
+// has become slow. Where it has worked for the peer before, it is waited for; it
+// has two seconds for that.
+func TestHeadStartOfTheProven(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.start()
+		p.want("udp", "at the beginning")
+		for _, test := range []struct {
+			latency time.Duration
+			over    string
+		}{{300 * ms, "udp"}, {600 * ms, "tcp"}} {
+			time.Sleep(10 * time.Minute) // so that what is lost does not count as broken
+			p.udp.SetLatency(test.latency)
+			p.cut(p.udp)
+			synctest.Wait()
+			p.wait()
+			p.want(test.over, "after a cut, with a latency of "+test.latency.String())
+		}
+	})
+}

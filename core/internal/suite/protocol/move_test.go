@@ -1,0 +1,178 @@
+package protocol_test
+
+import (
+	"context"
+	"encoding/binary"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/core/internal/wire"
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/inmem"
+)
+
+// movingTest runs a test in which the subject has a second network, better, that
+// it prefers to the cluster's own. The raw peer has a session over the latter.
+func movingTest(t *testing.T, name string, test func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer)) {
+	t.Helper()
+	lab.Bubble(t, name, func(t *testing.T) {
+		better := inmem.NewNetwork()
+		r := lab.NewRawCluster(t, lab.RawSetup{Config: func(cfg *core.Config) {
+			cfg.Transport = transport.Fallback(better.Node(lab.SubjectName), cfg.Transport)
+		}})
+		test(t, r, better, r.Connect())
+	})
+}
+
+func moves(h *wire.Hello) { h.Features |= wire.FeatureMove }
+
+func pong(ping wire.Frame) []byte {
+	return wire.AppendPing(nil, wire.TypePong, binary.LittleEndian.Uint64(ping.Body))
+}
+
+// TestProtocolMoveAccepted has the raw peer take over from its own session, and
+// holds the acceptor to W66.
+func TestProtocolMoveAccepted(t *testing.T) {
+	movingTest(t, "W66 the acceptor goes over", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+		old.WantLife(0, "before the move")
+		r.Network = better
+		p := r.Dial()
+		p.SwapInits()
+		p.SayHello(moves)
+		old.WantIdle("W66: the old session is not asked")
+		p.TakeHello()
+		if p.Hello.Features&wire.FeatureMove != 0 {
+			t.Error("W66: the acceptor says that it moves too")
+		}
+		left := time.Now()
+		call := r.Call(t.Context(), []byte("x"))
+		f := p.Want(wire.TypeRequest, "W66: new calls of the acceptor are on the new session")
+		p.Send(lab.RawFrame(wire.Frame{Type: wire.TypeResponse, ID: f.ID, Body: []byte("y")}))
+		if got := lab.Wait(t, call, "the call returns"); string(got.Resp) != "y" || got.Err != nil {
+			t.Errorf("a call on the new session returned %q, %v", got.Resp, got.Err)
+		}
+		for ; time.Since(left) < 5*time.Second; time.Sleep(time.Second) {
+			old.Once(1, 1+uint32(time.Since(left)/time.Second))
+		}
+		old.WantStatus(wire.TypeGoaway, wire.CodeSuperseded, "W66: the acceptor leaves the old session a while later")
+		fence := old.Want(wire.TypePing, "W43: a ping behind GOAWAY")
+		old.Send(old.Request(2, 1, "echo", []byte("crossed")))
+		if f := old.Want(wire.TypeResponse, "W66: a call that crossed GOAWAY is served"); string(f.Body) != "crossed" {
+			t.Errorf("W66: a call that crossed GOAWAY returned %q", f.Body)
+		}
+		old.WantIdle("W43: a call may still be on its way")
+		old.Send(pong(fence))
+		old.WantClosed(wire.CodeShutdown, "W43: who said GOAWAY closes when all is done")
+		p.WantLife(5, "the new session")
+	})
+	calls := uint32(0)
+	refused := func(t *testing.T, r *lab.RawCluster, old *lab.RawPeer, why string, change func(h *wire.Hello)) {
+		t.Helper()
+		p := r.Dial()
+		p.SwapInits()
+		p.SayHello(change)
+		ping := old.Want(wire.TypePing, "W63, W66: the old session is asked, since "+why)
+		old.Send(pong(ping))
+		p.WantStatus(wire.TypeReject, wire.CodeDuplicate, "W63, W66: the old session lives, and "+why)
+		p.WantClosed(wire.CodeDuplicate, "W63, W66: the old session lives, and "+why)
+		calls++
+		old.WantLife(calls, "a newcomer was refused")
+	}
+	movingTest(t, "W66 the acceptor stays", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+		refused(t, r, old, "the newcomer's link is not better", moves)
+		r.Network = better
+		refused(t, r, old, "the newcomer does not say that it moves", func(*wire.Hello) {})
+		refused(t, r, old, "the newcomer is another process", func(h *wire.Hello) {
+			moves(h)
+			h.Instance[0]++
+		})
+	})
+	movingTest(t, "W66 the newcomer does not get through", func(_ *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+		r.Network = better
+		p := r.Dial()
+		p.SwapInits()
+		p.SayHello(moves)
+		p.Want(wire.TypeHello, "W66: the newcomer is answered")
+		_ = p.Conn.CloseWithError(0, "")
+		time.Sleep(time.Second)
+		old.WantLife(1, "W66: the old session is the only one")
+	})
+}
+
+// TestProtocolMoveDialled has the subject find that the raw peer can be reached by
+// the transport that it prefers, and holds the dialler to W66.
+func TestProtocolMoveDialled(t *testing.T) {
+	listen := func(t *testing.T, r *lab.RawCluster, better *inmem.Network) {
+		t.Helper()
+		ln, err := better.Node(r.Name).Listen(t.Context(), r.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ln.Close() })
+		r.Listener = ln
+	}
+	// accept waits for the attempt, and answers the pings of the old session.
+	accept := func(t *testing.T, r *lab.RawCluster, old *lab.RawPeer) *lab.RawPeer {
+		t.Helper()
+		began := time.Now()
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			tc, err := r.Listener.Accept(ctx)
+			cancel()
+			if err == nil {
+				return r.Play(tc)
+			}
+			if time.Since(began) > 10*time.Minute {
+				t.Fatal("W66: the subject does not try to move")
+			}
+			time.Sleep(time.Second)
+			if f, ok := old.Next(); ok && f.Type == wire.TypePing {
+				old.Send(pong(f))
+			}
+		}
+	}
+	movingTest(t, "W66 the dialler goes over", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+		listen(t, r, better)
+		p := accept(t, r, old)
+		p.Handshake()
+		if p.Hello.Features&wire.FeatureMove == 0 {
+			t.Error("W66: the dialler does not say that it moves")
+		}
+		ping := p.Want(wire.TypePing, "W66: the dialler asks whether the acceptor has gone over")
+		p.WantLife(0, "W66: calls are served on the new session")
+		call := r.Call(t.Context(), []byte("x"))
+		f := old.Want(wire.TypeRequest, "W66: until then its calls are on the old session")
+		old.Send(lab.RawFrame(wire.Frame{Type: wire.TypeResponse, ID: f.ID}))
+		lab.Wait(t, call, "the call returns")
+		p.Send(pong(ping))
+		synctest.Wait()
+		call = r.Call(t.Context(), []byte("x"))
+		f = p.Want(wire.TypeRequest, "W66: then its calls are on the new session")
+		p.Send(lab.RawFrame(wire.Frame{Type: wire.TypeResponse, ID: f.ID}))
+		lab.Wait(t, call, "the call returns")
+		old.WantLife(1, "W66: the old session was not left yet")
+		old.Send(lab.RawStatus(wire.TypeGoaway, 0, wire.CodeSuperseded))
+		call = r.Call(t.Context(), []byte("x"))
+		p.Want(wire.TypeRequest, "W66: the acceptor leaves the old session")
+		_ = p.Conn.CloseWithError(0, "")
+		lab.Wait(t, call, "the call returns")
+	})
+	movingTest(t, "W66 the acceptor refuses", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+		listen(t, r, better)
+		p := accept(t, r, old)
+		p.TakeInit()
+		p.Write(lab.RawInit(1, 1))
+		p.TakeHello()
+		p.Write(lab.RawStatus(wire.TypeReject, 0, wire.CodeDuplicate))
+		refused := time.Now()
+		synctest.Wait()
+		old.WantLife(0, "W66: the old session goes on")
+		accept(t, r, old)
+		if pause := time.Since(refused); pause < 3*time.Minute {
+			t.Errorf("the dialler tries again after %v", pause)
+		}
+	})
+}
