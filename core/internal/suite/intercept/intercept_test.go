@@ -338,7 +338,7 @@ func TestInterceptorPanics(t *testing.T) {
 		if core.OutcomeOf(err) != core.OutcomeNotSent {
 			t.Errorf("outcome %v", core.OutcomeOf(err))
 		}
-		_, err = c.Conn(0, 1).OpenStream(t.Context(), "no such stream", make([]byte, 1<<30))
+		_, err = c.Conn(0, 1).OpenStream(t.Context(), "no such stream", make([]byte, 17<<20))
 		if call, ok := errors.AsType[*core.CallError](err); !ok || call.Peer != "node-1" {
 			t.Errorf("a panic after a stream that was not opened came as %v, want it with the name of the peer", err)
 		}
