@@ -44,7 +44,7 @@ func (b *Bidi[Req, In, Out]) ID() HandlerID {
 }
 
 func (b *Bidi[Req, In, Out]) check() error {
-	if b == nil || b.req == nil {
+	if b == nil || b.req.of == nil {
 		return notMade("NewBidi")
 	}
 	return nil

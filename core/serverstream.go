@@ -40,7 +40,7 @@ func (s *ServerStream[Req, Out]) ID() HandlerID {
 }
 
 func (s *ServerStream[Req, Out]) check() error {
-	if s == nil || s.req == nil {
+	if s == nil || s.req.of == nil {
 		return notMade("NewServerStream")
 	}
 	return nil

@@ -26,9 +26,43 @@ type codable interface {
 }
 
 // codec knows the methods of *T where only T is known.
-type codec[T any] func(m *T) codable
+type codec[T any] struct {
+	of func(m *T) codable
+	// flat is how long a message may be whose structure nobody has to look at before
+	// it is decoded; 0: every one has to be looked at.
+	flat int
+}
 
-func codecOf[T any, P message[T]]() codec[T] { return func(m *T) codable { return P(m) } }
+// maxFlat bounds codec.flat, and so how deep an unknown field of such a message can
+// be nested.
+const maxFlat = 1024
+
+func codecOf[T any, P message[T]]() codec[T] {
+	c := codec[T]{of: func(m *T) codable { return P(m) }}
+	if fixedSize(reflect.TypeFor[T]()) {
+		// A decoder has nothing to allocate by what is announced, and what is no
+		// longer than an honest message goes no deeper than that has bytes.
+		c.flat = min(P(new(T)).Msgsize(), maxFlat)
+	}
+	return c
+}
+
+// fixedSize reports whether values of the type hold no memory but their own.
+func fixedSize(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Array:
+		return fixedSize(t.Elem())
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if !fixedSize(f.Type) {
+				return false
+			}
+		}
+		return true
+	default:
+		return t.Kind() >= reflect.Bool && t.Kind() <= reflect.Complex128
+	}
+}
 
 // encode returns m as bytes and the buffer to put back when they are not needed
 // any more, with room for so many bytes behind them. They may be in other memory, be
@@ -36,7 +70,7 @@ func codecOf[T any, P message[T]]() codec[T] { return func(m *T) codable { retur
 // that are recycled. If MarshalMsg panics the buffer is left to the collector, since
 // something may use it still.
 func (c codec[T]) encode(m *T, room int) (b []byte, buf *buffer, err error) {
-	msg := c(m)
+	msg := c.of(m)
 	buf = getBuffer(max(msg.Msgsize(), 0) + room)
 	if b, err = msg.MarshalMsg(buf.b); err != nil {
 		buf.put()
@@ -56,7 +90,7 @@ func (b *buffer) behind(encoded []byte) []byte {
 
 // appendTo appends m to dst.
 func (c codec[T]) appendTo(dst []byte, m *T) ([]byte, error) {
-	msg := c(m)
+	msg := c.of(m)
 	if msg.Msgsize() <= cap(dst)-len(dst) {
 		b, err := msg.MarshalMsg(dst)
 		if err != nil {
@@ -83,9 +117,13 @@ func (codec[T]) notEncoded(err error) error {
 // first: no type can be made to allocate for elements that are not there, or to go
 // deeper than any honest message does.
 func (c codec[T]) decode(m *T, b []byte) error {
-	rest, err := msgpack.Skip(b, msgpack.MaxDepth)
+	var rest []byte
+	var err error
+	if len(b) > c.flat {
+		_, err = msgpack.Skip(b, msgpack.MaxDepth)
+	}
 	if err == nil {
-		rest, err = c(m).UnmarshalMsg(b)
+		rest, err = c.of(m).UnmarshalMsg(b)
 	}
 	switch {
 	case errors.Is(err, msgp.ErrLimitExceeded):

@@ -51,7 +51,7 @@ func (u *Unary[Req, Resp]) ID() HandlerID {
 }
 
 func (u *Unary[Req, Resp]) check() error {
-	if u == nil || u.req == nil {
+	if u == nil || u.req.of == nil {
 		return notMade("NewUnary")
 	}
 	return nil

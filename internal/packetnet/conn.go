@@ -125,13 +125,14 @@ func (c *Conn) WriteTo(p []byte, addr net.Addr) (int, error) {
 // Close frees the address and ends ReadFrom.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.closed {
+		c.mu.Unlock()
 		return c.wrap("close", net.ErrClosed)
 	}
 	c.closed = true
 	close(c.changed)
-	c.net.remove(c)
+	c.mu.Unlock()
+	c.net.remove(c) // whose lock comes first
 	return nil
 }
 

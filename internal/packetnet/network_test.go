@@ -162,3 +162,30 @@ func TestClose(t *testing.T) {
 		listen(t, n, a)
 	})
 }
+
+// TestCloseWhileOthersSend closes sockets that datagrams are on their way to: nobody
+// waits for anybody.
+func TestCloseWhileOthersSend(t *testing.T) {
+	n := packetnet.New(packetnet.Conditions{}, 1)
+	to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort("10.0.0.2:7000"))
+	sender := listen(t, n, "10.0.0.1:7000")
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for range 20_000 {
+			_, _ = sender.WriteTo([]byte("x"), to)
+		}
+	}()
+	for over := false; !over; {
+		conn, err := n.Listen(to.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		select {
+		case <-sent:
+			over = true
+		default:
+		}
+	}
+}
