@@ -34,6 +34,7 @@ var limited = map[string]string{
 var noLimit = []string{
 	"core.maxSmall",                 // where messages are cut
 	"core.maxChunk", "core.maxHint", // of its own memory
+	"core.maxFlat",                                                                                      // below which a message is looked at but once
 	"websocket.maxDiscard", "websocket.maxVector", "websocket.minPooledBits", "websocket.maxPooledBits", // of its own memory
 }
 
