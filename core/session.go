@@ -171,9 +171,12 @@ func (s *session) end(err error, code wire.Code) {
 		defer s.root.laneEnded(s)
 	} else {
 		s.peer.sessionEnded(s, err)
+		// Side by side: telling the peer may take a moment for each.
+		var lanes sync.WaitGroup
 		for _, l := range s.lanes.end() {
-			l.end(err, code)
+			lanes.Go(func() { l.end(err, code) })
 		}
+		lanes.Wait()
 	}
 	lost := fmt.Errorf("%w: %w", ErrDisconnected, err)
 	s.lost = lost

@@ -1,6 +1,7 @@
 package quic
 
 import (
+	"context"
 	"time"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -42,7 +43,9 @@ func (c *conn) CloseWithError(code uint32, reason string) error {
 	c.socket.linger(c)
 	go c.linger(code, reason)
 	if !c.socket.hasListener() {
-		c.waitUntilGone(time.After(leaveTime))
+		over, cancel := context.WithTimeout(context.Background(), leaveTime)
+		defer cancel()
+		c.waitUntilGone(over)
 	}
 	return nil
 }
@@ -73,10 +76,10 @@ func (c *conn) hangUpNow(code uint32, reason string) error {
 	return c.qc.CloseWithError(quicgo.ApplicationErrorCode(code), transport.CutReason(reason))
 }
 
-// waitUntilGone waits for nothing to be left of the connection, or for a timer.
-func (c *conn) waitUntilGone(over <-chan time.Time) {
+// waitUntilGone waits for nothing to be left of the connection, or for the end of ctx.
+func (c *conn) waitUntilGone(ctx context.Context) {
 	select {
 	case <-c.gone:
-	case <-over:
+	case <-ctx.Done():
 	}
 }

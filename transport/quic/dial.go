@@ -151,6 +151,9 @@ func (t *Transport) race(ctx context.Context, to transport.Peer, addrs []netip.A
 	if won.conn != nil {
 		return won.conn, "", nil
 	}
+	if tried == 0 { // ctx had ended by then
+		return nil, transport.PhaseDial, because(ctx, ctx.Err())
+	}
 	return nil, phase, errors.Join(errs...)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/gridmux/gridmux/internal/packetnet"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/quic"
 )
 
@@ -378,6 +381,53 @@ func TestConfig(t *testing.T) {
 		}
 		if config.MaxIdleTimeout != 0 || !config.EnableDatagrams || !config.Allow0RTT {
 			l.Errorf("the user's configuration was changed: %+v", config)
+		}
+	})
+}
+
+// TestDialWhoseTimeIsOver has the context end while the name of the peer is looked up,
+// which brings several addresses: Dial fails, and has tried none of them.
+func TestDialWhoseTimeIsOver(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	tr := quic.New(quic.Options{TLS: devtls.Config("a"), Resolve: func(context.Context, string) ([]netip.AddrPort, error) {
+		cancel()
+		return []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9"), netip.MustParseAddrPort("127.0.0.2:9")}, nil
+	}})
+	c, err := tr.Dial(ctx, transport.Peer{Name: "b", Addr: "b:9"})
+	if !errors.Is(err, context.Canceled) || c != nil {
+		t.Errorf("Dial returned %v, %v; want that its context has ended", c, err)
+	}
+}
+
+// TestNoNameToVerify expects a peer without any name not to be dialled: its address,
+// which is all that is left, must not stand in for it.
+func TestNoNameToVerify(t *testing.T) {
+	tr := quic.New(quic.Options{TLS: devtls.Config("a"), ServerName: func(transport.Peer) string { return "" }})
+	_, err := tr.Dial(t.Context(), transport.Peer{Name: "b", Addr: "127.0.0.1:9"})
+	if err == nil || !strings.Contains(err.Error(), "no name to verify") {
+		t.Errorf("Dial returned %v", err)
+	}
+}
+
+// TestListenerCloseBesideSilentPeers closes a listener while connections wait for
+// peers that say nothing any more: all of them together cost one moment.
+func TestListenerCloseBesideSilentPeers(t *testing.T) {
+	inLab(t, func(l *lab) {
+		ln := listen(l.T, l.transport(serverAddr, quic.Options{TLS: l.pki.node(l.T, "server")}), "")
+		tr := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
+		var conns []transport.Conn
+		for range 5 {
+			dial(l.T, tr, transport.Peer{Name: "server", Addr: serverAddr})
+			conns = append(conns, accept(l.T, ln))
+		}
+		l.net.Silence(time.Hour)
+		for _, c := range conns {
+			c.CloseWithError(0, "")
+		}
+		began := time.Now()
+		ln.Close()
+		if took := time.Since(began); took > 100*time.Millisecond {
+			l.Errorf("Close beside five silent peers took %v", took)
 		}
 	})
 }

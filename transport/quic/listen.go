@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -181,7 +180,9 @@ func (l *listener) Close() error {
 	if l.socket == nil {
 		return nil
 	}
-	over := time.After(leaveTime)
+	// All of them together, so no timer's channel, which ends one wait alone.
+	over, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
 	for _, c := range l.socket.unlisten() {
 		c.waitUntilGone(over)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 )
 
 var errRefused = errors.New("connection refused: no UDP port is open there")
@@ -28,12 +29,17 @@ func watchRefusal(local netip.Addr, addr netip.AddrPort, refused func()) (stop f
 	go func() {
 		defer close(done)
 		defer probe.Close()
-		_, err := probe.Write(nil)
-		if err == nil {
-			var b [1]byte
-			_, err = probe.Read(b[:])
+		if _, err := probe.Write(nil); err != nil {
+			return // quic-go's attempt will tell
 		}
-		if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		var b [1]byte
+		_, err := probe.Read(b[:])
+		switch {
+		case err == nil, errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, os.ErrPermission):
+			// A router or a firewall on the way. What it says of this datagram need
+			// not hold for those of QUIC.
+		default:
 			refused()
 		}
 	}()

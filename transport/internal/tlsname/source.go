@@ -37,7 +37,9 @@ func (s Source) Client(name string) (*tls.Config, error) {
 		return nil, err
 	}
 	c = s.adapted(c)
-	c.ServerName = name
+	if c.ServerName = name; name == "" && !c.InsecureSkipVerify {
+		return nil, errors.New("there is no name to verify the certificate of the peer by: give the peer a Name")
+	}
 	return c, nil
 }
 
