@@ -364,7 +364,7 @@ func (m *Manager) checkLink(tc transport.Conn, side uint8) error {
 	case m.cfg.Auth == nil && !info.PeerVerified():
 		return reject(wire.CodeRejected,
 			"the link proves nothing about who is at the other end: set Config.Auth, use mutual TLS, or set Config.AllowInsecure")
-	case info.TLS == nil && m.encrypts.Load() && (side == 0 || !m.cfg.AllowTLSProxy):
+	case len(m.transports) > 1 && info.TLS == nil && m.encrypts.Load() && (side == 0 || !m.cfg.AllowTLSProxy):
 		return errPlainLink
 	}
 	return nil

@@ -75,8 +75,8 @@ func (s *session) cellOf(slot uint32) *cell {
 // openCell returns the cell of a slot for a call to be opened in it, or nil if
 // the slot is beyond what we announced.
 func (s *session) openCell(slot uint32) *cell {
-	if int64(slot) >= int64(s.m.cfg.MaxCalls) {
-		return nil
+	if int64(slot) >= int64(s.m.cfg.MaxCalls) || s.isLane() && slot >= cellsPerChunk {
+		return nil // on a lane one call at a time is made, in one slot or a few
 	}
 	if c := s.cellOf(slot); c != nil {
 		return c

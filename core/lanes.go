@@ -81,6 +81,7 @@ func (s *session) newLane(tc transport.Conn, own bool) *session {
 var (
 	errLaneRefused = errors.New("the connection of the lane has ended")
 	errLaneUnused  = errors.New("the lane was not used any more")
+	errManyLanes   = errors.New("the peer has opened more lanes than it may")
 )
 
 // takeLane returns a lane for a call that lasts or is large, with no other call on
@@ -91,9 +92,13 @@ func (s *session) takeLane() *session {
 		return s
 	}
 	ls.mu.Lock()
-	if n := len(ls.idle); n > 0 {
+	for n := len(ls.idle); n > 0; n-- {
 		l := ls.idle[n-1]
-		ls.idle = ls.idle[:n-1]
+		ls.idle = slices.Delete(ls.idle, n-1, n)
+		if !l.takesCalls() {
+			go l.end(errLaneUnused, wire.CodeNone)
+			continue
+		}
 		l.lane.resting = false
 		ls.mu.Unlock()
 		return l
@@ -132,7 +137,7 @@ func (s *session) openLane() *session {
 // laneAtRest is told that a lane which was opened here has no call any more. After
 // GOAWAY it has no other: its end tells the peer that the answer has come (W93).
 func (s *session) laneAtRest(l *session) {
-	if s.goaway.Load() {
+	if s.goaway.Load() || !l.takesCalls() {
 		go l.end(errLaneUnused, wire.CodeNone)
 		return
 	}
@@ -170,6 +175,16 @@ func (s *session) laneEnded(l *session) {
 	}
 	ls.mu.Unlock()
 	s.signalRest()
+}
+
+// count returns how many lanes live of those that one side has opened.
+func (ls *lanes) count(own bool) (n int) {
+	for _, l := range ls.each() {
+		if l.lane.own == own {
+			n++
+		}
+	}
+	return n
 }
 
 // each returns the lanes that live.
@@ -251,9 +266,13 @@ func (s *session) acceptLanes() {
 			return // the link has ended, and the reader finds out why
 		}
 		l := s.newLane(tc, false)
+		if ls.count(false) > 2*maxLanes { // those that were closed may be here still
+			s.end(errManyLanes, wire.CodeProtocol)
+			return
+		}
 		// Before it counts as accepted, and so as one without calls.
 		if said := s.said.Load(); l != nil && said != nil {
-			l.sayGoaway(*said)
+			l.fenceOff(*said)
 		}
 		ls.mu.Lock()
 		ls.accepted++
@@ -270,4 +289,9 @@ func (s *session) quietLanes() bool {
 	defer ls.mu.Unlock()
 	return ls.accepted >= ls.announced &&
 		!slices.ContainsFunc(ls.all, func(l *session) bool { return !l.lane.own || l.busy.Load() != 0 })
+}
+
+// takesCalls reports whether nothing is known that speaks against another call on a lane.
+func (s *session) takesCalls() bool {
+	return !s.goaway.Load() && !s.ending.Load() && s.last.Load() == nil
 }

@@ -31,7 +31,7 @@ func (c *Connection) lookAheadLocked() {
 		c.lookAhead = nil
 	}
 	s := c.current.Load()
-	if s == nil || s.rank == 0 || c.state != StateConnected || c.moving || c.coming != nil {
+	if s == nil || s.rank == 0 || c.state != StateConnected || c.moving || c.coming != nil || c.m.draining.Load() {
 		return
 	}
 	at := c.links[0].quiet
@@ -114,7 +114,7 @@ func (c *Connection) incumbent() *session {
 func (c *Connection) mayMove(s *session, n newcomer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return n.moves && n.rank < s.rank && n.instance == s.instance && len(c.finishing) < maxFinishing
+	return n.moves && c.coming == nil && n.rank < s.rank && n.instance == s.instance && len(c.finishing) < maxFinishing
 }
 
 // comesLocked reports whether s, which this node has dialled, has to wait until the
@@ -136,9 +136,15 @@ func (c *Connection) confirm() {
 	if s == nil {
 		return
 	}
+	p := s.ping()
+	timer := time.NewTimer(c.m.cfg.ConnectTimeout)
+	defer timer.Stop()
 	select {
-	case <-s.ping().answered:
+	case <-p.answered:
 	case <-s.done:
+		return
+	case <-timer.C:
+		s.end(errUnanswered, wire.CodeTimeout)
 		return
 	}
 	c.mu.Lock()

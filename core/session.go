@@ -199,11 +199,16 @@ func (s *session) end(err error, code wire.Code) {
 func (s *session) sayGoaway(st wire.Status) {
 	s.link.drain()
 	s.said.Store(&st)
+	s.fenceOff(st)
 	for _, l := range s.lanes.each() {
 		if !l.lane.own { // on which calls come in
-			l.sayGoaway(st)
+			l.fenceOff(st)
 		}
 	}
+}
+
+// fenceOff says GOAWAY on one lane.
+func (s *session) fenceOff(st wire.Status) {
 	first := s.fence.CompareAndSwap(0, s.w.goaway(st))
 	if s.fenced() {
 		s.signalRest() // the answer was faster
@@ -300,7 +305,7 @@ func (s *session) readFailed(err error) {
 	switch err, code := linkError("read", err), readFailure(err); {
 	case !s.isLane() || !closed:
 		s.root.end(err, code)
-	case s.busy.Load() == 0:
+	case s.busy.Load() == 0 || !s.lane.own:
 		s.end(err, code)
 	default:
 		// Nobody closes a lane that has a call, but with the connection. Then that

@@ -308,6 +308,10 @@ func (c *Connection) left(instance [wire.InstanceSize]byte) bool {
 // sessionsLocked returns the sessions on which GOAWAY was not said. The current one
 // is the last, so that none takes its place. c.mu is held.
 func (c *Connection) sessionsLocked() (all []*session) {
+	for _, s := range c.finishing {
+		s.serves.Store(false)
+		all = append(all, s)
+	}
 	for _, s := range []*session{c.coming, c.previous, c.current.Load()} {
 		if s != nil {
 			all = append(all, s)

@@ -52,8 +52,6 @@ func newConn(qc *quicgo.Conn, first *quicgo.Stream, sock *socket, peerName strin
 	}
 	c.life, c.expire = context.WithCancel(context.Background())
 	c.init(c, first)
-	// It carries what keeps the connection alive, and calls wait for it.
-	first.SetPriority(0, true)
 	return c
 }
 

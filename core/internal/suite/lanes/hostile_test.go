@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
@@ -133,5 +134,60 @@ func TestProtocolLanes(t *testing.T) {
 		p.Want(wire.TypeLanes, "W91: LANES tells of it")
 		write(t, tc, p.Request(0, 1, "echo", nil))
 		p.WantClosed(wire.CodeProtocol, "W92: a REQUEST on a lane that the subject has opened")
+	})
+}
+
+// TestGoawayOnALaneAlone has a peer say GOAWAY on a lane, and not on the first one:
+// that lane takes no more calls, and calls go on over others, without a loop.
+func TestGoawayOnALaneAlone(t *testing.T) {
+	lab.RawTest(t, "peer", lab.RawSetup{Lanes: true}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.ConnectServing(lab.RawCatalogue(lab.RawEntry{ID: "raw.stream", Kind: 2, In: 4, Out: 4}), func(h *wire.Hello) { h.Lanes = 8 })
+		for range 3 {
+			opened := lab.Go(func() error {
+				_, err := r.Conn().OpenStream(t.Context(), "raw.stream", nil, core.WaitForConnection())
+				return err
+			})
+			tc, err := p.Conn.(transport.LaneConn).AcceptLane(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := tc.ReadFrame(1 << 20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, _, err := wire.Next(b)
+			if err != nil || f.Type != wire.TypeOpen {
+				t.Fatalf("a lane begins with %v, %v", f.Type, err)
+			}
+			if err := lab.Wait(t, opened, "OpenStream returns"); err != nil {
+				t.Fatalf("a stream after GOAWAY on a lane of another one: %v", err)
+			}
+			for _, frame := range [][]byte{
+				wire.AppendResponse(nil, f.ID, nil),
+				wire.AppendStatus(nil, wire.TypeGoaway, 0, wire.Status{Code: wire.CodeShutdown}),
+			} {
+				if err := tc.WriteFrames([][]byte{frame}); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+		}
+	})
+}
+
+// TestLanesOfAPeerAreBounded has a peer open lane after lane, each of which it
+// announces and uses: W90 beyond twice as many as it may have the session ends.
+func TestLanesOfAPeerAreBounded(t *testing.T) {
+	lab.RawTest(t, "peer", lab.RawSetup{Lanes: true}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(func(h *wire.Hello) { h.Lanes = 8 })
+		for n := range uint64(129) {
+			p.Send(wire.AppendLanes(nil, n+1))
+			if _, err := p.Conn.(transport.LaneConn).OpenLane(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		p.WantClosed(wire.CodeProtocol, "W90: more lanes than HELLO allows")
+		r.Alive("after it")
 	})
 }

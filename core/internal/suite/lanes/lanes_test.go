@@ -282,3 +282,30 @@ func TestRollingRestartWithLanes(t *testing.T) {
 		workers.Wait()
 	})
 }
+
+// TestCancelInADrain cancels streams on lanes while their node drains: the handler
+// sees it at once, and the drain ends with it.
+func TestCancelInADrain(t *testing.T) {
+	for range 10 {
+		synctest.Test(t, func(t *testing.T) {
+			ended := make(chan struct{}, 1)
+			c := newCluster(t, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+				return m.HandleStreamFunc("cancel", func(ctx context.Context, _ []byte, _ *core.RawStream) error {
+					<-ctx.Done()
+					ended <- struct{}{}
+					return nil
+				})
+			}))
+			st := c.open("cancel")
+			time.Sleep(time.Second)
+			drained := lab.Go(func() error { return c.Manager(1).Shutdown(t.Context()) })
+			time.Sleep(100 * time.Millisecond)
+			began := time.Now()
+			st.Close()
+			lab.Wait(t, ended, "the handler sees it")
+			if err := lab.Wait(t, drained, "the drain ends"); err != nil || time.Since(began) > 0 {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+		})
+	}
+}
