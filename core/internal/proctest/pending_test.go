@@ -37,7 +37,7 @@ func TestKillUnderPendingCalls(t *testing.T) {
 }
 
 func killPending(t *testing.T, caller, server string, stops bool) {
-	n := scale(20_000, 4000, 131_070)
+	n := scale(20_000, 4000, 40_000)
 	ownPort := listenAnywhere(t)
 	s := spec{
 		Node:        core.Node{Name: server, Addr: holdPort(t).addr},

@@ -139,7 +139,7 @@ func TestDisturbedMove(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			moments := lab.Scale(6, 2, 180)
+			moments := lab.Scale(6, 2, 24)
 			for k := range moments {
 				after := 180 * ms * time.Duration(k) / time.Duration(moments)
 				for _, node := range []int{dialler, other} {
@@ -196,7 +196,7 @@ func (p *pair) remove(i int, while time.Duration) {
 // handshake, in both directions. As long as it is not over, no call is on that
 // link, so none fails; the nodes stay where they are.
 func TestMoveCutAtEachByte(t *testing.T) {
-	step := lab.Scale(40, 90, 1)
+	step := lab.Scale(40, 90, 10)
 	for _, decides := range []bool{true, false} {
 		for _, toDialler := range []bool{true, false} {
 			for n := 0; n < 250; n += step { // the second HELLO has more than that

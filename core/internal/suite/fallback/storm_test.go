@@ -34,7 +34,7 @@ type storm struct {
 // No call lies (I1 to I4, I10, I11).
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	for seed := range lab.Scale(5, 1, 100) {
+	for seed := range lab.Scale(5, 1, 20) {
 		lab.Bubble(t, fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			s := &storm{
 				t: t, rng: rand.New(rand.NewPCG(uint64(seed), 7)), ledger: coretest.NewLedger(),
