@@ -35,7 +35,7 @@ const (
 
 	defaultStreamWindow    = 512 << 10
 	defaultMaxStreamWindow = 8 << 20
-	defaultConnWindow      = 768 << 10 // also of strangers
+	defaultConnWindow      = 4 << 20
 	defaultMaxConnWindow   = 24 << 20
 	// initialPacketSize is what every path carries, since QUIC asks for that much.
 	// quic-go's own 1280 bytes do not get over a link with the least MTU of IPv6; it
@@ -74,7 +74,7 @@ type Options struct {
 	// zero in it becomes: HandshakeIdleTimeout 1.5 s, which is how long Dial waits
 	// for a peer that says nothing; MaxIdleTimeout 10 min, which has to be longer
 	// than the silences that the core's keep-alive allows; windows of 512 KiB to
-	// 8 MiB per lane and 768 KiB to 24 MiB per connection; MaxIncomingStreams 257,
+	// 8 MiB per lane and 4 MiB to 24 MiB per connection; MaxIncomingStreams 257,
 	// which is 256 lanes beside the first; InitialPacketSize 1200. 0-RTT, datagrams and unidirectional
 	// streams are off whatever it says.
 	Config *quicgo.Config

@@ -8,7 +8,7 @@ var laneMutants = []mutant{
 		name: "lane-closed-with-a-call",
 		why:  "a lane that is used again counts as free, and is closed under its call",
 		file: "core/lanes.go",
-		old:  "\t\tls.idle = ls.idle[:n-1]\n\t\tl.lane.resting = false\n",
+		old:  "\t\tls.idle = slices.Delete(ls.idle, n-1, n)\n",
 		new:  "",
 	},
 }
