@@ -66,12 +66,23 @@ func (c *nodes) arrived(at, n int) {
 func (c *nodes) pair() (dialled, accepted net.Conn) {
 	c.T.Helper()
 	dialled = c.dial(0, 1)
-	accepted, err := c.listener(1).Accept()
-	if err != nil {
-		c.T.Fatalf("Accept returned %v", err)
-	}
+	accepted = c.accept(1)
 	c.T.Cleanup(func() { accepted.Close() })
 	return dialled, accepted
+}
+
+// accept accepts a connection. One that was refused never comes, and Accept would
+// wait for ever.
+func (c *nodes) accept(at int) net.Conn {
+	c.T.Helper()
+	ln := c.listener(at)
+	return lab.Wait(c.T, lab.Go(func() net.Conn {
+		conn, err := ln.Accept()
+		if err != nil {
+			c.T.Errorf("Accept returned %v", err)
+		}
+		return conn
+	}), "a connection is accepted")
 }
 
 // streamOption registers one more handler of streams on all nodes.

@@ -127,10 +127,7 @@ func TestNothingLeft(t *testing.T) {
 					t.Fatal(err)
 				}
 				dialled := st.Conn()
-				accepted, err := c.listener(1).Accept()
-				if err != nil {
-					t.Fatal(err)
-				}
+				accepted := c.accept(1)
 				for _, conn := range []interface{ SetDeadline(time.Time) error }{dialled, accepted} {
 					if err := conn.SetDeadline(time.Now().Add(24 * time.Hour)); err != nil {
 						t.Fatal(err)

@@ -42,15 +42,6 @@ func TestBacklog(t *testing.T) {
 			write(t, conn, "x")
 			return conn
 		}
-		accept := func() net.Conn {
-			return lab.Wait(t, lab.Go(func() net.Conn {
-				conn, err := c.listener(1).Accept()
-				if err != nil {
-					t.Error(err)
-				}
-				return conn
-			}), "a connection that waits is accepted")
-		}
 		for range waiting {
 			dial()
 		}
@@ -60,13 +51,13 @@ func TestBacklog(t *testing.T) {
 		}
 		var accepted []net.Conn
 		for range open {
-			accepted = append(accepted, accept())
+			accepted = append(accepted, c.accept(1))
 			dial()
 			c.arrived(1, waiting+len(accepted))
 			lab.WantFailure(t, "one too many again", readError(t, c.dial(0, 1)), core.ErrOverloaded, core.OutcomeRefused)
 		}
 		for range waiting {
-			accepted = append(accepted, accept())
+			accepted = append(accepted, c.accept(1))
 		}
 		for _, conn := range accepted {
 			wantRead(t, conn, "x")
@@ -91,10 +82,7 @@ func TestBacklogOfTheGone(t *testing.T) {
 		last := c.dial(0, 1)
 		write(t, last, "me")
 		synctest.Wait()
-		conn, err := c.listener(1).Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := c.accept(1)
 		wantRead(t, conn, "me")
 		conn.Close()
 	})
