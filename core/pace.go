@@ -8,8 +8,8 @@ package core
 // A MARK behind every half of a window asks for an acknowledgement. The window
 // follows the time that one takes. As long as that is about what a fragment takes
 // that is alone on its way, nothing queues and the window grows, as far as a long
-// link needs it to; when it is longer, the window only makes a queue, and shrinks
-// by as much as the queue is too long. All of it is guarded by writer.mu.
+// link needs it to, from the second time on; when it is longer, the window only
+// makes a queue, and shrinks by as much as the queue is too long. All of it is guarded by writer.mu.
 type pace struct {
 	window  uint64
 	sent    uint64 // bytes of bulk given to the link
@@ -18,6 +18,7 @@ type pace struct {
 	timed   uint64 // whose acknowledgement is timed; 0: none
 	begun   int64  // when the last of those were sent, manager's clock
 	full    bool   // the window was full then
+	prompt  bool   // the last one that filled it was acknowledged in time
 	fastest int64  // shortest time that was seen since it was measured, nanoseconds
 	since   int64  // when it was measured, manager's clock
 	known   bool   // it was, lately: else the next fragment goes out alone
@@ -64,7 +65,9 @@ func (p *pace) room() int {
 	switch {
 	case p.known && !p.isFull():
 		return max(int(p.window)-int(p.sent-p.acked), maxSmall)
-	case !p.isFull(), p.marked <= p.acked: // no acknowledgement is to come
+	case !p.isFull():
+		return maxSmall - int(p.sent-p.acked)
+	case p.marked <= p.acked: // no acknowledgement is to come
 		return maxSmall
 	default:
 		return 0
@@ -84,7 +87,8 @@ func (p *pace) wrote(n int, now int64) (mark bool) {
 		p.passed, p.passing = false, now
 	}
 	full := p.isFull()
-	if !full && (!p.known || p.sent-p.marked < p.window/2) {
+	// Messages seldom fill a half to the byte: as much again would be more than one.
+	if !full && (!p.known || p.sent-p.marked+uint64(n) <= p.window/2) {
 		return false
 	}
 	p.marked = p.sent
@@ -132,6 +136,9 @@ func (p *pace) adapt(took, now int64) {
 	case took > limit:
 		over := float64(took-limit) / float64(took)
 		p.window = max(p.window-uint64(min(over, 0.5)*float64(p.window)), minPace)
+		p.prompt = false
+	case p.full && !p.prompt:
+		p.prompt = true
 	case p.full:
 		most := uint64(maxPace)
 		if took > p.fastest+p.fastest/8 {

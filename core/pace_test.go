@@ -77,3 +77,39 @@ func TestPaceIsMeasuredAlone(t *testing.T) {
 		t.Errorf("it was not measured: %+v", p)
 	}
 }
+
+// TestPaceMarksBehindMessagesThatFillNoHalf holds that half a window is marked also
+// where messages do not fill it to the byte, and that the fragment which is measured
+// alone grows by one message at most. Streams of 1 KiB sent a whole window and
+// waited for a round trip, and were compared with what took twice as long.
+func TestPaceMarksBehindMessagesThatFillNoHalf(t *testing.T) {
+	const message = 1 << 10
+	p := pace{window: minPace, known: true, fastest: 1_000_000}
+	if n := p.quota(maxSmall) - message/2; !p.wrote(n, 1) {
+		t.Errorf("no mark behind %d of a window of %d bytes: %+v", n, minPace, p)
+	}
+	p = pace{window: minPace}
+	n := p.quota(maxSmall) - message/2
+	if p.wrote(n, 1); p.room() > message {
+		t.Errorf("behind the %d bytes that are measured alone there is room for %d", n, p.room())
+	}
+}
+
+// TestPaceGrowsForTwoAnswersInTime holds that one answer that is early by chance, as
+// where the sender had a pause, makes no queue.
+func TestPaceGrowsForTwoAnswersInTime(t *testing.T) {
+	p := pace{window: minPace, known: true, fastest: 1_000_000}
+	for i, took := range []int64{1_000_000, 3_000_000, 1_000_000, 3_000_000} {
+		p.full = true
+		if p.adapt(took, 2_000_000); p.window != minPace {
+			t.Fatalf("answer %d: the window has grown to %d bytes", i, p.window)
+		}
+	}
+	for range 2 {
+		p.full = true
+		p.adapt(1_000_000, 2_000_000)
+	}
+	if p.window == minPace {
+		t.Error("two answers in time, and the window has not grown")
+	}
+}
