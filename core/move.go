@@ -222,10 +222,11 @@ func (c *Connection) logMove(from, to *session, err error) {
 		"from", from.tc.Info().Transport, "to", to.tc.Info().Transport, "error", err)
 }
 
-// replaced reports whether another session has taken the place of s.
+// replaced reports whether another session with the same process has taken the place
+// of s. To a process that was started anew a call is another call.
 func (s *session) replaced() bool {
 	now := s.peer.current.Load()
-	return now != nil && now != s
+	return now != nil && now != s && now.instance == s.instance
 }
 
 // giveWay says GOAWAY on a session whose place another has taken. Calls that were

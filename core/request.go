@@ -34,7 +34,9 @@ const maxRoute = 255
 // It returns when the answer is there, when ctx ends, when a [WithTimeout] of
 // this call is over, or when the connection is lost, even if the peer does not
 // read. There is no other time-out. Without a connection it fails at once,
-// unless [WaitForConnection] is given.
+// unless [WaitForConnection] is given. Where another connection to the same process
+// has taken the place of one over which nothing of the call was sent yet, as in a
+// move to another transport, the call is made over that.
 //
 // An error of the handler is a *[RemoteError], unless it has done nothing ([Refuse]);
 // every other failure is a *[CallError], of which [OutcomeOf] says whether the handler may have run.
@@ -158,9 +160,9 @@ func (c *Connection) pick(ctx context.Context, set callSettings, deadline int64)
 }
 
 // again reports whether a call that s did not send is to be made again: where it
-// is to wait for the next connection, or where that is there already. The context
-// of one that it ended may tell of another connection, as that of a handler does
-// whose caller was lost.
+// is to wait for the next connection, or where one to the same process is there
+// already. The context of one that it ended may tell of another connection, as that
+// of a handler does whose caller was lost.
 func (set callSettings) again(ctx context.Context, res result, s *session) bool {
 	return res.outcome == OutcomeNotSent && (set.wait || s.replaced()) && ctx.Err() == nil &&
 		(errors.Is(res.err, ErrDisconnected) || errors.Is(res.err, errNoNewCalls))
