@@ -20,18 +20,32 @@ func (w *writer) ack(total uint64) {
 
 // announceLane queues that n more lanes are being opened. It reports false, and
 // does nothing, if no more calls begin; what was announced can be taken back at any
-// time.
-func (w *writer) announceLane(n int) bool {
+// time. notice is for [lanes.told].
+func (w *writer) announceLane(n int) (notice uint64, ok bool) {
 	w.mu.Lock()
 	if n > 0 && (w.shut != 0 || w.closed) {
 		w.mu.Unlock()
-		return false
+		return 0, false
 	}
 	w.control.lanes = true
 	w.lanes += uint64(n)
 	w.control.lanesValue = w.lanes
+	w.notices++
+	notice = w.notices
 	w.kick(true)
-	return true
+	return notice, true
+}
+
+// release lets a lane write, of which the peer knows now.
+func (w *writer) release() {
+	w.mu.Lock()
+	held := w.held
+	w.held = false
+	if !held || w.nothing() {
+		w.mu.Unlock()
+		return
+	}
+	w.kick(true)
 }
 
 // grant queues that the peer may send a message whole. A peer that provokes
@@ -136,6 +150,7 @@ func (w *writer) takeControl() {
 	}
 	// Ahead of PONG: whoever has waited for it knows of all lanes (W91).
 	if c.lanes {
+		w.telling = w.notices
 		w.ctl.room(l, pingSize)
 		w.ctl.buf = wire.AppendLanes(w.ctl.buf, c.lanesValue)
 	}

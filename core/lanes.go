@@ -34,6 +34,7 @@ type lanes struct {
 	all       []*session // in the order in which they were begun
 	idle      []*session // opened here, without a call; LIFO
 	own       int        // opened here, or about to be
+	notice    uint64     // the last one that was given to the link
 	announced uint64     // opened by the peer, by its word
 	accepted  uint64     // of those
 	accepting bool       // a goroutine accepts what was announced
@@ -42,8 +43,9 @@ type lanes struct {
 
 // lane is what a session has that is a lane.
 type lane struct {
-	own     bool // opened here
-	resting bool // it had no call at the last tick; guarded by the lanes.mu of the root
+	own     bool   // opened here
+	notice  uint64 // by which the peer is told of it
+	resting bool   // it had no call at the last tick; guarded by the lanes.mu of the root
 }
 
 // useLanes makes the session open and accept lanes, if the peer does too.
@@ -61,12 +63,14 @@ func ownLanes(tc transport.Conn) uint32 {
 	return 0
 }
 
-// newLane begins a lane. It returns nil, and closes tc, if the root has ended.
-func (s *session) newLane(tc transport.Conn, own bool) *session {
+// newLane begins a lane, which was opened here if there is a notice of it. It returns
+// nil, and closes tc, if the root has ended.
+func (s *session) newLane(tc transport.Conn, notice uint64) *session {
 	l := newSessionOf(s, tc)
-	l.lane.own = own
+	l.lane.own, l.lane.notice = notice != 0, notice
 	ls := &s.lanes
 	ls.mu.Lock()
+	l.w.held = notice > ls.notice
 	if ls.over || !s.m.addSession(l) {
 		ls.mu.Unlock()
 		_ = tc.CloseWithError(uint32(wire.CodeShutdown), errLaneRefused.Error())
@@ -121,17 +125,36 @@ func (s *session) takeLane() *session {
 func (s *session) openLane() *session {
 	// Ahead of the lane: a peer that says GOAWAY, and has its ping answered, knows
 	// of all lanes that calls can come on (W91).
-	if !s.w.announceLane(1) {
+	notice, ok := s.w.announceLane(1)
+	if !ok {
 		return nil
 	}
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	tc, err := s.lanes.link.OpenLane(now)
 	if err != nil {
-		s.w.announceLane(-1)
+		_, _ = s.w.announceLane(-1)
 		return nil
 	}
-	return s.newLane(tc, true)
+	return s.newLane(tc, notice)
+}
+
+// told is called when the link has taken a notice of lanes, which may be used from
+// then on. Before, the window of the connection might be full of what comes on lanes
+// that the peer does not read yet, and leave no room for the notice.
+func (ls *lanes) told(notice uint64) {
+	ls.mu.Lock()
+	ls.notice = notice
+	var known []*session
+	for _, l := range ls.all {
+		if l.lane.own && l.lane.notice <= notice {
+			known = append(known, l)
+		}
+	}
+	ls.mu.Unlock()
+	for _, l := range known {
+		l.w.release()
+	}
 }
 
 // laneAtRest is told that a lane which was opened here has no call any more. After
@@ -265,7 +288,7 @@ func (s *session) acceptLanes() {
 		if err != nil {
 			return // the link has ended, and the reader finds out why
 		}
-		l := s.newLane(tc, false)
+		l := s.newLane(tc, 0)
 		if ls.count(false) > 2*maxLanes { // those that were closed may be here still
 			s.end(errManyLanes, wire.CodeProtocol)
 			return

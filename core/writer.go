@@ -33,6 +33,8 @@ type writer struct {
 	writes  uint64 // that are over
 	pings   uint64 // value of the last one that was queued
 	lanes   uint64 // that were opened
+	notices uint64 // times that the peer was to be told of lanes
+	held    bool   // nothing is written yet: the peer does not know of the lane
 	room    chan struct{}
 	running bool
 	parked  bool   // the goroutine waits for wake
@@ -48,8 +50,9 @@ type writer struct {
 	turns    []source // of which served, those that go on, have had theirs
 	served   []source
 	unserved int
-	quota    int  // bytes of bulk for it
-	alone    bool // no other source had something to send
+	quota    int    // bytes of bulk for it
+	alone    bool   // no other source had something to send
+	telling  uint64 // notice of lanes that is in the write; 0: none
 	frames   [][]byte
 }
 
@@ -284,7 +287,7 @@ func (w *writer) kick(traffic bool) {
 		w.active, w.linger = true, true
 	}
 	switch {
-	case w.closed:
+	case w.closed, w.held:
 	case !w.running:
 		w.running = true
 		w.s.m.wg.Add(1)
@@ -354,6 +357,9 @@ func (w *writer) run() {
 		w.s.peer.traffic.wrote(w.frames, w.s.layout.headroom)
 		if err := w.s.tc.WriteFrames(w.frames); err != nil {
 			w.s.writeFailed(linkError("write", err))
+		} else if w.telling != 0 {
+			w.s.lanes.told(w.telling)
+			w.telling = 0
 		}
 	}
 	for _, src := range left {

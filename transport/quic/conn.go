@@ -52,9 +52,7 @@ func newConn(qc *quicgo.Conn, first *quicgo.Stream, sock *socket, peerName strin
 	}
 	c.life, c.expire = context.WithCancel(context.Background())
 	c.init(c, first)
-	// It carries what keeps the connection alive and announces other lanes; the
-	// window of the connection must not be full of theirs before.
-	first.SetPriority(0, true)
+	first.SetPriority(urgent, true)
 	return c
 }
 

@@ -53,20 +53,19 @@ func (l *lane) WriteFrames(frames [][]byte) error {
 // The caller holds the write lock.
 func (l *lane) send(frames [][]byte) error {
 	if len(frames) == 1 {
-		_, err := l.stream.Write(frames[0])
-		return err
+		return l.write(frames[0])
 	}
 	buf, n := getChunk(), 0
 	defer putChunk(buf)
 	for _, f := range frames {
 		if n > 0 && len(f) > len(buf)-n {
-			if _, err := l.stream.Write(buf[:n]); err != nil {
+			if err := l.write(buf[:n]); err != nil {
 				return err
 			}
 			n = 0
 		}
 		if len(f) >= len(buf) {
-			if _, err := l.stream.Write(f); err != nil {
+			if err := l.write(f); err != nil {
 				return err
 			}
 			continue
@@ -76,6 +75,30 @@ func (l *lane) send(frames [][]byte) error {
 	if n == 0 {
 		return nil
 	}
-	_, err := l.stream.Write(buf[:n])
+	return l.write(buf[:n])
+}
+
+// The first lane carries control and small calls, so it goes before the others. A
+// write of more than manyBytes tells of a backlog; its first fairBytes take turns
+// with the other lanes, each of which gets a sixteenth or more of what the first one
+// gets, where it would get nothing.
+const (
+	urgent    = 0
+	ordinary  = 3 // the default of quic-go
+	manyBytes = 16 << 10
+	fairBytes = 4 << 10
+)
+
+func (l *lane) write(p []byte) error {
+	if l == &l.conn.lane && len(p) > manyBytes {
+		l.stream.SetPriority(ordinary, true)
+		_, err := l.stream.Write(p[:fairBytes])
+		l.stream.SetPriority(urgent, true)
+		if err != nil {
+			return err
+		}
+		p = p[fairBytes:]
+	}
+	_, err := l.stream.Write(p)
 	return err
 }

@@ -21,6 +21,7 @@ type watched struct {
 	opened   []*watchedLane // by this node, in order
 	accepted []*watchedLane
 	hold     chan struct{} // if not nil, AcceptLane waits for it
+	stuck    chan struct{} // if not nil, the first lane takes nothing until it is closed
 }
 
 func (w *watched) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
@@ -54,6 +55,16 @@ type watchedConn struct {
 	transport.LaneConn
 
 	w *watched
+}
+
+func (c *watchedConn) WriteFrames(frames [][]byte) error {
+	c.w.mu.Lock()
+	stuck := c.w.stuck
+	c.w.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
+	return c.LaneConn.WriteFrames(frames)
 }
 
 func (c *watchedConn) OpenLane(ctx context.Context) (transport.Conn, error) {

@@ -71,6 +71,60 @@ func TestWhatHasLanesOfItsOwn(t *testing.T) {
 	})
 }
 
+// TestLanesWaitForTheirNotice expects nothing to be sent on a lane before the link has
+// taken the notice of it on the first one. Lanes that the peer does not read yet could
+// fill the window of the whole connection, so that the notice never came.
+func TestLanesWaitForTheirNotice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t)
+		lab.MustCall(t, c.Conn(0, 1), "echo", nil)
+		synctest.Wait()
+		w, stuck := c.transports[0], make(chan struct{})
+		w.mu.Lock()
+		w.stuck = stuck
+		w.mu.Unlock()
+		calls := []<-chan lab.Reply{
+			lab.GoCall(t.Context(), c.Conn(0, 1), "echo", make([]byte, 1<<20)),
+			lab.GoCall(t.Context(), c.Conn(0, 1), "echo", nil, core.WithPriority(core.PriorityLow)),
+		}
+		st := c.open("stream")
+		if err := st.Send([]byte("waits")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		all, _ := w.lanes()
+		for i, l := range all {
+			if l.sent() != 0 {
+				t.Errorf("%d bytes were sent on lane %d, of which the peer does not know yet", l.sent(), i)
+			}
+		}
+		// One that is given up meanwhile was not sent.
+		ctx, cancel := context.WithCancel(t.Context())
+		given := lab.GoCall(ctx, c.Conn(0, 1), "echo", make([]byte, 1<<20))
+		synctest.Wait()
+		cancel()
+		if r := lab.Wait(t, given, "a call that is given up returns"); core.OutcomeOf(r.Err) != core.OutcomeNotSent {
+			t.Errorf("a call on a lane that never wrote: %v (%v)", r.Err, core.OutcomeOf(r.Err))
+		}
+		w.mu.Lock()
+		w.stuck = nil
+		w.mu.Unlock()
+		close(stuck)
+		for _, call := range calls {
+			if r := lab.Wait(t, call, "a call goes on once the peer knows of its lane"); r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+		if msg, err := st.Recv(nil); string(msg) != "waits" || err != nil {
+			t.Errorf("the stream received %q, %v", msg, err)
+		}
+		finish(t, st)
+		if all, _ := w.lanes(); len(all) != 4 {
+			t.Errorf("%d lanes were opened, want one for each call", len(all))
+		}
+	})
+}
+
 // TestUnusedLanesAreClosed expects lanes without calls to be closed after a while,
 // with their goroutines, and those with calls to stay.
 func TestUnusedLanesAreClosed(t *testing.T) {
