@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -31,8 +32,10 @@ const (
 	// before memory is reserved for them (W45).
 	maxUngranted = 16
 	// maxWaiting is how many a receiver puts up with. It may learn that one was
-	// given up after the next has begun.
-	maxWaiting = 4 * maxUngranted
+	// given up after the next has begun. A session with lanes, which have a call
+	// each, may have maxWaitingOnLanes more.
+	maxWaiting        = 4 * maxUngranted
+	maxWaitingOnLanes = 2 * maxLanes
 	// grantPatience is how long requests wait for memory while none is given
 	// back, and nothing arrives of what it is for. Handlers that hold it may wait
 	// for calls of their own that wait here.
@@ -159,14 +162,17 @@ func (b *budget) reserve(a *assembly) (granted bool, err error) {
 		a.granted = true
 		return true, nil
 	}
-	mine := 0
+	mine, most := 0, maxWaiting
 	for _, other := range b.waiting {
-		if other.s == a.s {
+		if other.s.root == a.s.root {
 			mine++
 		}
 	}
-	if mine >= maxWaiting {
-		return false, errManyUngranted
+	if a.s.root.lanes.link != nil {
+		most += maxWaitingOnLanes
+	}
+	if mine >= most {
+		return false, fmt.Errorf("%w: %d", errManyUngranted, mine)
 	}
 	if b.waiting = append(b.waiting, a); len(b.waiting) == 1 {
 		b.arm()
@@ -174,7 +180,7 @@ func (b *budget) reserve(a *assembly) (granted bool, err error) {
 	return false, nil
 }
 
-var errManyUngranted = fmt.Errorf("%d large messages were begun that wait for memory", maxWaiting)
+var errManyUngranted = errors.New("too many large messages were begun that wait for memory")
 
 // try reserves memory for a message that is there already.
 func (b *budget) try(n int) error {

@@ -147,6 +147,8 @@ func (c *Connection) handles(ctx context.Context, key handlerKey, opts []CallOpt
 			}
 		}
 	}
+	// Whatever the options say, it belongs to the first lane (W93).
+	opts = append(slices.Clip(opts), WithPriority(PriorityNormal))
 	b, err := c.request(ctx, handlerKey{id: catalogueID}, nil, nil, opts)
 	if err != nil {
 		return false, err

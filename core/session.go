@@ -249,15 +249,15 @@ func (s *session) fenced() bool {
 func (s *session) onGoaway(st wire.Status) {
 	s.goaway.Store(true)
 	s.link.drain()
+	if !s.isLane() {
+		// First, so that who makes a call again does not find the same session.
+		s.peer.retire(s, fmt.Errorf("%w: %s", ErrDraining, describeGoaway(st)))
+	}
 	s.recall(errNoNewCalls)
 	for _, l := range s.lanes.each() {
 		l.recall(errNoNewCalls)
 	}
 	s.closeIdleLanes()
-	if s.isLane() {
-		return
-	}
-	s.peer.retire(s, fmt.Errorf("%w: %s", ErrDraining, describeGoaway(st)))
 }
 
 // recall ends the calls of which nothing was written, and lets no others begin.

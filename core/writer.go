@@ -254,8 +254,16 @@ func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
 	}
 }
 
-// overflow is how many bytes of answers that it does not read a peer may provoke.
-func (w *writer) overflow() int64 { return 2*int64(w.s.maxOutput) + maxSmall }
+// overflow is how many bytes of answers that it does not read a peer may provoke. On
+// a lane beside the first one it makes one call at a time.
+func (w *writer) overflow() int64 {
+	if w.s.isLane() {
+		return maxLaneOutput
+	}
+	return 2*int64(w.s.maxOutput) + maxSmall
+}
+
+const maxLaneOutput = 8 * maxSmall
 
 func (w *writer) appendStatus(t wire.Type, id wire.CallID, st wire.Status) {
 	w.open(wire.StatusSize(st))

@@ -191,3 +191,72 @@ func TestLanesOfAPeerAreBounded(t *testing.T) {
 		r.Alive("after it")
 	})
 }
+
+// TestUngrantedOnLanesAreCounted has a peer begin large requests on lane after lane, as
+// many on each as it may begin on a link without lanes, while there is no memory for
+// them. They count for all lanes together: 120 lanes could hold a GiB.
+func TestUngrantedOnLanesAreCounted(t *testing.T) {
+	const most = 64 + 2*64
+	gate := lab.NewGate(t, 1)
+	setup := lab.RawSetup{
+		Lanes:    true,
+		Config:   func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = 1<<20, 1<<20 },
+		Handlers: map[core.HandlerID]core.HandlerFunc{"hold": gate.Handle},
+	}
+	lab.RawTest(t, "peer", setup, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(func(h *wire.Hello) { h.Lanes = 8 })
+		part := make([]byte, 32<<10)
+		begun := 0
+		for n := range uint64(7) {
+			p.Send(wire.AppendLanes(nil, n+1))
+			lane, err := p.Conn.(transport.LaneConn).OpenLane(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for slot := range uint32(32) {
+				batch := p.RequestStart(slot, 1, "hold", 1<<20, part)
+				if err := lane.WriteFrames([][]byte{batch}); err != nil {
+					break // the session has ended
+				}
+				synctest.Wait()
+				// The first one has all the memory.
+				if begun++; begun == 1+most && p.Ended() != nil {
+					t.Fatalf("the session ended with %d requests that wait", begun-1)
+				}
+			}
+		}
+		p.WantClosed(wire.CodeOverflow, "more requests than wait for memory on all lanes together")
+		r.Alive("after it")
+	})
+}
+
+// TestUnreadAnswersOnALane has a peer provoke answer after answer on a lane, of which
+// it reads nothing: they are bounded by what one call at a time can need.
+func TestUnreadAnswersOnALane(t *testing.T) {
+	lab.RawTest(t, "peer", lab.RawSetup{Lanes: true}, func(t *testing.T, r *lab.RawCluster) {
+		p := r.Connect(func(h *wire.Hello) { h.Lanes = 8 })
+		p.Send(wire.AppendLanes(nil, 1))
+		lane, err := p.Conn.(transport.LaneConn).OpenLane(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		provoked := 0
+		for generation := uint32(1); provoked < 100_000; {
+			var batch []byte
+			for range 500 {
+				batch = append(batch, p.Request(0, generation, "nobody", nil)...)
+				generation++
+			}
+			if lane.WriteFrames([][]byte{batch}) != nil {
+				break // the session has ended
+			}
+			provoked += 500
+			synctest.Wait()
+		}
+		p.WantClosed(wire.CodeOverflow, "answers on a lane that nobody reads")
+		if provoked > 20_000 {
+			t.Errorf("%d answers were kept for a peer that does not read", provoked)
+		}
+		r.Alive("after it")
+	})
+}
