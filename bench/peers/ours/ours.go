@@ -17,7 +17,9 @@ import (
 	"github.com/gridmux/gridmux/bench/peers/h"
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/devtls"
 	"github.com/gridmux/gridmux/transport/inmem"
+	"github.com/gridmux/gridmux/transport/quic"
 	"github.com/gridmux/gridmux/transport/websocket"
 )
 
@@ -46,6 +48,28 @@ func overWebsocket() network {
 			return nil, "", err
 		}
 		return websocket.New(websocket.Options{Listener: ln}), ln.Addr().String(), nil
+	}
+}
+
+// overTLS is overWebsocket with TLS, each node with a certificate of its own.
+func overTLS() network {
+	return func(node string) (transport.Transport, string, error) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+		if err != nil {
+			return nil, "", err
+		}
+		return websocket.New(websocket.Options{Listener: ln, TLS: devtls.Config(node)}), ln.Addr().String(), nil
+	}
+}
+
+// overQUIC is a network of QUIC connections over the loopback interface.
+func overQUIC() network {
+	return func(node string) (transport.Transport, string, error) {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0") //nolint:noctx // it does not wait
+		if err != nil {
+			return nil, "", err
+		}
+		return quic.New(quic.Options{PacketConn: pc, TLS: devtls.Config(node)}), pc.LocalAddr().String(), nil
 	}
 }
 
@@ -204,6 +228,8 @@ func init() { //nolint:gochecknoinits // how the harness learns of its contender
 	register("ours-chan", "the same, streams with channels", echoID, fromChanSource, overWebsocket)
 	register("ours-chan-up", "the same, streams with channels from client to server", echoID, toChanSink, overWebsocket)
 	register("ours-inline", "gridmux over websocket, handler marked non-blocking", inlineID, fromSource, overWebsocket)
+	register("ours-wss", "gridmux over websocket with TLS, any handler", echoID, fromSource, overTLS)
+	register("ours-quic", "gridmux over QUIC, any handler", echoID, fromSource, overQUIC)
 	register("ours-inmem", "gridmux over inmem, any handler", echoID, fromSource, inMemory)
 	register("ours-inmem-up", "the same, streams from client to server", echoID, toSink, inMemory)
 }
