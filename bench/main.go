@@ -87,7 +87,8 @@ func (p program) run(ctx context.Context, args []string) int {
 // demonstrate shows a cluster over each transport and returns those that
 // worked.
 func (p program) demonstrate(ctx context.Context, all []kind, rep *report) (working []kind) {
-	fmt.Fprintf(p.stdout, "\nFirst a cluster of three nodes, a, b and c, over each transport.\n")
+	fmt.Fprintf(p.stdout, "\n%s\n", wrap(fmt.Sprintf(
+		"First a cluster of three nodes, a, b and c, over each transport, with a keep-alive of %v.", demoKeepAlive), lineWidth))
 	for _, k := range all {
 		err := demonstrate(ctx, k, p.stdout)
 		switch {
