@@ -74,12 +74,12 @@ func parseFlags(known []kind, args []string) (options, error) {
 	if set["duration"] && len(opts.tables) == 0 {
 		return options{}, errors.New("flag -duration is about what is not over links, which -workloads leaves out: -link-time is about links")
 	}
-	var err error
-	if opts.links, err = links.options(&opts, set, quick); err != nil {
-		return options{}, err
-	}
 	opts.demo = !noDemo
 	if err := opts.check(); err != nil {
+		return options{}, err
+	}
+	var err error
+	if opts.links, err = links.options(&opts, set, quick); err != nil {
 		return options{}, err
 	}
 	return opts, nil
