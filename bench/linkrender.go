@@ -20,26 +20,29 @@ func (r *linkReport) header() string {
 	}
 	return wrap(fmt.Sprintf("Now over emulated links, %d of them, each for %v after a warm-up of %v: node a makes %s calls per second of %d B, "+
 		"which b echoes%s. A call is due at its time whatever became of those before (an open loop), and its latency counts from then. "+
-		"The transports run at the same time, each over a link of its own with the same conditions and seed (%d).",
+		"Each transport has a link of its own, all at the same time, with the same conditions and seed (%d).",
 		r.Planned, r.Duration, r.WarmUp, count(float64(r.Rate)), r.Size, beside, r.Seed), lineWidth)
 }
 
 // render prints a table for each link, and what follows from them.
 func (r *linkReport) render(w io.Writer) {
 	if r.LeftOut != "" {
-		fmt.Fprintf(w, "\nEmulated links are left out: %s. Remedy: Linux, with root, or as a user whom the system "+
-			"lets make user namespaces and open /dev/net/tun.\n", r.LeftOut)
+		fmt.Fprintf(w, "\nEmulated links are left out: %s. They need Linux, and root or a user who may "+
+			"make user namespaces, and who can open /dev/net/tun.\n", r.LeftOut)
 		return
 	}
 	if len(r.Results) == 0 {
 		return
 	}
 	if n := len(r.Results); n < r.Planned {
-		fmt.Fprintf(w, "\nOf %d links, these are the %d that were measured.\n", r.Planned, n)
+		fmt.Fprintf(w, "\nThis is what was measured, over %d of %s.\n", n, plural(r.Planned, "link"))
 	}
 	for i := range r.Results {
 		result := &r.Results[i]
-		fmt.Fprintf(w, "\nOver %s\n\n%s\n\n%s\n", result.heading(), r.table(result), wrap(r.verdict(result), lineWidth))
+		fmt.Fprintf(w, "\nOver %s\n\n%s\n", result.heading(), r.table(result))
+		if verdict := r.verdict(result); verdict != "" {
+			fmt.Fprintf(w, "\n%s\n", wrap(verdict, lineWidth))
+		}
 	}
 	for _, name := range r.Transports {
 		if m := r.matrix(name); m != "" {
@@ -141,12 +144,14 @@ func (r *linkReport) verdict(result *linkResult) string {
 	return strings.Join(parts, " ")
 }
 
+// names lists two transports or more.
 func names(lines []*linkLine) string {
-	var all []string
-	for _, l := range lines {
-		all = append(all, l.Transport)
+	last := len(lines) - 1
+	all := make([]string, last)
+	for i, l := range lines[:last] {
+		all[i] = l.Transport
 	}
-	return strings.Join(all, " and ")
+	return strings.Join(all, ", ") + " and " + lines[last].Transport
 }
 
 // undecided marks a ratio of two of which none was clearly the faster.
@@ -202,17 +207,17 @@ func (r *linkReport) matrix(name string) string {
 	return grid(header, rows)
 }
 
-// reading says all tables in a sentence.
+// reading says all tables in a sentence, or is empty if nothing was compared.
 func (r *linkReport) reading() string {
-	if len(r.Transports) < 2 {
-		return ""
-	}
 	won := map[string]int{}
 	unclear := 0
 	for i := range r.Results {
-		if w := r.Results[i].winner(); w != nil {
+		result := &r.Results[i]
+		switch w := result.winner(); {
+		case len(result.Lines) < 2:
+		case w != nil:
 			won[w.Transport]++
-		} else {
+		default:
 			unclear++
 		}
 	}
@@ -223,17 +228,22 @@ func (r *linkReport) reading() string {
 		}
 	}
 	if unclear > 0 {
-		parts = append(parts, "none does over "+plural(unclear, "link"))
+		parts = append(parts, "no transport wins over "+plural(unclear, "link"))
+	}
+	if len(parts) == 0 {
+		return ""
 	}
 	return "Reading: at p99 " + strings.Join(parts, ", ") + "."
 }
 
 // legend explains the columns, and says what the transports do about lost packets.
 func (r *linkReport) legend() string {
-	parts := []string{
-		fmt.Sprintf("Latencies count from when a call was due. A transport wins if its p99 is the lowest in every fifth of the time; %s is a ratio where neither does.", undecided),
-		fmt.Sprintf("Congestion control: %s for TCP (the kernel's), %s for QUIC (quic-go's).", cmp.Or(r.TCPCongestion, "unknown"), r.QUICCongestion),
+	parts := []string{"Latencies count from when a call was due."}
+	if len(r.Transports) > 1 {
+		parts = append(parts, fmt.Sprintf("A transport wins if its p99 is the lowest in every fifth of the time; %s is a ratio where neither does.", undecided))
 	}
+	parts = append(parts, fmt.Sprintf("Congestion control: %s for TCP (the kernel's), %s for QUIC (quic-go's).",
+		cmp.Or(r.TCPCongestion, "unknown"), r.QUICCongestion))
 	if n := r.fewest(); n < 10_000 {
 		parts = append(parts, fmt.Sprintf("Of a line with %d calls, %s above its p99.9: -link-time measures longer.", n, areIs(n/1000)))
 	}

@@ -100,6 +100,14 @@ func (p program) measureLinks(ctx context.Context, opts linkOptions, of []kind, 
 		return
 	}
 	rep.Links = newLinkReport(opts, of)
+	// Before anything is announced, whether there are links at all.
+	switch l, err := p.link(opts.seed, opts.over[0].conditions); {
+	case errors.Is(err, link.ErrUnavailable):
+		rep.Links.LeftOut = trimPackage(err).Error()
+		return
+	case err == nil:
+		l.close()
+	}
 	fmt.Fprintf(p.stdout, "\n%s\n", rep.Links.header())
 	progress := newLinkProgress(p.stdout, p.stderr, opts)
 	defer progress.finish()
@@ -108,9 +116,6 @@ func (p program) measureLinks(ctx context.Context, opts linkOptions, of []kind, 
 		err := p.measureLink(ctx, opts, spec, of, rep)
 		progress.end()
 		switch {
-		case errors.Is(err, link.ErrUnavailable):
-			rep.Links.LeftOut = err.Error()
-			return
 		case err != nil:
 			rep.fail("links", "emulating "+spec.title, err)
 			return
