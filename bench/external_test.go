@@ -80,7 +80,8 @@ func TestOverBlockedLink(t *testing.T) {
 	}
 }
 
-// TestTCPCongestion expects a host to have the kernel's congestion control.
+// TestTCPCongestion expects a host to have the kernel's congestion control, and the end of a
+// link the one that was asked for.
 func TestTCPCongestion(t *testing.T) {
 	want, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
 	if err != nil {
@@ -96,5 +97,10 @@ func TestTCPCongestion(t *testing.T) {
 	defer l.close()
 	if tcpCongestion(l.at("a")) == "" {
 		t.Error("an end of a link has none")
+	}
+	const reno = "reno" // which every kernel has
+	o := linkOptions{congestion: reno}
+	if got := tcpCongestion(o.hosts(l)("a")); got != reno {
+		t.Errorf("an end that was to have %s has %q", reno, got)
 	}
 }

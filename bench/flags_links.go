@@ -48,7 +48,7 @@ type linkFlags struct {
 
 // linkFlagNames are the flags that only links need.
 func linkFlagNames() []string {
-	return []string{"link", "rtt", "loss", "link-time", "link-rate", "link-streams", "stream-rate", "seed"}
+	return []string{"link", "rtt", "loss", "link-time", "link-rate", "link-streams", "stream-rate", "tcp-congestion", "seed"}
 }
 
 func newLinkFlags() *linkFlags {
@@ -110,6 +110,14 @@ func (f *linkFlags) define(fs *flag.FlagSet) {
 				return fmt.Errorf("use a rate such as 1mbit, from %s to %s", link.FormatRate(minStreamBits), link.FormatRate(maxStreamBits))
 			}
 			f.bits = c.Rate
+			return nil
+		})
+	fs.Func("tcp-congestion", "the congestion control of TCP over links, by `name` (default the kernel's)",
+		func(s string) error {
+			if has := tcpCongestions(); !slices.Contains(has, s) {
+				return fmt.Errorf("the kernel does not have it: choose from %q", has)
+			}
+			f.congestion = s
 			return nil
 		})
 	fs.Func("seed", "`number` that decides which packets links lose (default 1)",

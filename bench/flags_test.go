@@ -114,6 +114,7 @@ func TestBadFlags(t *testing.T) {
 		"-link-streams -1":                   `invalid value "-1" for flag -link-streams: use a number of streams from 0 to 1000`,
 		"-stream-rate 1":                     `invalid value "1" for flag -stream-rate: use a rate such as 1mbit, from 800bit to 1gbit`,
 		"-stream-rate 1mbit,loss=1%":         `invalid value "1mbit,loss=1%" for flag -stream-rate: use a rate such as 1mbit, from 800bit to 1gbit`,
+		"-tcp-congestion best":               `invalid value "best" for flag -tcp-congestion: the kernel does not have it: choose from [`,
 		"-seed -1":                           `invalid value "-1" for flag -seed: use a whole number from 0 on`,
 		"-workloads links -size 1000000":     `flags -size 1000000 and -link-rate 500: together over 256 MiB per second: lower one of them`,
 		"-fast":                              `there is no flag -fast: -help lists those there are`,
@@ -141,7 +142,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, want := range []string{
 		"go run ./bench", "-duration", "-callers", "-streams", "-workloads", "-size", "-transports", "-no-demo", "-quick", "-json",
-		"-link ", "-rtt", "-loss", "-link-time", "-link-rate", "-link-streams", "-stream-rate", "-seed",
+		"-link ", "-rtt", "-loss", "-link-time", "-link-rate", "-link-streams", "-stream-rate", "-tcp-congestion", "-seed",
 		"inmem ", "websocket ", "wss ", "quic ", "lossy-wifi ",
 	} {
 		if !strings.Contains(stdout.String(), want) {

@@ -242,7 +242,7 @@ func (r *linkReport) legend() string {
 	if len(r.Transports) > 1 {
 		parts = append(parts, fmt.Sprintf("A transport wins if its p99 is the lowest in every fifth of the time; %s is a ratio where neither does.", undecided))
 	}
-	parts = append(parts, fmt.Sprintf("Congestion control: %s for TCP (the kernel's), %s for QUIC (quic-go's).",
+	parts = append(parts, fmt.Sprintf("Congestion control: %s (TCP, the kernel's), %s (QUIC, quic-go's).",
 		cmp.Or(r.TCPCongestion, "unknown"), r.QUICCongestion))
 	if n := r.fewest(); n < 10_000 {
 		parts = append(parts, fmt.Sprintf("Of a line with %d calls, %s above its p99.9: -link-time measures longer.", n, areIs(n/1000)))

@@ -70,8 +70,8 @@ type linkLine struct {
 	Late    uint64 `json:"late_packets"`
 }
 
-// quicCongestion is what quic-go has, under the name of its cubic sender: it is
-// made with its switch for Reno on, and there is no option.
+// quicCongestion is what quic-go has. Its code calls the sender cubic, but makes it
+// with the switch for Reno on (in v0.65), and there is no option.
 const quicCongestion = "reno"
 
 func newLinkReport(opts linkOptions, of []kind) *linkReport {

@@ -20,6 +20,16 @@ type linkOptions struct {
 	over  []linkSpec // empty: no links
 	kinds []kind
 	seed  uint64
+	// congestion is that of TCP; "" leaves it to the kernel.
+	congestion string
+}
+
+// hosts returns the ends of a link, as they are to be.
+func (o *linkOptions) hosts(l emulated) hosts {
+	if o.congestion == "" {
+		return l.at
+	}
+	return func(node string) host { return tuned{l.at(node), o.congestion} }
 }
 
 // linkSpec is a link to be measured.
@@ -142,7 +152,7 @@ func (p program) measureLink(ctx context.Context, opts linkOptions, spec linkSpe
 		}
 		all = append(all, &contender{kind: k, link: l, line: linkLine{Transport: k.name}})
 	}
-	rep.Links.TCPCongestion = cmp.Or(rep.Links.TCPCongestion, tcpCongestion(all[0].link.at("a")))
+	rep.Links.TCPCongestion = cmp.Or(rep.Links.TCPCongestion, tcpCongestion(opts.hosts(all[0].link)("a")))
 	together(all, func(c *contender) { c.connect(ctx, opts, spec) })
 	together(all, func(c *contender) { c.measure(ctx, opts) })
 	if ctx.Err() != nil && slices.ContainsFunc(all, func(c *contender) bool { return c.line.Calls == 0 && c.line.NoConnection == "" }) {
@@ -181,7 +191,7 @@ func (c *contender) connect(ctx context.Context, opts linkOptions, spec linkSpec
 	connecting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var err error
-	c.cluster, err = openCluster(connecting, c.open(c.link.at), []string{"a", "b"}, func(cfg *core.Config) {
+	c.cluster, err = openCluster(connecting, c.open(opts.hosts(c.link)), []string{"a", "b"}, func(cfg *core.Config) {
 		cfg.MaxHandlers = max(opts.rate*int(callTimeout/time.Second), defaultMaxHandlers)
 		cfg.MaxReassembly = max(2*opts.rate*opts.size, defaultMaxReassembly)
 	}, func(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) })

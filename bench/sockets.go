@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -45,6 +46,34 @@ func (thisHost) Listen(ctx context.Context, network, address string) (net.Listen
 
 func (thisHost) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
 	return new(net.ListenConfig).ListenPacket(ctx, network, address)
+}
+
+// tuned is a host whose TCP has another congestion control than it would.
+type tuned struct {
+	host
+
+	congestion string
+}
+
+func (h tuned) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := h.host.Dial(ctx, network, address)
+	return tune(c, err, h.congestion)
+}
+
+func (h tuned) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	ln, err := h.host.Listen(ctx, network, address)
+	return tune(ln, err, h.congestion)
+}
+
+// tune returns a socket that was made, unless err, with a congestion control.
+func tune[T io.Closer](socket T, err error, congestion string) (T, error) {
+	if err == nil {
+		if err = setTCPCongestion(socket, congestion); err != nil {
+			err = fmt.Errorf("congestion control %s: %w", congestion, err)
+			socket.Close()
+		}
+	}
+	return socket, err
 }
 
 // anyPort is an address on which the system chooses the port.
