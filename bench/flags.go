@@ -72,7 +72,7 @@ func parseFlags(known []kind, args []string) (options, error) {
 		opts.duration = quickDuration
 	}
 	if set["duration"] && len(opts.tables) == 0 {
-		return options{}, errors.New("flag -duration is about what is not over links, which -workloads leaves out: -link-time is about links")
+		return options{}, errors.New("flag -duration is about what is not over links, which -workloads leaves out: use -link-time")
 	}
 	opts.demo = !noDemo
 	if err := opts.check(); err != nil {
@@ -111,7 +111,8 @@ func (o *options) lines() int { return len(loads(*o, plan{})) }
 // flagSet defines the flags.
 func flagSet(known []kind, opts *options, links *linkFlags, noDemo, quick *bool) *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.Func("duration", "how long to measure without links, all transports together: `time` such as 30s or 5m (default "+defaultDuration.String()+")",
+	fs.Func("duration", "how long to measure without links, all transports together: `time` such as 30s or 5m (default "+
+		defaultDuration.String()+")",
 		func(s string) (err error) {
 			opts.duration, err = time.ParseDuration(s)
 			if err != nil || opts.duration <= 0 || opts.duration > maxDuration {

@@ -99,7 +99,7 @@ func TestBadFlags(t *testing.T) {
 		"-transports inmem,inmem":            `invalid value "inmem,inmem" for flag -transports: "inmem" is there twice: list every transport once`,
 		"-workloads links,links":             `invalid value "links,links" for flag -workloads: "links" is there twice: list every workload once`,
 		"-workloads calls -rtt 1ms":          `flag -rtt is about links, which -workloads leaves out: add links to it`,
-		"-workloads links -duration 1s":      `flag -duration is about what is not over links, which -workloads leaves out: -link-time is about links`,
+		"-workloads links -duration 1s":      `flag -duration is about what is not over links, which -workloads leaves out: use -link-time`,
 		"-transports inmem -loss 1%":         `flag -transports inmem: none of them crosses a link: add one that does`,
 		"-transports inmem -workloads links": `flag -transports inmem: none of them crosses a link: add one that does`,
 		"-rtt 20":                            `invalid value "20" for flag -rtt: rtt: "20" is no time like 40ms`,

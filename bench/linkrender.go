@@ -18,8 +18,8 @@ func (r *linkReport) header() string {
 	if r.Streams > 0 {
 		beside = fmt.Sprintf(" beside %s paced at %s each, from a to b too", plural(r.Streams, "stream"), link.FormatRate(r.StreamBits))
 	}
-	return wrap(fmt.Sprintf("Now over emulated links, %d of them, each for %v after a warm-up of %v: node a makes %s calls per second of %d B, "+
-		"which b echoes%s. A call is due at its time whatever became of those before (an open loop), and its latency counts from then. "+
+	return wrap(fmt.Sprintf("Now over emulated links, %d of them, each for %v after a warm-up of %v: "+
+		"node a makes %s calls per second of %d B, which b echoes%s. A call is due at its time whatever became of those before (an open loop), and its latency counts from then. "+
 		"Each transport has a link of its own, all at the same time, with the same conditions and seed (%d).",
 		r.Planned, r.Duration, r.WarmUp, count(float64(r.Rate)), r.Size, beside, r.Seed), lineWidth)
 }
@@ -121,7 +121,8 @@ func (r *linkReport) verdict(result *linkResult) string {
 	all := result.ranking()
 	switch best := result.winner(); {
 	case best == nil && len(all) > 1:
-		parts = append(parts, fmt.Sprintf("No transport was the fastest at p99 in every fifth of the time: no clear winner between %s.", names(all)))
+		parts = append(parts, fmt.Sprintf(
+			"No transport was the fastest at p99 in every fifth of the time: no clear winner between %s.", names(all)))
 	case best == nil:
 	case len(all) == 1:
 		parts = append(parts, best.Transport+" wins, as the only one that connects.")
@@ -240,7 +241,8 @@ func (r *linkReport) reading() string {
 func (r *linkReport) legend() string {
 	parts := []string{"Latencies count from when a call was due."}
 	if len(r.Transports) > 1 {
-		parts = append(parts, fmt.Sprintf("A transport wins if its p99 is the lowest in every fifth of the time; %s is a ratio where neither does.", undecided))
+		parts = append(parts, fmt.Sprintf(
+			"A transport wins if its p99 is the lowest in every fifth of the time; %s is a ratio where neither does.", undecided))
 	}
 	parts = append(parts, fmt.Sprintf("Congestion control: %s (TCP, the kernel's), %s (QUIC, quic-go's).",
 		cmp.Or(r.TCPCongestion, "unknown"), r.QUICCongestion))

@@ -25,7 +25,7 @@ func main() {
 	// The first interrupt ends the run in order, a second one the process.
 	context.AfterFunc(ctx, stop)
 	// quic-go prints one where a socket's buffers are small, in the middle of a table.
-	os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -70,15 +70,16 @@ type pacedRun struct {
 // error is that of a stream. When ctx ends so does the run: calls that are under way
 // then count with what they have taken so far, for without the slowest the figures
 // would be too good.
-func (p paced) run(ctx context.Context, to *core.Connection) (pacedResult, error) {
+func (p *paced) run(ctx context.Context, to *core.Connection) (pacedResult, error) {
 	r := &pacedRun{
-		paced: p, to: to, payload: randomBytes(p.size)(), options: []core.CallOption{core.WithTimeout(callTimeout)},
+		paced: *p, to: to, payload: randomBytes(p.size)(), options: []core.CallOption{core.WithTimeout(callTimeout)},
 		began: time.Now().Add(p.warmUp), pending: map[int]time.Time{},
 	}
 	for i := range r.result.latency {
 		r.result.latency[i] = newLinkHistogram()
 	}
-	work, cancel := context.WithCancel(ctx)
+	// What is under way is not cancelled before the books are closed, or it would have failed.
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg, calls sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
