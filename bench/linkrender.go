@@ -19,7 +19,8 @@ func (r *linkReport) header() string {
 		beside = fmt.Sprintf(" beside %s paced at %s each, from a to b too", plural(r.Streams, "stream"), link.FormatRate(r.StreamBits))
 	}
 	return wrap(fmt.Sprintf("Now over emulated links, %d of them, each for %v after a warm-up of %v: "+
-		"node a makes %s calls per second of %d B, which b echoes%s. A call is due at its time whatever became of those before (an open loop), and its latency counts from then. "+
+		"node a makes %s calls per second of %d B, which b echoes%s. "+
+		"A call is due at its time whatever became of those before (an open loop), and its latency counts from then. "+
 		"Each transport has a link of its own, all at the same time, with the same conditions and seed (%d).",
 		r.Planned, r.Duration, r.WarmUp, count(float64(r.Rate)), r.Size, beside, r.Seed), lineWidth)
 }
