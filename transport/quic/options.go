@@ -45,7 +45,7 @@ const (
 	maxLanes = 256
 )
 
-// Options sets a [Transport] up. TLS or GetTLS is required.
+// Options sets a [Transport] up. Either TLS or GetTLS is required.
 type Options struct {
 	// TLS is the configuration of both roles: a node that listens needs a
 	// certificate (Certificates, GetCertificate or GetConfigForClient). It is
@@ -63,7 +63,9 @@ type Options struct {
 	GetTLS func() (*tls.Config, error)
 
 	// ServerName returns the name that the certificate of a dialled peer must be
-	// valid for. nil: transport.CertificateName of the peer's Name.
+	// valid for. nil: transport.CertificateName of the peer's Name. With mutual TLS
+	// the certificate of a node that has dialled has to be valid for that one in any
+	// case, so that of a node that does both has to have both.
 	ServerName func(transport.Peer) string
 
 	// Resolve returns the addresses of a peer's Addr, in the order in which they are
@@ -118,6 +120,8 @@ func (o *Options) check() error {
 	switch {
 	case o.TLS == nil && o.GetTLS == nil:
 		return errors.New("quic: neither Options.TLS nor GetTLS is set: QUIC is always encrypted and needs certificates")
+	case o.TLS != nil && o.GetTLS != nil:
+		return errors.New("quic: of Options.TLS and GetTLS at most one may be set")
 	case o.PacketConn != nil && o.Transport != nil:
 		return errors.New("quic: of Options.PacketConn and Transport at most one may be set")
 	case o.RequireClientCert && !o.Mounted:
