@@ -100,7 +100,9 @@
 //
 // Frames are up to 64 MiB, and each end may have 256 lanes open. What a peer can
 // make this end buffer is bounded by the windows of QUIC, 24 MiB per connection, of
-// which the core's own limits leave most unused. quic-go finds out how large
+// which the core's own limits leave most unused, and 768 KiB until the core knows
+// who it is; sent in single bytes, these take quic-go a hundred times their size.
+// Lanes share that window, so whoever accepts them has to read all of them. quic-go finds out how large
 // packets may be, up to 1,452 bytes; if a path later takes less and does not say
 // so, the connection is lost and the next one works.
 package quic

@@ -25,6 +25,9 @@ const handshakeTimeout = 5 * time.Second
 // What Options.Config leaves out. The core limits what it lets a peer send, per
 // stream and in all, so the windows of QUIC are wide enough never to be what
 // stalls; they grow from the first to the last figure as fast as the core reads.
+// Who has not proved yet who it is can make this end buffer the first figure for
+// the connection and no more, since the core reads little of it before. It is one
+// and a half of those of a lane, the least that quic-go grows it to with a lane's.
 const (
 	// defaultDialPatience is how long Dial waits for the first sign of a peer, and
 	// later for the next one. It has room for a round trip of half a second and a
@@ -35,7 +38,7 @@ const (
 
 	defaultStreamWindow    = 512 << 10
 	defaultMaxStreamWindow = 8 << 20
-	defaultConnWindow      = 4 << 20
+	defaultConnWindow      = 768 << 10
 	defaultMaxConnWindow   = 24 << 20
 	// initialPacketSize is what every path carries, since QUIC asks for that much.
 	// quic-go's own 1280 bytes do not get over a link with the least MTU of IPv6; it
@@ -76,9 +79,9 @@ type Options struct {
 	// zero in it becomes: HandshakeIdleTimeout 1.5 s, which is how long Dial waits
 	// for a peer that says nothing; MaxIdleTimeout 10 min, which has to be longer
 	// than the silences that the core's keep-alive allows; windows of 512 KiB to
-	// 8 MiB per lane and 4 MiB to 24 MiB per connection; MaxIncomingStreams 257,
-	// which is 256 lanes beside the first; InitialPacketSize 1200. 0-RTT, datagrams and unidirectional
-	// streams are off whatever it says.
+	// 8 MiB per lane and 768 KiB to 24 MiB per connection; MaxIncomingStreams 257,
+	// which is 256 lanes beside the first; InitialPacketSize 1200. 0-RTT, datagrams
+	// and unidirectional streams are off whatever it says.
 	Config *quicgo.Config
 
 	// PacketConn is the socket to dial and listen on, in place of one that the
