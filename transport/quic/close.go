@@ -40,9 +40,9 @@ func (c *conn) CloseWithError(code uint32, reason string) error {
 	if gone || !c.lockForClose() || c.out.err != nil {
 		return c.hangUp(code, reason)
 	}
-	c.socket.linger(c)
+	c.socket.t.linger(c)
 	go c.linger(code, reason)
-	if !c.socket.hasListener() {
+	if !c.socket.t.listens() {
 		over, cancel := context.WithTimeout(context.Background(), leaveTime)
 		defer cancel()
 		c.waitUntilGone(over)
@@ -60,7 +60,7 @@ func (c *conn) linger(code uint32, reason string) {
 		// hangs up.
 		<-c.stream.Context().Done()
 	}
-	c.socket.forget(c)
+	c.socket.t.forget(c)
 	_ = c.hangUp(code, reason)
 }
 

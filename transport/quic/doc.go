@@ -37,6 +37,9 @@
 //		}
 //	}
 //
+// A quic.EarlyListener will do, too; ServeConn waits for the end of the handshake,
+// and refuses a connection that has used 0-RTT.
+//
 // # UDP buffers
 //
 // quic-go wants receive and send buffers of 7 MiB per socket, since packets that do
@@ -59,9 +62,10 @@
 //
 // # What strangers can hold
 //
-// A handshake has five seconds. A listener has at most 1,024 connections in it, of
-// which half may be of one host; an IPv6 network of 64 bits counts as a host. From
-// 64 on, clients first have to show that their address is their own (Retry). At
+// A handshake has five seconds. A listener has at most 1,024 connections in it, and
+// none of a host gets in that has as many as are left for the others: so one host has
+// half of them, and two a third each. An IPv6 network of 64 bits counts as a host.
+// From 64 on, clients first have to show that their address is their own (Retry). At
 // most 128 connections wait for Accept. Further ones are refused.
 //
 // # Restarts

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -41,54 +42,83 @@ func TestBufferWarning(t *testing.T) {
 	}
 }
 
-// TestDoor expects strangers to hold no more than their share, one host less than
-// all of them, and whoever leaves to make room.
+// TestDoor expects strangers to hold no more than there is, each host no more than
+// it leaves to the others, and whoever leaves to make room.
 func TestDoor(t *testing.T) {
 	d := newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
-	enter := func(host byte) error {
-		ctx, err := d.enter(t.Context(), &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, host), Port: 1}})
-		if v, ok := valueOf(ctx); err == nil && ok {
-			t.Cleanup(func() { v.leave() })
-		}
-		return err
-	}
-	for i := range maxFreshOfHost {
-		if d.crowded(nil) != (i >= crowd) {
-			t.Fatalf("with %d in their handshake: crowded is %v", i, i < crowd)
-		}
-		if err := enter(1); err != nil {
-			t.Fatalf("number %d: %v", i, err)
-		}
-	}
-	if enter(1) == nil {
-		t.Error("one host has more than its share")
-	}
-	for range maxFresh - maxFreshOfHost {
-		if err := enter(2); err != nil {
-			t.Fatalf("another host: %v", err)
+	addr := func(host byte) net.Addr { return &net.UDPAddr{IP: net.IPv4(10, 0, 0, host), Port: 1} }
+	var in []*visitor
+	fill := func(host byte) (n int) {
+		for ; ; n++ {
+			if d.crowded() != (d.fresh >= crowd) {
+				t.Fatalf("with %d in their handshake: crowded is %v", d.fresh, d.crowded())
+			}
+			v, err := d.enter(t.Context(), addr(host))
+			if err != nil {
+				return n
+			}
+			in = append(in, v)
 		}
 	}
-	if enter(3) == nil {
-		t.Error("there is room for more than all")
+	for host, want := range []int{maxFresh / 2, maxFresh / 4, maxFresh / 8} {
+		if got := fill(byte(host)); got != want {
+			t.Errorf("host %d has %d, want %d", host, got, want)
+		}
 	}
-
-	d = newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
-	ctx, err := d.enter(t.Context(), &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}})
-	if err != nil {
-		t.Fatal(err)
+	// The first ones are over. Who has most gets none of what they leave.
+	for _, v := range in[:maxFresh/4] {
+		if !v.leave() || v.leave() {
+			t.Error("a visitor leaves once")
+		}
 	}
-	v, _ := valueOf(ctx)
-	if !v.leave() || v.leave() || d.fresh != 0 || len(d.held) != 0 {
+	if got := fill(0); got >= maxFresh/8 {
+		t.Errorf("a host that has %d has got %d more", maxFresh/4, got)
+	}
+	for host := range byte(200) {
+		fill(host)
+	}
+	if d.fresh > maxFresh {
+		t.Errorf("%d are in their handshake", d.fresh)
+	}
+	for _, v := range in {
+		v.leave()
+	}
+	if d.fresh != 0 || len(d.held) != 0 {
 		t.Errorf("after leaving: %d, %v", d.fresh, d.held)
 	}
 }
 
-func valueOf(ctx context.Context) (*visitor, bool) {
-	if ctx == nil {
-		return nil, false
+// TestGuard expects the user's own decision about connections to hold beside that of
+// the door, and a connection that it refuses to leave nothing in there.
+func TestGuard(t *testing.T) {
+	type key struct{}
+	errNo := errors.New("no")
+	refuse := false
+	theirs := func(context.Context, *quicgo.ClientInfo) (context.Context, error) {
+		if refuse {
+			return nil, errNo
+		}
+		return context.WithValue(context.Background(), key{}, 1), nil // not of ours
 	}
-	v, ok := ctx.Value(visitorKey{}).(*visitor)
-	return v, ok
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
+		client := &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}}
+		for _, refuse = range []bool{false, true} {
+			conn, end := context.WithCancel(t.Context())
+			ctx, err := d.guard(theirs)(conn, client)
+			switch {
+			case refuse != errors.Is(err, errNo):
+				t.Errorf("refused %v: %v", refuse, err)
+			case !refuse && (ctx.Value(key{}) == nil || ctx.Value(visitorKey{}) == nil):
+				t.Error("the context lacks the value of the user's, or the visitor")
+			}
+			end()
+			synctest.Wait()
+			if d.fresh != 0 {
+				t.Errorf("refused %v: %d are in their handshake", refuse, d.fresh)
+			}
+		}
+	})
 }
 
 // TestResetKey expects the key to be the user's, else to depend on the private key

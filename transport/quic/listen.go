@@ -47,6 +47,7 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	if t.opts.Mounted {
 		l.addr = mountedAddr(addr)
 		l.mutualTLS = t.opts.RequireClientCert
+		l.socket = t.newSocket(nil, false)
 		if err := t.mount(l); err != nil {
 			return nil, err
 		}
@@ -64,13 +65,14 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	if err != nil {
 		return nil, fmt.Errorf("quic: listen: %w", err)
 	}
-	own, err := s.qt.Listen(cfg, t.config)
+	own, err := s.open(cfg)
 	if err != nil {
 		s.unlisten()
 		_ = s.release()
 		return nil, fmt.Errorf("quic: listen: %w", plain(err))
 	}
 	t.checkBuffers(s)
+	t.opened()
 	l.socket, l.own, l.addr = s, own, own.Addr()
 	l.wg.Go(l.serve)
 	return l, nil
@@ -88,7 +90,7 @@ type listener struct {
 	transport *Transport
 	addr      net.Addr
 	mutualTLS bool
-	socket    *socket          // nil if mounted
+	socket    *socket
 	own       *quicgo.Listener // nil if mounted
 
 	life   context.Context //nolint:containedctx // It is the listener's own; ends when Close begins.
@@ -177,13 +179,11 @@ func (l *listener) Close() error {
 		}
 	}
 	wg.Wait()
-	if l.socket == nil {
-		return nil
-	}
+	l.socket.unlisten()
 	// All of them together, so no timer's channel, which ends one wait alone.
 	over, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
-	for _, c := range l.socket.unlisten() {
+	for _, c := range l.transport.closed() {
 		c.waitUntilGone(over)
 	}
 	return l.socket.release()

@@ -91,11 +91,15 @@ type Options struct {
 	PacketConn net.PacketConn
 
 	// Transport is a transport of quic-go that exists already: to dial with and,
-	// unless Mounted, to listen on, whatever the address. It stays the user's.
+	// unless Mounted, to listen on, whatever the address. It stays the user's. The
+	// bounds on strangers hold beside its ConnContext and VerifySourceAddress, which
+	// are set anew while Listen runs.
 	Transport *quicgo.Transport
 
 	// Mounted says that connections arrive at a listener of the user's, who passes
-	// those with the ALPN name [Protocol] to ServeConn: Listen opens nothing.
+	// those with the ALPN name [Protocol] to ServeConn: Listen opens nothing. What
+	// strangers can hold before, and the windows of the connections, are up to that
+	// listener and its quic.Config.
 	Mounted bool
 
 	// RequireClientCert makes a mounted transport refuse every connection whose

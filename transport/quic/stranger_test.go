@@ -1,10 +1,16 @@
 package quic_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/quic"
 )
 
 // TestStrangersBuffer expects a peer whose frames nobody has read yet, as before the
@@ -49,4 +55,111 @@ func TestStrangersBuffer(t *testing.T) {
 			}
 		}
 	})
+}
+
+// mounted listens by hand and passes everything on to a transport with the options.
+func (l *lab) mounted(o quic.Options, offered []string, early bool) transport.Listener {
+	l.Helper()
+	o.Transport = &quicgo.Transport{Conn: open(l.T, l.net, serverAddr)}
+	o.Mounted = true
+	l.Cleanup(func() { o.Transport.Close() })
+	cfg := o.TLS.Clone()
+	cfg.NextProtos = offered
+	var next func() (*quicgo.Conn, error)
+	if early {
+		ln, err := o.Transport.ListenEarly(cfg, &quicgo.Config{Allow0RTT: true})
+		if err != nil {
+			l.Fatal(err)
+		}
+		next = func() (*quicgo.Conn, error) { return ln.Accept(l.Context()) }
+	} else {
+		ln, err := o.Transport.Listen(cfg, nil)
+		if err != nil {
+			l.Fatal(err)
+		}
+		next = func() (*quicgo.Conn, error) { return ln.Accept(l.Context()) }
+	}
+	tr := quic.New(o)
+	go func() {
+		for {
+			qc, err := next()
+			if err != nil {
+				return
+			}
+			go tr.ServeConn(qc)
+		}
+	}()
+	return listen(l.T, tr, "mounted")
+}
+
+// TestOneHostKeepsNobodyOut expects a host with any number of connections that say
+// nothing to have no more than 512 of them, and another to get in beside them: with
+// a socket or a transport of the user's, and mounted.
+func TestOneHostKeepsNobodyOut(t *testing.T) {
+	for name, server := range map[string]func(l *lab, cfg *tls.Config) transport.Listener{
+		"socket": func(l *lab, cfg *tls.Config) transport.Listener {
+			return listen(l.T, l.transport(serverAddr, quic.Options{TLS: cfg}), "")
+		},
+		"transport": func(l *lab, cfg *tls.Config) transport.Listener {
+			tr := &quicgo.Transport{Conn: open(l.T, l.net, serverAddr)}
+			l.Cleanup(func() { tr.Close() })
+			ln := listen(l.T, quic.New(quic.Options{TLS: cfg, Transport: tr}), "")
+			if tr.ConnContext != nil || tr.VerifySourceAddress != nil {
+				l.Error("the user's transport was changed")
+			}
+			return ln
+		},
+		"mounted": func(l *lab, cfg *tls.Config) transport.Listener {
+			return l.mounted(quic.Options{TLS: cfg}, []string{quic.Protocol}, false)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inLab(t, func(l *lab) {
+				cfg := l.pki.node(l.T, "server")
+				cfg.ClientAuth = tls.NoClientCert
+				ln := server(l, cfg)
+				tr := &quicgo.Transport{Conn: open(l.T, l.net, clientAddr)}
+				l.Cleanup(func() { tr.Close() })
+				stranger := &tls.Config{RootCAs: l.pki.pool, ServerName: "server", NextProtos: []string{quic.Protocol}}
+				var mu sync.Mutex
+				var in []*quicgo.Conn
+				began := time.Now()
+				for range 135 {
+					var wg sync.WaitGroup
+					for range 4 { // of two packets each: quic-go drops a Retry when 8 wait
+						wg.Go(func() {
+							qc, err := tr.Dial(l.Context(), udpAddr(l.T, serverAddr), stranger, nil)
+							if err == nil {
+								mu.Lock()
+								defer mu.Unlock()
+								in = append(in, qc)
+							}
+						})
+					}
+					wg.Wait()
+				}
+				<-time.After(50 * time.Millisecond) // the mounted one refuses them behind the handshake
+				open := 0
+				for _, qc := range in {
+					if qc.Context().Err() == nil {
+						open++
+					}
+				}
+				if open != 512 {
+					t.Errorf("one host has %d connections", open)
+				}
+				c := dial(l.T, l.transport(otherAddr, quic.Options{TLS: l.pki.node(l.T, "client")}), transport.Peer{Name: "server", Addr: serverAddr})
+				exchange(l.T, c, accept(l.T, ln))
+				if d := time.Since(began); d > 4*time.Second {
+					t.Errorf("it took %v, and the first ones are over", d)
+				}
+				<-time.After(6 * time.Second)
+				for _, qc := range in {
+					if qc.Context().Err() == nil {
+						t.Fatal("who says nothing has more than five seconds")
+					}
+				}
+			})
+		})
+	}
 }

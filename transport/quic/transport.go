@@ -3,6 +3,8 @@ package quic
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	quicgo "github.com/quic-go/quic-go"
@@ -23,16 +25,18 @@ type Transport struct {
 	config *quicgo.Config
 	reset  *quicgo.StatelessResetKey
 
-	mu       sync.Mutex
-	sockets  []*socket // guarded by mu; all that are open, or are being closed
-	mounted  *listener // guarded by mu; what ServeConn feeds
-	measured bool      // guarded by mu; the buffers of a socket were looked at
+	mu        sync.Mutex
+	sockets   []*socket          // guarded by mu; all that are open, or are being closed
+	listeners int                // guarded by mu; that are open
+	mounted   *listener          // guarded by mu; what ServeConn feeds, one of them
+	lingering map[*conn]struct{} // guarded by mu; connections whose owner has closed them
+	measured  bool               // guarded by mu; the buffers of a socket were looked at
 }
 
 // New returns a transport. It does nothing yet; options that make no sense are
 // reported by Dial and Listen.
 func New(o Options) *Transport {
-	t := &Transport{opts: o, log: newCalmLog(o.logger())}
+	t := &Transport{opts: o, log: newCalmLog(o.logger()), lingering: make(map[*conn]struct{})}
 	t.config = t.opts.quicConfig()
 	t.reset = t.opts.resetKey()
 	return t
@@ -63,6 +67,7 @@ func (t *Transport) mount(l *listener) error {
 		return errMountedTwice
 	}
 	t.mounted = l
+	t.listeners++
 	return nil
 }
 
@@ -75,11 +80,51 @@ func (t *Transport) unmount(l *listener) {
 	}
 }
 
+// mountedListener returns what is mounted, with a hold on its socket, nil if
+// nothing is.
 func (t *Transport) mountedListener() *listener {
 	if t == nil {
 		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.mounted != nil {
+		t.mounted.socket.refs++
+	}
 	return t.mounted
+}
+
+// opened notes that a listener is open, and that it is not so any more.
+func (t *Transport) opened() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listeners++
+}
+
+// closed returns the connections that linger.
+func (t *Transport) closed() []*conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listeners--
+	return slices.Collect(maps.Keys(t.lingering))
+}
+
+// listens reports whether the node goes on serving.
+func (t *Transport) listens() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.listeners > 0
+}
+
+// linger notes that c has been closed here, and forget that it is gone.
+func (t *Transport) linger(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lingering[c] = struct{}{}
+}
+
+func (t *Transport) forget(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.lingering, c)
 }
