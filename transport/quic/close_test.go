@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -112,6 +113,40 @@ func TestCloseReturns(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLastWordsOfAMountedNode expects a node that has closed its listener to wait for
+// its last words to arrive, as one with an own listener does, since its process and
+// the socket may be gone right after.
+func TestLastWordsOfAMountedNode(t *testing.T) {
+	for _, listenerFirst := range []bool{true, false} {
+		inLab(t, func(l *lab) {
+			ln := l.mounted(quic.Options{TLS: l.pki.node(l.T, "server")}, []string{quic.Protocol}, false)
+			c := dial(l.T, l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")}), transport.Peer{Name: "server", Addr: serverAddr})
+			s := accept(l.T, ln)
+			exchange(l.T, c, s)
+			read := make(chan error, 1)
+			go func() {
+				_, err := c.ReadFrame(100)
+				read <- err
+			}()
+			steps := []func(){func() { ln.Close() }, func() { s.CloseWithError(7, "bye") }}
+			if !listenerFirst {
+				slices.Reverse(steps)
+			}
+			began := time.Now()
+			for _, step := range steps {
+				step()
+			}
+			if d := time.Since(began); d > 10*time.Millisecond {
+				l.Errorf("with a round trip of 2 ms it took %v", d)
+			}
+			l.net.Silence(time.Hour)
+			if ce, ok := errors.AsType[*transport.CloseError](<-read); !ok || ce.Code != 7 || ce.Reason != "bye" {
+				l.Errorf("listener first %v: %v", listenerFirst, ce)
+			}
+		})
+	}
 }
 
 // TestLaneLimit expects OpenLane to wait while 256 lanes are open, with its
