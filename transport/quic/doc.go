@@ -72,10 +72,11 @@
 //
 // A node that was killed and started again on the same port tells its peers, by a
 // stateless reset, as soon as they send something, that their connections are
-// gone. It needs the same secret as before for that, by default its private key;
-// see [Options].StatelessResetKey. Nodes that share one private key should each set
-// one of their own: otherwise a third party that sees the packets can have one
-// node's connections reset by another.
+// gone. It needs the same secret as before for that, by default made of its private
+// key, the name of its host and the address that it listens on. Where it has another,
+// its peers notice by the keep-alive. Nodes that have all three in common, as in
+// network namespaces of one host, should set [Options].StatelessResetKey: otherwise a
+// third party that sees the packets can have one node's connections reset by another.
 //
 // The connections that the node itself had dialled are not covered until their
 // peers have changed the identifier of the connection, and end by the keep-alive.

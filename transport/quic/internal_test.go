@@ -122,30 +122,41 @@ func TestGuard(t *testing.T) {
 }
 
 // TestResetKey expects the key to be the user's, else to depend on the private key
-// of the node and nothing else, else to be random.
+// and the address of the node, from wherever the former comes, else to be random.
 func TestResetKey(t *testing.T) {
-	certificate := func() tls.Certificate {
+	certificate := func() *tls.Config {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tls.Certificate{PrivateKey: key}
+		return &tls.Config{Certificates: []tls.Certificate{{PrivateKey: key}}}
 	}
 	a, b := certificate(), certificate()
-	of := func(o Options) quicgo.StatelessResetKey { return *o.resetKey() }
-	with := func(c tls.Certificate) Options { return Options{TLS: &tls.Config{Certificates: []tls.Certificate{c}}} }
+	here, there := &net.UDPAddr{IP: net.IPv6zero, Port: 7000}, &net.UDPAddr{IP: net.IPv6zero, Port: 7001}
+	of := func(o Options, at net.Addr) quicgo.StatelessResetKey { return *o.resetKey(at) }
+	got := func(c *tls.Config, err error) func() (*tls.Config, error) {
+		return func() (*tls.Config, error) { return c, err }
+	}
 	given := quicgo.StatelessResetKey{1}
-	first, again := of(with(a)), of(with(a))
-	random, other := of(Options{TLS: &tls.Config{}}), of(Options{TLS: &tls.Config{}})
+	first := of(Options{TLS: a}, here)
 	switch {
-	case of(Options{StatelessResetKey: &given, TLS: with(a).TLS}) != given:
+	case of(Options{StatelessResetKey: &given, TLS: a}, here) != given:
 		t.Error("the user's key is not used")
-	case first != again:
+	case first != of(Options{TLS: a}, here), first != of(Options{GetTLS: got(a, nil)}, here):
 		t.Error("the key of a node changes")
-	case of(with(a)) == of(with(b)):
+	case first == of(Options{TLS: b}, here), first == of(Options{TLS: a}, there):
 		t.Error("two nodes have one key")
-	case random == other, first == quicgo.StatelessResetKey{}:
-		t.Error("keys are guessable")
+	case first == quicgo.StatelessResetKey{}:
+		t.Error("the key is guessable")
+	}
+	for _, o := range []Options{{TLS: &tls.Config{}}, {GetTLS: got(nil, errors.New("no file"))}, {TLS: a}} {
+		at := net.Addr(here)
+		if o.TLS == a {
+			at = nil
+		}
+		if of(o, at) == of(o, at) || of(o, at) == (quicgo.StatelessResetKey{}) {
+			t.Error("a key that could not be derived is not random")
+		}
 	}
 }
 

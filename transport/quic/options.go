@@ -63,6 +63,7 @@ type Options struct {
 	// several goroutines at once; connections that exist are left alone. Listen
 	// calls it once for itself, and what it returns then decides whether client
 	// certificates are required. With an error, or nil, there is no connection.
+	// A socket calls it for StatelessResetKey.
 	GetTLS func() (*tls.Config, error)
 
 	// ServerName returns the name that the certificate of a dialled peer must be
@@ -111,9 +112,15 @@ type Options struct {
 	// StatelessResetKey lets a node that was restarted tell its peers that it
 	// knows nothing of their connections, which end at once then instead of after
 	// the keep-alive's time-out. It has to stay the same over restarts and be
-	// secret, and no other node may have it. nil: derived from the first private
-	// key in TLS.Certificates, if that can be read; else random, so that peers
-	// fall back on the keep-alive. Not used with Transport, which has its own.
+	// secret, and no other node may have it.
+	//
+	// nil: derived, for each socket, from the first private key in Certificates of
+	// TLS, or of what GetTLS returns when the socket is opened, from the name of the
+	// host and from the address that the socket is bound to. So nodes that share a
+	// private key have to differ in one of the other two. A key that cannot be read,
+	// as in a hardware module, or is only to be had by GetCertificate, and one that
+	// was replaced meanwhile, give a random or another key: peers then fall back on
+	// the keep-alive. Not used with Transport, which has its own.
 	StatelessResetKey *quicgo.StatelessResetKey
 
 	// Logger receives one warning if the buffers of the socket are too small, with

@@ -2,6 +2,7 @@ package quic_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -263,12 +264,26 @@ func TestSmallerMTU(t *testing.T) {
 
 // TestRestartIsNoticed expects the peers of a node that was killed and started
 // again on its port to learn by their next datagram that their connections are
-// gone, and new ones to work.
+// gone, and new ones to work; also where the certificate is loaded at every handshake.
 func TestRestartIsNoticed(t *testing.T) {
+	t.Run("TLS", func(t *testing.T) {
+		testRestart(t, func(cfg *tls.Config) quic.Options { return quic.Options{TLS: cfg} })
+	})
+	t.Run("GetTLS", func(t *testing.T) {
+		testRestart(t, func(cfg *tls.Config) quic.Options {
+			return quic.Options{GetTLS: func() (*tls.Config, error) { return cfg, nil }}
+		})
+	})
+}
+
+func testRestart(t *testing.T, options func(*tls.Config) quic.Options) {
+	t.Helper()
 	inLab(t, func(l *lab) {
 		cfg := l.pki.node(l.T, "server")
+		o := options(cfg)
 		pc := open(l.T, l.net, serverAddr)
-		ln := listen(l.T, quic.New(quic.Options{TLS: cfg, PacketConn: pc}), "")
+		o.PacketConn = pc
+		ln := listen(l.T, quic.New(o), "")
 		client := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
 		to := transport.Peer{Name: "server", Addr: serverAddr}
 		c := dial(l.T, client, to)
@@ -276,7 +291,7 @@ func TestRestartIsNoticed(t *testing.T) {
 		pc.Close() // nothing of what follows gets out
 		ln.Close()
 
-		ln = listen(l.T, l.transport(serverAddr, quic.Options{TLS: cfg}), "")
+		ln = listen(l.T, l.transport(serverAddr, options(cfg)), "")
 		reading := make(chan error, 1)
 		go func() {
 			_, err := c.ReadFrame(100)

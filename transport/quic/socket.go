@@ -36,7 +36,8 @@ type socket struct {
 	broken    bool // it failed and will not carry anything any more
 }
 
-// newSocket makes a socket that is held once. It is not in t.sockets yet.
+// newSocket makes a socket that is held once. It is not in t.sockets yet. It may ask
+// the user for the private key, and so is not called with t.mu held.
 func (t *Transport) newSocket(pc net.PacketConn, ours bool) *socket {
 	s := &socket{
 		t:         t,
@@ -51,7 +52,7 @@ func (t *Transport) newSocket(pc net.PacketConn, ours bool) *socket {
 		s.qt = &quicgo.Transport{
 			Conn:               pc,
 			ConnectionIDLength: connIDLength,
-			StatelessResetKey:  t.reset,
+			StatelessResetKey:  t.opts.resetKey(pc.LocalAddr()),
 		}
 	}
 	if a, ok := localAddr(pc).(*net.UDPAddr); ours && ok {
@@ -73,28 +74,42 @@ func (t *Transport) given() bool { return t.opts.PacketConn != nil || t.opts.Tra
 
 // hold returns the socket that the user gave, and holds it.
 func (t *Transport) hold(ctx context.Context) (*socket, error) {
+	var made *socket
 	for {
-		t.mu.Lock()
-		if len(t.sockets) == 0 {
-			s := t.newSocket(t.opts.PacketConn, false)
-			t.sockets = append(t.sockets, s)
-			t.mu.Unlock()
+		s, closing := t.holdFirst(made)
+		switch {
+		case s != nil:
 			return s, nil
+		case closing == nil:
+			made = t.newSocket(t.opts.PacketConn, false)
+			continue
 		}
-		s := t.sockets[0]
-		if s.refs > 0 {
-			s.refs++
-			t.mu.Unlock()
-			return s, nil
-		}
-		t.mu.Unlock()
 		// Two of quic-go's transports must not read from one socket.
 		select {
-		case <-s.gone:
+		case <-closing:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// holdFirst holds the first socket, or adds made as that, unless it is nil. closing
+// is set if there is one that is being closed.
+func (t *Transport) holdFirst(made *socket) (_ *socket, closing <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.sockets) == 0 {
+		if made != nil {
+			t.sockets = append(t.sockets, made)
+		}
+		return made, nil
+	}
+	s := t.sockets[0]
+	if s.refs == 0 {
+		return nil, s.gone
+	}
+	s.refs++
+	return s, nil
 }
 
 // socketTo returns the socket to dial to with: that of the listener if packets

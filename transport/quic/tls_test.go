@@ -311,8 +311,8 @@ func TestGetTLS(t *testing.T) {
 		for range 3 {
 			exchange(l.T, dial(l.T, tr, to), accept(l.T, ln))
 		}
-		if asked["client"] != 3 || asked["server"] != 4 {
-			l.Errorf("asked %v; want once for each handshake, and once more to listen", asked)
+		if asked["client"] != 4 || asked["server"] != 5 {
+			l.Errorf("asked %v; want once for each handshake and for the socket, and once more to listen", asked)
 		}
 		mu.Lock()
 		fails = errors.New("the file is not there")

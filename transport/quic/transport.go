@@ -23,7 +23,6 @@ type Transport struct {
 	opts   Options
 	log    *calmLog
 	config *quicgo.Config
-	reset  *quicgo.StatelessResetKey
 
 	mu        sync.Mutex
 	sockets   []*socket          // guarded by mu; all that are open, or are being closed
@@ -38,7 +37,6 @@ type Transport struct {
 func New(o Options) *Transport {
 	t := &Transport{opts: o, log: newCalmLog(o.logger()), lingering: make(map[*conn]struct{})}
 	t.config = t.opts.quicConfig()
-	t.reset = t.opts.resetKey()
 	return t
 }
 
