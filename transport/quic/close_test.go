@@ -51,6 +51,49 @@ func TestCloseBehindBulk(t *testing.T) {
 	})
 }
 
+// TestCloseBesideAWrite expects CloseWithError during a WriteFrames that takes several
+// round trips to let it end, and to come behind it; and not to wait for one that the
+// peer lets stand.
+func TestCloseBesideAWrite(t *testing.T) {
+	const size = 400_000
+	for _, reads := range []bool{true, false} {
+		inLab(t, func(l *lab) {
+			l.net.Set(packetnet.Conditions{Latency: 5 * time.Millisecond})
+			c, s := l.pair(quic.Options{}, quic.Options{})
+			sent := make(chan error, 1)
+			go func() {
+				err := send(c, string(make([]byte, size)))
+				for err == nil && !reads {
+					err = send(c, string(make([]byte, size)))
+				}
+				sent <- err
+			}()
+			if !reads {
+				l.settle()
+			}
+			<-time.After(time.Millisecond)
+			closed := make(chan time.Duration)
+			go func() {
+				began := time.Now()
+				c.CloseWithError(7, "bye")
+				closed <- time.Since(began)
+			}()
+			if reads {
+				if p, err := s.ReadFrame(size); err != nil || len(p) != size {
+					l.Errorf("%d bytes, %v", len(p), err)
+				}
+				wantClose(l.T, s, 7, "bye")
+			}
+			if d := <-closed; d > 150*time.Millisecond {
+				l.Errorf("peer reads %v: CloseWithError took %v", reads, d)
+			}
+			if err := <-sent; reads != (err == nil) {
+				l.Errorf("peer reads %v: %v", reads, err)
+			}
+		})
+	}
+}
+
 // TestCloseWaitsForAReader expects a peer that is slow to get its frames and the
 // reason if it reads within three seconds, and the code and reason if not.
 func TestCloseWaitsForAReader(t *testing.T) {

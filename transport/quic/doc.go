@@ -107,7 +107,10 @@
 // make this end buffer is bounded by the windows of QUIC, 24 MiB per connection, of
 // which the core's own limits leave most unused, and 768 KiB until the core knows
 // who it is; sent in single bytes, these take quic-go a hundred times their size.
-// Lanes share that window, so whoever accepts them has to read all of them. quic-go finds out how large
-// packets may be, up to 1,452 bytes; if a path later takes less and does not say
-// so, the connection is lost and the next one works.
+// Lanes share that window, so whoever accepts them has to read all of them.
+//
+// quic-go finds out how large packets may be, up to 1,452 bytes. If a path later
+// takes less and does not say so, the connection is lost, with its time-out or the
+// keep-alive of the core, and the next one works. DisablePathMTUDiscovery in
+// [Options].Config avoids it: packets then have 1,200 bytes, which costs speed.
 package quic

@@ -24,9 +24,9 @@ var errListening = errors.New("quic: the socket has a listener already")
 type socket struct {
 	t     *Transport
 	qt    *quicgo.Transport // nil for the latter, unless the user has set one
-	pc    net.PacketConn // nil if qt is the user's, and for what arrives at a listener of the user's
-	ours  bool           // pc was opened here
-	local netip.AddrPort // what pc is bound to, if ours
+	pc    net.PacketConn    // nil if qt is the user's, and for what arrives at a listener of the user's
+	ours  bool              // pc was opened here
+	local netip.AddrPort    // what pc is bound to, if ours
 	door  *door
 	gone  chan struct{} // closed when the socket is
 
@@ -40,13 +40,13 @@ type socket struct {
 // the user for the private key, and so is not called with t.mu held.
 func (t *Transport) newSocket(pc net.PacketConn, ours bool) *socket {
 	s := &socket{
-		t:         t,
-		qt:        t.opts.Transport,
-		pc:        pc,
-		ours:      ours,
-		door:      newDoor(t.log),
-		gone:      make(chan struct{}),
-		refs:      1,
+		t:    t,
+		qt:   t.opts.Transport,
+		pc:   pc,
+		ours: ours,
+		door: newDoor(t.log),
+		gone: make(chan struct{}),
+		refs: 1,
 	}
 	if pc != nil {
 		s.qt = &quicgo.Transport{
