@@ -12,8 +12,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -39,6 +41,29 @@ func TestBufferWarning(t *testing.T) {
 	}
 	if n := bytes.Count(log.Bytes(), []byte("net.core.rmem_max")); n != 1 {
 		t.Errorf("%d lines of warning: %s", n, &log)
+	}
+}
+
+// TestWindows expects the windows of a connection to be those of the documentation, and
+// one that the user has set to stay, with the ones that depend on it no narrower.
+func TestWindows(t *testing.T) {
+	type windows struct{ stream, maxStream, conn, maxConn uint64 }
+	for _, test := range []struct {
+		config *quicgo.Config
+		want   windows
+	}{
+		{nil, windows{512 << 10, 8 << 20, 768 << 10, 24 << 20}},
+		{&quicgo.Config{InitialStreamReceiveWindow: 64 << 10}, windows{64 << 10, 8 << 20, 768 << 10, 24 << 20}},
+		{&quicgo.Config{InitialStreamReceiveWindow: 32 << 20}, windows{32 << 20, 32 << 20, 32 << 20, 32 << 20}},
+		{&quicgo.Config{MaxConnectionReceiveWindow: 1 << 20}, windows{512 << 10, 8 << 20, 768 << 10, 1 << 20}},
+	} {
+		c := (&Options{Config: test.config}).quicConfig()
+		got := windows{
+			c.InitialStreamReceiveWindow, c.MaxStreamReceiveWindow, c.InitialConnectionReceiveWindow, c.MaxConnectionReceiveWindow,
+		}
+		if got != test.want {
+			t.Errorf("%+v: %+v, want %+v", test.config, got, test.want)
+		}
 	}
 }
 
@@ -86,6 +111,25 @@ func TestDoor(t *testing.T) {
 	if d.fresh != 0 || len(d.held) != 0 {
 		t.Errorf("after leaving: %d, %v", d.fresh, d.held)
 	}
+}
+
+// TestHandshakesInTheLog expects ten failed handshakes a second to be logged, and how
+// many there were beside them.
+func TestHandshakesInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var book bytes.Buffer
+		log := newCalmLog(slog.New(slog.NewTextHandler(&book, nil)))
+		for range 3 {
+			for range 50 {
+				log.stranger(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, errors.New("bad"))
+			}
+			<-time.After(time.Second)
+		}
+		text := book.String()
+		if lines, left := bytes.Count(book.Bytes(), []byte("\n")), strings.Count(text, "left_out=40"); lines != 30 || left != 2 {
+			t.Errorf("%d lines, %d of them about others: %s", lines, left, text)
+		}
+	})
 }
 
 // TestGuard expects the user's own decision about connections to hold beside that of

@@ -163,3 +163,20 @@ func TestOneHostKeepsNobodyOut(t *testing.T) {
 		})
 	}
 }
+
+// TestQueueOfAListener expects a listener that nobody accepts from to hold 128
+// connections and to refuse the next one, saying so, until one is taken.
+func TestQueueOfAListener(t *testing.T) {
+	inLab(t, func(l *lab) {
+		ln := listen(l.T, l.transport(serverAddr, quic.Options{TLS: l.pki.node(l.T, "server")}), "")
+		client := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
+		to := transport.Peer{Name: "server", Addr: serverAddr}
+		for range 128 {
+			dial(l.T, client, to)
+		}
+		_, err := client.Dial(l.Context(), to)
+		wantDialError(l.T, err, transport.PhaseUpgrade, "not accepting connections right now")
+		accept(l.T, ln)
+		dial(l.T, client, to)
+	})
+}
