@@ -68,6 +68,12 @@
 // From 64 on, clients first have to show that their address is their own (Retry). At
 // most 128 connections wait for Accept. Further ones are refused.
 //
+// Who is through TLS, which with mutual TLS is nobody without a certificate, can
+// make this end buffer 768 KiB until the core reads. Sent in single bytes these take
+// quic-go a hundred times their size. The window is for all lanes together, so whoever
+// accepts lanes has to read all of them; it grows with what is read, to 24 MiB, of
+// which the core's own limits leave most unused.
+//
 // # Restarts
 //
 // A node that was killed and started again on the same port tells its peers, by a
@@ -103,11 +109,7 @@
 //
 // # Limits
 //
-// Frames are up to 64 MiB, and each end may have 256 lanes open. What a peer can
-// make this end buffer is bounded by the windows of QUIC, 24 MiB per connection, of
-// which the core's own limits leave most unused, and 768 KiB until the core knows
-// who it is; sent in single bytes, these take quic-go a hundred times their size.
-// Lanes share that window, so whoever accepts them has to read all of them.
+// Frames are up to 64 MiB, and each end may have 256 lanes open.
 //
 // quic-go finds out how large packets may be, up to 1,452 bytes. If a path later
 // takes less and does not say so, the connection is lost, with its time-out or the
