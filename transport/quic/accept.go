@@ -28,7 +28,7 @@ func (l *listener) serve() {
 		// has been here and is closed, too.
 		qc, err := l.own.Accept(context.Background())
 		if err != nil {
-			l.end(err)
+			l.queue.Fail(plain(err))
 			return
 		}
 		l.transport.retain(l.socket)
@@ -87,8 +87,7 @@ func (l *listener) greet(qc *quicgo.Conn, v *visitor) error {
 	}
 	state := qc.ConnectionState().TLS
 	c := newConn(qc, first, l.socket, tlsname.Certified(&state))
-	if !l.deliver(c) {
-		l.unreserve()
+	if !l.queue.Deliver(c) {
 		return c.CloseWithError(codeGoingAway, "listener closed")
 	}
 	return nil
@@ -148,11 +147,11 @@ func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err er
 	if err != nil {
 		return codePolicy, nil, plain(err)
 	}
-	if !l.reserve() {
+	if !l.queue.Reserve() {
 		return codeTryAgain, nil, errNoPlace
 	}
 	if _, err := s.Write(beginRecord()); err != nil {
-		l.unreserve()
+		l.queue.Release()
 		return codePolicy, nil, plain(err)
 	}
 	return 0, s, nil

@@ -27,7 +27,7 @@ const root = "../../.."
 // limited are the packages whose limits docs/limits.md has to know.
 var limited = map[string]string{
 	"core": root + "/core", "wire": root + "/core/internal/wire", "websocket": root + "/transport/websocket",
-	"quic":    root + "/transport/quic",
+	"quic": root + "/transport/quic", "backlog": root + "/transport/internal/backlog",
 	"payload": root + "/core/payload", "msgpack": root + "/core/internal/msgpack",
 }
 
