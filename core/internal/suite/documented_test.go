@@ -35,9 +35,8 @@ var limited = map[string]string{
 var noLimit = []string{
 	"core.maxSmall",                 // where messages are cut
 	"core.maxChunk", "core.maxHint", // of its own memory
-	"core.maxFlat",                                                                                      // below which a message is looked at but once
-	"websocket.maxDiscard", "websocket.maxVector", "websocket.minPooledBits", "websocket.maxPooledBits", // of its own memory
-	"quic.minPooledBits", "quic.maxPooledBits", // of its own memory
+	"core.maxFlat",                                // below which a message is looked at but once
+	"websocket.maxDiscard", "websocket.maxVector", // of its own memory
 	"quic.maxBusyPause",        // of its own dials
 	"quic.defaultIdleTimeout",  // the core ends a connection before
 	"quic.defaultStreamWindow", // that of the connection bounds it
