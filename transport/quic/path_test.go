@@ -224,12 +224,18 @@ func (d *discovering) largestSent() int {
 // connection ends with the idle time-out, or with the keep-alive of the core, and a
 // new one works at once. Without discovery nothing happens (F31).
 func TestSmallerMTU(t *testing.T) {
-	for _, mtu := range []int{leastMTU, 1200} {
-		for _, mode := range []string{"first lane", "other lane", "no discovery"} {
-			t.Run(fmt.Sprint(mtu, " ", mode), func(t *testing.T) {
-				inLab(t, func(l *lab) { testSmallerMTU(l, mtu, mode) })
-			})
-		}
+	for _, test := range []struct {
+		mtu  int
+		mode string
+	}{
+		{leastMTU, "first lane"},
+		{1200, "first lane"},
+		{leastMTU, "other lane"},
+		{1200, "no discovery"},
+	} {
+		t.Run(fmt.Sprint(test.mtu, " ", test.mode), func(t *testing.T) {
+			inLab(t, func(l *lab) { testSmallerMTU(l, test.mtu, test.mode) })
+		})
 	}
 }
 
