@@ -142,7 +142,7 @@ func TestGuard(t *testing.T) {
 		if refuse {
 			return nil, errNo
 		}
-		return context.WithValue(context.Background(), key{}, 1), nil // not of ours
+		return context.WithValue(t.Context(), key{}, 1), nil // not derived from ours
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
@@ -198,7 +198,7 @@ func TestResetKey(t *testing.T) {
 		if o.TLS == a {
 			at = nil
 		}
-		if of(o, at) == of(o, at) || of(o, at) == (quicgo.StatelessResetKey{}) {
+		if one, other := of(o, at), of(o, at); one == other || one == (quicgo.StatelessResetKey{}) {
 			t.Error("a key that could not be derived is not random")
 		}
 	}

@@ -19,10 +19,10 @@ const maxPending = 128
 // A Queue holds connections that nobody accepted yet, at most 128. All methods may be
 // called concurrently.
 type Queue[C transport.Conn] struct {
-	transport string // for errors
-	waiting   chan C
-	ended     chan struct{} // closed when over is set
-	finished  chan struct{} // closed by Finish
+	name     string // of the transport, for errors
+	waiting  chan C
+	ended    chan struct{} // closed when over is set
+	finished chan struct{} // closed by Finish
 
 	mu      sync.Mutex
 	pending int   // guarded by mu; connections in waiting or about to be
@@ -32,12 +32,12 @@ type Queue[C transport.Conn] struct {
 }
 
 // New returns an empty queue of a listener of the transport with that name.
-func New[C transport.Conn](transport string) *Queue[C] {
+func New[C transport.Conn](name string) *Queue[C] {
 	return &Queue[C]{
-		transport: transport,
-		waiting:   make(chan C, maxPending),
-		ended:     make(chan struct{}),
-		finished:  make(chan struct{}),
+		name:     name,
+		waiting:  make(chan C, maxPending),
+		ended:    make(chan struct{}),
+		finished: make(chan struct{}),
 	}
 }
 
@@ -64,9 +64,9 @@ func (q *Queue[C]) err() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.failure != nil && !q.closing {
-		return fmt.Errorf("%s: accept: %w", q.transport, q.failure)
+		return fmt.Errorf("%s: accept: %w", q.name, q.failure)
 	}
-	return fmt.Errorf("%s: %w", q.transport, net.ErrClosed)
+	return fmt.Errorf("%s: %w", q.name, net.ErrClosed)
 }
 
 // Reserve takes a place for a connection that is about to be told that it is in. It

@@ -56,11 +56,10 @@ func TestEnds(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			q := backlog.New[*end]("link")
-			if !q.Reserve() || !q.Reserve() {
+			left := new(end)
+			if !q.Reserve() || !q.Deliver(left) || !q.Reserve() {
 				t.Fatal("no place")
 			}
-			left := new(end)
-			q.Deliver(left)
 			if got, err := q.Accept(t.Context()); got != left || err != nil {
 				t.Errorf("accepted %v, %v", got, err)
 			}
