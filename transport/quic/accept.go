@@ -114,8 +114,8 @@ func alpnError(got string) error {
 }
 
 // begin waits for the end of the handshake of TLS, judges it, and exchanges BEGIN on
-// the first stream. The answer says that there is a
-// place in the queue, which is then reserved.
+// the first stream. The answer says that there is a place in the queue, which is then
+// reserved.
 func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err error) {
 	ctx, cancel := context.WithTimeoutCause(l.life, handshakeTimeout, errGreetTimeout)
 	defer cancel()

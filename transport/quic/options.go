@@ -27,7 +27,8 @@ const handshakeTimeout = 5 * time.Second
 // stalls; they grow from the first to the last figure as fast as the core reads.
 // Who has not proved yet who it is can make this end buffer the first figure for
 // the connection and no more, since the core reads little of it before. It is one
-// and a half of those of a lane, the least that quic-go grows it to with a lane's.
+// and a half of that of a lane, the least that quic-go grows it to with a lane's; a
+// message on a new lane waits a round trip for each doubling of the latter.
 const (
 	// defaultDialPatience is how long Dial waits for the first sign of a peer, and
 	// later for the next one. It has room for a round trip of half a second and a
