@@ -158,6 +158,36 @@ func TestCloseReturns(t *testing.T) {
 	})
 }
 
+// TestPortOfASlowPeer expects a node that has closed its listener to wait for a peer
+// with a round trip of 60 ms, so that its port is free, and for one that is gone no
+// more than 100 ms.
+func TestPortOfASlowPeer(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		inLab(t, func(l *lab) {
+			l.net.Set(packetnet.Conditions{Latency: 30 * time.Millisecond})
+			ln := listen(l.T, l.transport(serverAddr, quic.Options{TLS: l.pki.node(l.T, "server")}), "")
+			c := dial(l.T, l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")}), transport.Peer{Name: "server", Addr: serverAddr})
+			s := accept(l.T, ln)
+			exchange(l.T, c, s)
+			if gone {
+				l.net.Silence(time.Hour)
+			} else {
+				go c.ReadFrame(100)
+			}
+			ln.Close()
+			began := time.Now()
+			s.CloseWithError(7, "bye")
+			want := [2]time.Duration{60 * time.Millisecond, 90 * time.Millisecond}
+			if gone {
+				want = [2]time.Duration{100 * time.Millisecond, 100 * time.Millisecond}
+			}
+			if d := time.Since(began); d < want[0] || d > want[1] {
+				l.Errorf("the peer is gone %v: CloseWithError took %v, want %v", gone, d, want)
+			}
+		})
+	}
+}
+
 // TestLastWordsOfAMountedNode expects a node that has closed its listener to wait for
 // its last words to arrive, as one with an own listener does, since its process and
 // the socket may be gone right after.

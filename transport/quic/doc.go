@@ -103,9 +103,9 @@
 // The close codes and reasons of CloseWithError travel behind the frames, so that
 // these arrive first, and the peer has three seconds for reading them. Meanwhile
 // the connection and its socket live on in the background. On a node that does not
-// listen, or no longer, CloseWithError itself waits for the peer, for at most 20
-// ms, and so does Close of a listener: who closes everything can then leave the
-// process, or listen again.
+// listen CloseWithError itself waits for the peer, for at most 20 ms; on one that
+// does so no longer for at most 100 ms, and so does Close of a listener: who closes
+// everything can then leave the process, or listen again.
 //
 // # Limits
 //

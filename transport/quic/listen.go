@@ -131,7 +131,7 @@ func (l *listener) Close() error {
 	l.queue.Drain(codeGoingAway)
 	l.socket.unlisten()
 	// All of them together, so no timer's channel, which ends one wait alone.
-	over, cancel := context.WithTimeout(context.Background(), leaveTime)
+	over, cancel := context.WithTimeout(context.Background(), portTime)
 	defer cancel()
 	for _, c := range l.transport.closed() {
 		c.waitUntilGone(over)

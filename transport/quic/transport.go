@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -27,6 +28,7 @@ type Transport struct {
 	mu        sync.Mutex
 	sockets   []*socket          // guarded by mu; all that are open, or are being closed
 	listeners int                // guarded by mu; that are open
+	listened  bool               // guarded by mu; there was one
 	mounted   *listener          // guarded by mu; what ServeConn feeds, one of them
 	lingering map[*conn]struct{} // guarded by mu; connections whose owner has closed them
 	measured  bool               // guarded by mu; the buffers of a socket were looked at
@@ -66,6 +68,7 @@ func (t *Transport) mount(l *listener) error {
 	}
 	t.mounted = l
 	t.listeners++
+	t.listened = true
 	return nil
 }
 
@@ -97,9 +100,10 @@ func (t *Transport) opened() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.listeners++
+	t.listened = true
 }
 
-// closed returns the connections that linger.
+// closed returns the connections that linger, or are about to.
 func (t *Transport) closed() []*conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -107,14 +111,20 @@ func (t *Transport) closed() []*conn {
 	return slices.Collect(maps.Keys(t.lingering))
 }
 
-// listens reports whether the node goes on serving.
-func (t *Transport) listens() bool {
+// patience is how long a connection that is closed waits for its peer.
+func (t *Transport) patience() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.listeners > 0
+	switch {
+	case t.listeners > 0:
+		return 0
+	case t.listened:
+		return portTime
+	}
+	return leaveTime
 }
 
-// linger notes that c has been closed here, and forget that it is gone.
+// linger notes that c is being closed here, and forget that it is gone.
 func (t *Transport) linger(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
