@@ -261,8 +261,9 @@ func TestRefusals(t *testing.T) {
 					wantCallError(t, what, err, h, core.OutcomeRefused)
 					continue
 				}
-				if kind == core.ErrUnknownHandler { //nolint:errorlint // of a peer without the handler nothing is known that speaks against sending
-					err := st.send([]byte("x")) // before the refusal can be here
+				if kind == core.ErrUnknownHandler {
+					// Nothing is known that speaks against it before the refusal is here.
+					err := st.send([]byte("x"))
 					wantKinds(t, what+", sending", err, kind)
 					wantCallError(t, what+", sending", err, h, core.OutcomeRefused)
 				}
