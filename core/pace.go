@@ -24,6 +24,7 @@ type pace struct {
 	known   bool   // it was, lately: else the next fragment goes out alone
 	passed  bool   // small frames were sent since the last bulk
 	passing int64  // when they were sent last, as bulk was
+	flat    int64  // flatAlone or flatLane
 }
 
 const (
@@ -43,6 +44,10 @@ const (
 	// flatBeside.
 	flatAlone  = 200_000
 	flatBeside = 45_000
+	// flatLane is that of a lane beside the first one. Small calls do not wait
+	// behind it at the sender, and links with lanes encrypt and acknowledge every
+	// packet by themselves, which takes longer.
+	flatLane = 1_000_000
 	// besideFor is how long small frames are expected to be followed by others.
 	besideFor = 20_000_000
 	// forgetAfter is how long the fastest round trip counts. The link may have
@@ -128,7 +133,7 @@ func (p *pace) adapt(took, now int64) {
 		return
 	}
 	p.fastest = min(p.fastest, took)
-	flat := int64(flatAlone)
+	flat := p.flat
 	if now-p.passing < besideFor {
 		flat = flatBeside
 	}

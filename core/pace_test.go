@@ -11,7 +11,7 @@ import (
 func TestPaceNeverStops(t *testing.T) {
 	for seed := range uint64(500) {
 		r := rand.New(rand.NewPCG(seed, 44))
-		p := pace{window: firstPace}
+		p := pace{window: firstPace, flat: flatAlone}
 		now := int64(1)
 		var marks []uint64
 		for range 2000 {
@@ -55,7 +55,7 @@ func TestPaceNeverStops(t *testing.T) {
 // is not measured behind what is under way already. It was, where a sender did not
 // fill its window when the measurement was due.
 func TestPaceIsMeasuredAlone(t *testing.T) {
-	p := pace{window: maxPace, known: true, fastest: 1_000_000}
+	p := pace{window: maxPace, flat: flatAlone, known: true, fastest: 1_000_000}
 	now := int64(forgetAfter + 1)
 	for range 16 {
 		p.wrote(128<<10, now) // half a window: it is marked
@@ -84,11 +84,11 @@ func TestPaceIsMeasuredAlone(t *testing.T) {
 // waited for a round trip, and were compared with what took twice as long.
 func TestPaceMarksBehindMessagesThatFillNoHalf(t *testing.T) {
 	const message = 1 << 10
-	p := pace{window: minPace, known: true, fastest: 1_000_000}
+	p := pace{window: minPace, flat: flatAlone, known: true, fastest: 1_000_000}
 	if n := p.quota(maxSmall) - message/2; !p.wrote(n, 1) {
 		t.Errorf("no mark behind %d of a window of %d bytes: %+v", n, minPace, p)
 	}
-	p = pace{window: minPace}
+	p = pace{window: minPace, flat: flatAlone}
 	n := p.quota(maxSmall) - message/2
 	if p.wrote(n, 1); p.room() > message {
 		t.Errorf("behind the %d bytes that are measured alone there is room for %d", n, p.room())
@@ -98,7 +98,7 @@ func TestPaceMarksBehindMessagesThatFillNoHalf(t *testing.T) {
 // TestPaceGrowsForTwoAnswersInTime holds that one answer that is early by chance, as
 // where the sender had a pause, makes no queue.
 func TestPaceGrowsForTwoAnswersInTime(t *testing.T) {
-	p := pace{window: minPace, known: true, fastest: 1_000_000}
+	p := pace{window: minPace, flat: flatAlone, known: true, fastest: 1_000_000}
 	for i, took := range []int64{1_000_000, 3_000_000, 1_000_000, 3_000_000} {
 		p.full = true
 		if p.adapt(took, 2_000_000); p.window != minPace {

@@ -137,7 +137,10 @@ func (s *session) init(root *session, tc transport.Conn) {
 	s.done, s.over, s.readerDone = make(chan struct{}), make(chan struct{}), make(chan struct{})
 	s.w.s, s.w.wake = s, make(chan struct{}, 1)
 	s.w.small.seq = 1
-	s.w.bulk.pace.window = firstPace
+	s.w.bulk.pace.window, s.w.bulk.pace.flat = firstPace, flatAlone
+	if s.isLane() {
+		s.w.bulk.pace.flat = flatLane
+	}
 	s.calls.side = s.side
 }
 
