@@ -164,7 +164,8 @@ func (w *world) takeDown() {
 	}
 	// Connections that nobody closed live on in the network until their ends
 	// learn of each other.
-	time.Sleep(w.p.prompt())
+	time.Sleep(w.p.prompt() + w.p.over.linger)
+	w.net.close()
 	synctest.Wait()
 	if n := w.inBackground(); n > 0 {
 		w.violatef("I9", "%d ends of nodes do not come to an end", n)

@@ -6,13 +6,12 @@ import (
 	"sync/atomic"
 
 	"github.com/gridmux/gridmux/transport"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // port is the transport of one incarnation. When the process that it stands for
 // has died it carries nothing more: whoever comes next has one of its own.
 type port struct {
-	*inmem.Transport
+	transport.Transport
 	w    *world
 	name string
 	dead atomic.Bool

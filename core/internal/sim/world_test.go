@@ -10,7 +10,6 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // world is one run: real Managers over a simulated network, and what the
@@ -23,7 +22,7 @@ type world struct {
 	// them at the end.
 	tell   func(v violation)
 	start  time.Time
-	net    *inmem.Network
+	net    network
 	ledger *coretest.Ledger
 	trace  *trace
 	nodes  []*node
@@ -65,12 +64,13 @@ func (v violation) String() string { return fmt.Sprintf("%s %s: %s", stamp(v.at)
 const maxViolations = 20
 
 func newWorld(p *profile, verbose bool, tell func(violation)) *world {
+	net := newNetwork(p) // which may set the clock
 	w := &world{
 		p:         p,
 		verbose:   verbose,
 		tell:      tell,
 		start:     time.Now(),
-		net:       newNetwork(p),
+		net:       net,
 		ledger:    coretest.NewLedger(),
 		pairs:     map[pairKey]*pair{},
 		calls:     map[*coretest.Call]*call{},
