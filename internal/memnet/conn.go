@@ -121,8 +121,8 @@ type half struct {
 	back *half // the other direction; set before the connection is used
 
 	// Guarded by mu.
-	size           int
-	ring           []byte // nil until the first write
+	size           int    // how many bytes there may be in the ring
+	ring           []byte // nil until the first write; it grows
 	head, n        int    // n bytes are in the ring, from head on
 	arrived        int    // so many of them, the first, can be read; the others are on their way
 	transit        transit
@@ -172,8 +172,8 @@ func (h *half) read(p []byte) (int, error) {
 func (h *half) take(p []byte) int {
 	done := 0
 	for done < len(p) && h.arrived > 0 {
-		k := copy(p[done:], h.ring[h.head:min(h.head+h.arrived, h.size)])
-		h.head = (h.head + k) % h.size
+		k := copy(p[done:], h.ring[h.head:min(h.head+h.arrived, len(h.ring))])
+		h.head = (h.head + k) % len(h.ring)
 		h.n -= k
 		h.arrived -= k
 		done += k
@@ -211,18 +211,26 @@ func (h *half) write(p []byte) (int, error) {
 }
 
 func (h *half) put(p []byte) int {
-	if h.ring == nil {
-		h.ring = make([]byte, h.size)
+	if need := min(h.n+len(p), h.size); need > len(h.ring) {
+		h.grow(need)
 	}
 	done := 0
-	for done < len(p) && h.n < h.size {
-		tail := (h.head + h.n) % h.size
-		k := copy(h.ring[tail:min(tail+h.size-h.n, h.size)], p[done:])
+	for size := len(h.ring); done < len(p) && h.n < min(size, h.size); {
+		tail := (h.head + h.n) % size
+		k := copy(h.ring[tail:min(tail+size-h.n, size)], p[done:])
 		h.n += k
 		done += k
 	}
 	h.send(done, bytesCome)
 	return done
+}
+
+// grow makes room in the ring for so many bytes, at most size.
+func (h *half) grow(need int) {
+	ring := make([]byte, max(need, min(h.size, max(2*len(h.ring), DefaultBuffer))))
+	n := copy(ring, h.ring[h.head:min(h.head+h.n, len(h.ring))])
+	copy(ring[n:], h.ring[:h.n-n])
+	h.ring, h.head = ring, 0
 }
 
 func (h *half) finish() {

@@ -1,6 +1,9 @@
 package memnet
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // SetDelay makes what this end sends from now on arrive later: bytes that are
 // written together after what delay returns for their number, and the end of the
@@ -24,6 +27,15 @@ func (c *Conn) Hold(on bool) {
 	if !on {
 		c.out.arrive()
 	}
+}
+
+// TakeAll makes this end take everything that is sent to it from now on, whether it
+// reads or not: the writes of the other end never wait again.
+func (c *Conn) TakeAll() {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	c.in.size = math.MaxInt
+	c.in.cond.Broadcast()
 }
 
 // Reset breaks the connection at both ends at once: reads and writes fail with

@@ -1,6 +1,7 @@
 package memnet_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -105,6 +106,37 @@ func TestReset(t *testing.T) {
 			if err := c.Close(); err != nil {
 				t.Errorf("closing: %v", err)
 			}
+		}
+	})
+}
+
+// TestTakeAll expects a write that waits for the other end to go on, and all of it to
+// arrive, from wherever the buffer began.
+func TestTakeAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memnet.Pipe(memnet.WithBuffer(5))
+		want := make([]byte, 1000)
+		for i := range want {
+			want[i] = byte(i)
+		}
+		a.Write(want[:3])
+		io.ReadFull(b, make([]byte, 3))
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.Write(want)
+			done <- err
+		}()
+		synctest.Wait()
+		if n := b.Buffered(); n != 5 {
+			t.Fatalf("%d bytes are in a buffer of five", n)
+		}
+		b.TakeAll()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(b, got); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("something else arrives than was sent: %v", err)
 		}
 	})
 }

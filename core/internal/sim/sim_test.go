@@ -48,7 +48,7 @@ func TestSimulation(t *testing.T) {
 	default:
 		n = 200
 	}
-	f := &fleet{over: on, workers: uint64(runtime.GOMAXPROCS(0)), maxFailures: *failures}
+	f := &fleet{over: on, workers: workers(), maxFailures: *failures}
 	f.runAll(t, *first, n)
 	if !t.Failed() && !raceEnabled && on == overMemory {
 		// The race detector makes the scheduler random on purpose.
@@ -171,3 +171,6 @@ func tell(t *testing.T, seed uint64) {
 		t.Error(err)
 	}
 }
+
+// workers is how many children run at a time.
+func workers() uint64 { return uint64(runtime.GOMAXPROCS(0)) }

@@ -73,8 +73,7 @@ func (s *sockets) listen(where, addr string) (net.Listener, error) {
 func (s *sockets) dial(ctx context.Context, where, addr string) (net.Conn, error) {
 	s.mu.Lock()
 	to := s.owners[addr]
-	there, back := s.route(where, to), s.route(to, where)
-	trip := time.NewTimer(s.delayOf(&there.conditions) + s.delayOf(&back.conditions))
+	trip := time.NewTimer(s.delayOf(&s.route(where, to).conditions) + s.delayOf(&s.route(to, where).conditions))
 	s.mu.Unlock()
 	defer trip.Stop()
 	select {
@@ -84,6 +83,8 @@ func (s *sockets) dial(ctx context.Context, where, addr string) (net.Conn, error
 	}
 	for {
 		s.mu.Lock()
+		to = s.owners[addr] // which may have begun meanwhile
+		there, back := s.route(where, to), s.route(to, where)
 		blocked, refused, changed := there.blocked || back.blocked, there.refused, s.changed
 		door := s.listeners[addr]
 		s.dials++
@@ -268,8 +269,8 @@ func (e *socket) Write(p []byte) (done int, err error) {
 		if done += n; err != nil {
 			return done, err
 		}
-		if then != nil {
-			then()
+		for _, f := range then {
+			f()
 		}
 	}
 	return done, nil
@@ -277,7 +278,7 @@ func (e *socket) Write(p []byte) (done int, err error) {
 
 // next returns what is to be sent next, a copy if it is not what is in p, and what
 // happens then.
-func (e *socket) next(p []byte) (piece []byte, then func()) {
+func (e *socket) next(p []byte) (piece []byte, then []func()) {
 	e.net.mu.Lock()
 	defer e.net.mu.Unlock()
 	r := e.net.route(e.from, e.to)
@@ -295,17 +296,20 @@ func (e *socket) next(p []byte) (piece []byte, then func()) {
 		flip = flip || r.corrupt == 0
 	}
 	if flip {
+		// crypto/tls says so to the other side, with a lock that a write may hold
+		// which waits for us. Waiting for a lock stops the clock of a bubble.
+		then = append(then, e.TakeAll)
 		p = append([]byte(nil), p...)
 		p[len(p)-1] ^= 1 << e.net.rand.IntN(8)
 	}
 	if r.cut > 0 {
 		if r.cut -= len(p); r.cut == 0 {
-			then = e.Reset
+			then = append(then, e.Reset)
 		}
 	}
 	if r.stall > 0 {
 		if r.stall -= len(p); r.stall == 0 {
-			then = func() { e.Hold(true) }
+			then = append(then, func() { e.Hold(true) })
 		}
 	}
 	return p, then
