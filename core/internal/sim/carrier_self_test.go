@@ -14,9 +14,9 @@ import (
 // holds that no invariant is violated. More of them are run with the flags -transport
 // and -seeds.
 func TestRealTransports(t *testing.T) {
-	n := uint64(16)
+	n := uint64(10)
 	if raceEnabled || testing.Short() {
-		n = 4
+		n = 3
 	}
 	for _, over := range carriers[1:] {
 		t.Run(over.name, func(t *testing.T) {

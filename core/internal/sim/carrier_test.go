@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -27,17 +26,11 @@ type carrier struct {
 	lag func(c *inmem.Conditions) time.Duration
 	// trips is how many latencies an attempt to connect has at least.
 	trips time.Duration
-	// recovery is how long it takes from the end of a fault until all is as before.
-	recovery func(c *core.Config) time.Duration
 	// closing is how long closing a Manager may take.
 	closing time.Duration
-	// linger is how long something may be left of connections that were closed.
-	linger time.Duration
 	// apart bounds how much longer or shorter a witness may take because of what
 	// others do.
 	apart time.Duration
-	// goroutines is how many more there may be for each pair of nodes.
-	goroutines int
 }
 
 // carriers are what clusters are simulated over. What a fault of the table faults
@@ -71,10 +64,9 @@ var carriers = []*carrier{overMemory, overWebsocket, overTLS, overQUIC}
 var (
 	overMemory = &carrier{
 		name: "inmem", make: newMemory,
-		adapt:    func(*profile) {},
-		lag:      lagOf,
-		trips:    10,
-		recovery: noTime,
+		adapt: func(*profile) {},
+		lag:   lagOf,
+		trips: 10,
 		// What a node does takes no time, so that only the instants of arrivals can
 		// differ, which avoid each other by nanoseconds.
 		apart: time.Microsecond,
@@ -88,12 +80,10 @@ var (
 				p.auth = authShared // as a link that proves nothing needs
 			}
 		},
-		lag:        lagOf,
-		trips:      24,
-		recovery:   noTime,
-		closing:    closingSockets,
-		apart:      time.Microsecond,
-		goroutines: 8,
+		lag:     lagOf,
+		trips:   socketTrips,
+		closing: closingSockets,
+		apart:   time.Microsecond,
 	}
 	overTLS = &carrier{
 		name: "wss", make: newSockets(true),
@@ -101,12 +91,10 @@ var (
 			adaptToSockets(p)
 			p.plain = false
 		},
-		lag:        lagOf,
-		trips:      24,
-		recovery:   noTime,
-		closing:    closingSockets,
-		apart:      time.Microsecond,
-		goroutines: 8,
+		lag:     lagOf,
+		trips:   socketTrips,
+		closing: closingSockets,
+		apart:   time.Microsecond,
 	}
 	overQUIC = &carrier{
 		name: "quic", make: newDatagrams,
@@ -115,21 +103,22 @@ var (
 			p.plain, p.buffer = false, 0
 		},
 		lag:   lagOfDatagrams,
-		trips: 24,
-		// A packet that was lost is sent again after a time that has grown all the
-		// while; but that is over with the next sign of life.
-		recovery:   func(c *core.Config) time.Duration { return 2*c.KeepAlive + 2*c.KeepAliveTimeout },
-		closing:    time.Second,
-		linger:     4 * time.Second,
-		apart:      time.Microsecond,
-		goroutines: 16,
+		trips: 10,
+		// A node that leaves waits 20 ms for a peer, and again for that of a session
+		// which was on its way out.
+		closing: 60 * time.Millisecond,
+		apart:   time.Microsecond,
 	}
 )
 
-// closingSockets is how long transport/websocket takes to say goodbye, or not to.
-const closingSockets = 260 * time.Millisecond
-
-func noTime(*core.Config) time.Duration { return 0 }
+const (
+	// socketTrips: one round trip each for TCP, TLS and HTTP, and for what the nodes
+	// have to say.
+	socketTrips = 16
+	// closingSockets is how long transport/websocket waits for a write in progress
+	// before it closes without a word.
+	closingSockets = 10 * time.Millisecond
+)
 
 func adaptToSockets(p *profile) {
 	if p.buffer != 0 {
@@ -137,12 +126,13 @@ func adaptToSockets(p *profile) {
 	}
 }
 
-// lagOfDatagrams is lagOf over QUIC, where what got lost is sent again.
+// lagOfDatagrams is lagOf over QUIC. What got lost is sent again, after 25 ms and a
+// few round trips, for which there is room in so many lags as checkers wait.
 func lagOfDatagrams(c *inmem.Conditions) time.Duration {
 	p, corrupt := datagramConditions(c)
 	d := p.Latency + p.Jitter
 	if p.Loss > 0 || corrupt > 0 {
-		d = 7*d + 100*time.Millisecond
+		d += 3 * time.Millisecond
 	}
 	return d
 }

@@ -61,7 +61,7 @@ const (
 func (w *world) checkGoroutines() {
 	w.mu.Lock()
 	w.peak, w.peakTalks = max(w.peak, len(w.open)), max(w.peakTalks, len(w.openTalks))
-	allowed := w.base + 16 + w.p.nodes*(perNode+w.p.nodes*(perPair+w.p.over.goroutines)) + 4*w.peak + perTalk*w.peakTalks
+	allowed := w.base + 16 + w.p.nodes*(perNode+w.p.nodes*perPair) + 4*w.peak + perTalk*w.peakTalks
 	w.mu.Unlock()
 	for _, n := range w.nodes {
 		for _, in := range []*incarnation{n.run, n.twin} {

@@ -165,7 +165,7 @@ func (w *world) takeDown() {
 	}
 	// Connections that nobody closed live on in the network until their ends
 	// learn of each other.
-	time.Sleep(w.p.prompt() + w.p.over.linger)
+	time.Sleep(w.p.prompt())
 	w.net.close()
 	synctest.Wait()
 	if n := w.inBackground(); n > 0 {

@@ -83,7 +83,7 @@ func (w *world) jolt(a, b int) { w.changePair(a, b, func(p *pair) { p.linkSince 
 func (w *world) mend(a, b int) {
 	w.changePair(a, b, func(p *pair) {
 		p.faults, p.refused = 0, [2]bool{}
-		p.linkSince = max(p.linkSince, w.now()+p.lag+w.p.over.recovery(&w.p.limits))
+		p.linkSince = max(p.linkSince, w.now()+p.lag)
 		p.lag = 0
 	})
 }
