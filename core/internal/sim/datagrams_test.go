@@ -21,6 +21,7 @@ import (
 type datagrams struct {
 	routes
 	packets *packetnet.Network
+	mtu     int
 
 	// Guarded by routes.mu.
 	at    map[string]netip.AddrPort // by address
@@ -38,7 +39,7 @@ type quicEnd struct {
 func newDatagrams(p *profile) network {
 	packetnet.CatchUp()
 	d := &datagrams{
-		routes: newRoutes(p), packets: packetnet.New(packetnet.Conditions{}, p.seed),
+		routes: newRoutes(p), packets: packetnet.New(packetnet.Conditions{}, p.seed), mtu: pick(stream(p.seed, 12), 1252, 1400, 0),
 		at: map[string]netip.AddrPort{}, where: map[netip.AddrPort]string{}, socks: map[string]*packetnet.Conn{},
 	}
 	d.packets.Meddle(d.meddle)
@@ -51,6 +52,7 @@ func (d *datagrams) meddle(from, to netip.AddrPort, data []byte) (c packetnet.Co
 	defer d.mu.Unlock()
 	r := d.route(d.where[from], d.where[to])
 	c, corrupt := datagramConditions(&r.conditions)
+	c.MTU = d.mtu
 	flip := d.rand.Float64() < corrupt
 	if r.corrupt > 0 {
 		r.corrupt = max(r.corrupt-len(data), 0)
