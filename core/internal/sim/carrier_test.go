@@ -29,8 +29,9 @@ type carrier struct {
 	// closing is how long closing a Manager may take.
 	closing time.Duration
 	// apart bounds how much longer or shorter a witness may take because of what
-	// others do.
-	apart time.Duration
+	// others do, and apartShare how much more as a share of what it takes.
+	apart      time.Duration
+	apartShare float64
 }
 
 // carriers are what clusters are simulated over. What a fault of the table faults
@@ -107,7 +108,9 @@ var (
 		// A node that leaves waits 20 ms for a peer, and again for that of a session
 		// which was on its way out.
 		closing: 60 * time.Millisecond,
-		apart:   time.Microsecond,
+		// Packets leave at intervals of a millisecond, with what there is by then, and
+		// a larger window lets a message out a round trip earlier.
+		apart: 10 * time.Millisecond, apartShare: 0.25,
 	}
 )
 
