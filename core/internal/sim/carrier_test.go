@@ -105,9 +105,9 @@ var (
 		},
 		lag:   lagOfDatagrams,
 		trips: 10,
-		// A node that leaves waits 20 ms for a peer, and again for that of a session
-		// which was on its way out.
-		closing: 60 * time.Millisecond,
+		// A node that leaves gives the peers of connections that it had closed 20 ms,
+		// and then those of the ones that it closes.
+		closing: 40 * time.Millisecond,
 		// Packets leave at intervals of a millisecond, with what there is by then, and
 		// a larger window lets a message out a round trip earlier.
 		apart: 10 * time.Millisecond, apartShare: 0.25,
