@@ -14,9 +14,9 @@ import (
 // holds that no invariant is violated. More of them are run with the flags -transport
 // and -seeds.
 func TestRealTransports(t *testing.T) {
-	n := uint64(10)
+	n := uint64(20)
 	if raceEnabled || testing.Short() {
-		n = 3
+		n = 2
 	}
 	for _, over := range carriers[1:] {
 		t.Run(over.name, func(t *testing.T) {
