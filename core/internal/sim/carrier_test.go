@@ -25,7 +25,7 @@ type carrier struct {
 	// under them.
 	lag func(c *inmem.Conditions) time.Duration
 	// trips is how many latencies an attempt to connect has at least.
-	trips time.Duration
+	trips int
 	// closing is how long closing a Manager may take.
 	closing time.Duration
 	// apart bounds how much longer or shorter a witness may take because of what
@@ -53,7 +53,7 @@ type carrier struct {
 //	cut-after           a reset behind the byte                      -: nothing but an end does that
 //	stall-after         connection held        connection held       all is lost behind the byte
 //	corrupt             a bit flips            a bit flips           a bit flips, in any datagram
-//	refuse-dials        refused                refused               refused before a datagram is sent
+//	refuse-dials        an error after a round trip                  an error before a datagram is sent
 //	slow-accept         Accept waits
 //	crash               its sockets are closed, the peers see that   its socket is silent; a reset
 //	                    after a latency                              of the next process tells

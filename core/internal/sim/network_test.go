@@ -12,7 +12,7 @@ import (
 // network is what lies between the nodes of a run, with the faults that there are:
 // those of inmem.Network, by whose names and in whose words, as far as the carrier has
 // them. Methods are called by the driver, and concurrently by nodes that end.
-type network interface {
+type network interface { //nolint:interfacebloat // Of a fault there is a method, as inmem has it.
 	// node returns a transport for a process that is somewhere, calls itself by a
 	// name and listens at an address. What is there already at that address is gone.
 	node(where, name, addr string) (transport.Transport, error)

@@ -176,7 +176,7 @@ func (p *profile) conditions(from, to int) inmem.Conditions {
 
 func (p *profile) drawLimits(r *rand.Rand) {
 	c := &p.limits
-	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), p.over.trips*p.maxLatency())
+	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), time.Duration(p.over.trips)*p.maxLatency())
 	c.MaxBackoff = between(r, 50*time.Millisecond, 3*time.Second)
 	if p.rogue {
 		// It does not listen, and everybody tries all the time.
