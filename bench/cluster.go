@@ -18,14 +18,14 @@ type cluster struct {
 	nodes   map[string]*core.Manager // those that run
 }
 
-// openCluster starts the named nodes and waits until they are connected. config
+// openCluster starts the named nodes on a network and waits until they are connected. config
 // may change the configuration of each and handlers registers what it serves;
 // nil leaves either as it is.
 func openCluster(
-	ctx context.Context, k kind, names []string, config func(*core.Config), handlers func(*core.Manager) error,
+	ctx context.Context, n network, names []string, config func(*core.Config), handlers func(*core.Manager) error,
 ) (*cluster, error) {
 	c := &cluster{config: config, handlers: handlers, sites: map[string]site{}, nodes: map[string]*core.Manager{}}
-	if err := c.open(ctx, k.open(), names); err != nil {
+	if err := c.open(ctx, n, names); err != nil {
 		c.close()
 		return nil, err
 	}

@@ -19,6 +19,10 @@ const (
 	// downTime is how long the node stays dead: long enough for the others to
 	// have tried in vain to connect to it.
 	downTime = 250 * time.Millisecond
+	// demoKeepAlive is how often nodes look whether they have heard of each other,
+	// and how long they then wait. Where a dead process leaves nothing behind that says
+	// so, as over UDP, this is how it is noticed, and the default would take long to show.
+	demoKeepAlive = 500 * time.Millisecond
 	// repeats is how many calls the usual latency is the median of.
 	repeats = 200
 
@@ -48,7 +52,7 @@ func demonstrate(ctx context.Context, k kind, out io.Writer) error {
 		atWork: make(chan struct{}, 1),
 	}
 	var err error
-	if d.cluster, err = openCluster(ctx, k, []string{"a", "b", "c"}, d.watch, d.serve); err != nil {
+	if d.cluster, err = openCluster(ctx, k.open(onLoopback), []string{"a", "b", "c"}, d.watch, d.serve); err != nil {
 		return err
 	}
 	defer d.close()
@@ -61,8 +65,9 @@ func demonstrate(ctx context.Context, k kind, out io.Writer) error {
 	return nil
 }
 
-// watch makes a tell what it sees of b.
+// watch makes a tell what it sees of b, and all notice soon what is gone.
 func (d *demo) watch(cfg *core.Config) {
+	cfg.KeepAlive, cfg.KeepAliveTimeout = demoKeepAlive, demoKeepAlive
 	if cfg.Local.Name != "a" {
 		return
 	}

@@ -6,11 +6,13 @@
 // It first brings up a cluster of three nodes over every transport and tells,
 // line by line, what happens there: a call, a node that is killed with a call in
 // progress, what the other nodes see of it, and how the cluster heals when the
-// node is back. Then it measures for half a minute and prints three tables. The
-// exit code is 0 if everything succeeded, 1 if a transport failed, 2 for flags
-// that make no sense and 130 after an interrupt. Run it with -help for the flags.
+// node is back. Then it measures for half a minute on the loopback interface and
+// prints three tables, and for almost as long over emulated links, with a table for
+// each. The exit code is 0 if everything succeeded, 1 if a transport failed, 2 for flags
+// that make no sense and 130 after an interrupt, which prints what there is by then.
+// Run it with -help for the flags.
 //
-// # How it measures
+// # On the loopback interface
 //
 // For each transport two nodes in this process have one connection, over the
 // loopback interface if the transport uses sockets. What they do there has a table
@@ -50,7 +52,43 @@
 //     ends and of the loop of the caller.
 //
 // Both ends share the processors of one machine and there is no network between
-// them. The tables say what the library and the transport cost, which is most
+// them. These tables say what the library and the transport cost, which is most
 // of the latency within a data centre, and nothing of what distance and loss
 // do to a transport.
+//
+// # Over emulated links
+//
+// This is what the workload links is for: small calls beside streams that have a
+// steady rate, over links with a round-trip time and a loss. Real TCP and UDP of the
+// kernel cross them, between two network namespaces. By default there are three losses at
+// two round-trip times, for three seconds each; of the transports, those with TLS
+// are compared, and those that -transports names if it is given. So
+//
+//	go run ./bench -workloads links -rtt 20ms,100ms -loss 0,0.5%,2% -link-time 1m
+//	go run ./bench -workloads links -link wan -link lossy-wifi,loss=5%
+//
+// measure a grid for as long as figures in the tail need, and links by name. The load
+// is that of -link-rate, -size, -link-streams and -stream-rate.
+//
+//   - Calls are due at fixed times, whatever became of those before (an open loop). The
+//     latency of a call counts from when it was due, so that one that was sent late is not
+//     taken for a fast one. Calls that failed count with what they took until then, and
+//     have a column if there are any.
+//   - Streams have a message every 10 ms; what could not be sent in time is sent
+//     later. Their column has what all of them sent: a transport that is short of their
+//     rate did not carry the load.
+//   - All transports run at the same time, each over a link of its own with the same
+//     conditions and seed, so that what the machine does besides disturbs all alike. If it
+//     has too much to do for the links to be in time, a warning says so.
+//   - vs wss is the ratio of the p99. A transport wins over a link if its p99 was the
+//     lowest in each fifth of the time by itself: by chance that is so in one of sixteen
+//     runs of two that are alike.
+//   - The matrix has the ratio of the p99 for every round-trip time and loss.
+//
+// With loss, congestion control decides more than the transport does: that of TCP is
+// the kernel's, that of QUIC is in quic-go, and both are named below the tables.
+// -tcp-congestion chooses another one of the kernel's.
+//
+// Links need Linux, and either root or a user who may make user namespaces, and who
+// can open /dev/net/tun. Elsewhere they are left out, and a line says what was refused.
 package main

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gridmux/gridmux/bench/internal/link"
 )
 
 const (
@@ -33,6 +35,7 @@ type options struct {
 	kinds    []kind
 	demo     bool
 	json     string
+	links    linkOptions
 }
 
 // parseFlags reads the command line. Its errors name the flag, the value and
@@ -47,7 +50,8 @@ func parseFlags(known []kind, args []string) (options, error) {
 		kinds:    known,
 	}
 	var noDemo, quick bool
-	fs := flagSet(known, &opts, &noDemo, &quick)
+	links := newLinkFlags()
+	fs := flagSet(known, &opts, links, &noDemo, &quick)
 	fs.SetOutput(io.Discard) // the caller prints the error
 	fs.Usage = func() {}
 	if err := fs.Parse(args); err != nil {
@@ -59,16 +63,23 @@ func parseFlags(known []kind, args []string) (options, error) {
 	if fs.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q: bench takes flags only, -help lists them", fs.Arg(0))
 	}
-	durationSet := false
-	fs.Visit(func(f *flag.Flag) { durationSet = durationSet || f.Name == "duration" })
+	set := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
 	if quick {
-		if durationSet {
+		if set["duration"] {
 			return options{}, errors.New("flags -quick and -duration both say how long to measure: leave one out")
 		}
 		opts.duration = quickDuration
 	}
+	if set["duration"] && len(opts.tables) == 0 {
+		return options{}, errors.New("flag -duration is about what is not over links, which -workloads leaves out: use -link-time")
+	}
 	opts.demo = !noDemo
 	if err := opts.check(); err != nil {
+		return options{}, err
+	}
+	var err error
+	if opts.links, err = links.options(&opts, set, quick); err != nil {
 		return options{}, err
 	}
 	return opts, nil
@@ -98,9 +109,10 @@ func (o *options) check() error {
 func (o *options) lines() int { return len(loads(*o, plan{})) }
 
 // flagSet defines the flags.
-func flagSet(known []kind, opts *options, noDemo, quick *bool) *flag.FlagSet {
+func flagSet(known []kind, opts *options, links *linkFlags, noDemo, quick *bool) *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
-	fs.Func("duration", "how long to measure, all transports together: `time` such as 30s or 5m (default "+defaultDuration.String()+")",
+	fs.Func("duration", "how long to measure without links, all transports together: `time` such as 30s or 5m (default "+
+		defaultDuration.String()+")",
 		func(s string) (err error) {
 			opts.duration, err = time.ParseDuration(s)
 			if err != nil || opts.duration <= 0 || opts.duration > maxDuration {
@@ -118,9 +130,9 @@ func flagSet(known []kind, opts *options, noDemo, quick *bool) *flag.FlagSet {
 			opts.streams, err = parseAtOnce(s, "streams")
 			return err
 		})
-	fs.Func("workloads", "what to measure, in a `list` (default "+tableNames(tables())+")",
+	fs.Func("workloads", "what to measure, in a `list` (default "+workloadNames()+")",
 		func(s string) (err error) {
-			opts.tables, err = parseTables(s)
+			opts.tables, links.wanted, err = parseWorkloads(s)
 			return err
 		})
 	fs.Func("size", "`bytes` of a request and of its answer, or of a message (default "+strconv.Itoa(defaultSize)+")",
@@ -137,23 +149,29 @@ func flagSet(known []kind, opts *options, noDemo, quick *bool) *flag.FlagSet {
 			return err
 		})
 	fs.BoolVar(noDemo, "no-demo", false, "measure at once, without showing a cluster first")
-	fs.BoolVar(quick, "quick", false, "measure for "+quickDuration.String()+" only: for a look, the figures are rough")
-	fs.StringVar(&opts.json, "json", "", "write every window to `file` too, as JSON")
+	fs.BoolVar(quick, "quick", false, "measure for "+quickDuration.String()+" and over one link only: for a look, the figures are rough")
+	links.define(fs)
+	fs.StringVar(&opts.json, "json", "", "write what was measured to `file` too, as JSON")
 	return fs
 }
 
 // usage tells what the flags are.
 func usage(w io.Writer, known []kind) {
 	fmt.Fprint(w, "Usage: go run ./bench [flags]\n\n"+
-		"Shows a cluster over each transport, then measures the transports side by side.\n\n")
+		"Shows a cluster over each transport, then measures the transports side by side,\n"+
+		"on the loopback interface and over emulated links.\n\n")
 	var opts options
 	var noDemo, quick bool
-	fs := flagSet(known, &opts, &noDemo, &quick)
+	fs := flagSet(known, &opts, newLinkFlags(), &noDemo, &quick)
 	fs.SetOutput(w)
 	fs.PrintDefaults()
 	fmt.Fprint(w, "\nThe transports are:\n")
 	for _, k := range known {
-		fmt.Fprintf(w, "  %-10s %s\n", k.name, k.about)
+		fmt.Fprintf(w, "  %-12s %s\n", k.name, k.about)
+	}
+	fmt.Fprint(w, "\nThe links with a name are:\n")
+	for _, p := range link.Presets() {
+		fmt.Fprintf(w, "  %-12s %s: %v\n", p.Name, p.Description, p.Conditions)
 	}
 	fmt.Fprint(w, "\nWhat the columns of the tables mean: go doc ./bench\n")
 }
@@ -174,22 +192,30 @@ func parseAtOnce(s, of string) ([]int, error) {
 	return out, nil
 }
 
-// parseTables returns the tables in their order.
-func parseTables(s string) (all []table, err error) {
+// linksName is what the flag calls what is measured over links.
+const linksName = "links"
+
+// parseWorkloads returns the tables in their order, and whether there are links.
+func parseWorkloads(s string) (all []table, links bool, err error) {
 	for field := range strings.SplitSeq(s, ",") {
 		name := strings.TrimSpace(field)
 		i := slices.IndexFunc(tables(), func(t table) bool { return t.String() == name })
 		switch {
+		case i < 0 && name != linksName:
+			return nil, false, fmt.Errorf("there is no workload %q: choose from %s", name, workloadNames())
+		case i < 0 && links, i >= 0 && slices.Contains(all, table(i)):
+			return nil, false, fmt.Errorf("%q is there twice: list every workload once", name)
 		case i < 0:
-			return nil, fmt.Errorf("there is no workload %q: choose from %s", name, tableNames(tables()))
-		case slices.Contains(all, table(i)):
-			return nil, fmt.Errorf("%q is there twice: list every workload once", name)
+			links = true
+		default:
+			all = append(all, table(i))
 		}
-		all = append(all, table(i))
 	}
 	slices.Sort(all)
-	return all, nil
+	return all, links, nil
 }
+
+func workloadNames() string { return tableNames(tables()) + "," + linksName }
 
 func tableNames(all []table) string {
 	names := make([]string, len(all))

@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/gridmux/gridmux/bench/internal/link"
 	"github.com/gridmux/gridmux/transport"
 )
 
@@ -23,7 +24,10 @@ import (
 func TestQuick(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"-quick", "-json", file}, &stdout, &stderr); code != exitOK {
+	p := program{kinds(), unshaped, &stdout, &stderr}
+	// Fewer at once than by default, for what 512 do takes long with the race detector.
+	args := []string{"-quick", "-callers", "1,8", "-streams", "1,8", "-json", file}
+	if code := p.run(t.Context(), args); code != exitOK {
 		t.Fatalf("exit code %d, want %d\n%s%s", code, exitOK, &stdout, &stderr)
 	}
 	out := stdout.String()
@@ -39,18 +43,20 @@ func TestQuick(t *testing.T) {
 		"the cluster is whole again",
 		"echoes 512 B",
 		"round 1 of 3", "round 3 of 3",
+		"wss (websocket with TLS on the loopback interface)\n", "quic (QUIC on the loopback interface)\n",
 		"Reading: inmem answers ", "Reading: inmem moves ", "Reading: beside bulk, ",
-		"All windows are in " + file,
+		"link 1 of 1, 2.5s left: rtt=20ms,loss=0.5%\n", "Over rtt=20ms,loss=0.5%\n",
+		"Reading: at p99 ", "All of this is in " + file,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q", want)
 		}
 	}
-	of := []string{"inmem", "websocket"}
-	rest := checkTable(t, out, of, []string{"1 caller", "8 callers", "64 callers", "512 callers"})
+	of := []string{"inmem", "websocket", "wss", "quic"}
+	rest := checkTable(t, out, of, []string{"1 caller", "8 callers"})
 	rest = checkTable(t, rest, of, []string{
-		"1 stream from b to a", "64 streams from b to a", "1 stream from a to b", "64 streams from a to b",
-		"1 stream both ways", "64 streams both ways",
+		"1 stream from b to a", "8 streams from b to a", "1 stream from a to b", "8 streams from a to b",
+		"1 stream both ways", "8 streams both ways",
 	})
 	checkTable(t, rest, of, []string{"alone", "beside bulk"})
 	if t.Failed() {
@@ -65,8 +71,8 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep.Schema != schema || rep.Rounds != minRounds || len(rep.Failures) > 0 || len(rep.Cells) != 24 {
-		t.Errorf("JSON: schema %q, %d rounds, failures %v and %d cells, want %q, %d, none and 24",
+	if rep.Schema != schema || rep.Rounds != minRounds || len(rep.Failures) > 0 || len(rep.Cells) != 40 {
+		t.Errorf("JSON: schema %q, %d rounds, failures %v and %d cells, want %q, %d, none and 40",
 			rep.Schema, rep.Rounds, rep.Failures, len(rep.Cells), schema, minRounds)
 	}
 	for _, c := range rep.Cells {
@@ -76,7 +82,25 @@ func TestQuick(t *testing.T) {
 			t.Errorf("JSON: a cell without sense: %+v", c)
 		}
 	}
+	if rep.Links == nil || len(rep.Links.Results) != 1 || len(rep.Links.Results[0].Lines) != 2 {
+		t.Fatalf("JSON: links %+v, want one with two transports", rep.Links)
+	}
+	for _, l := range rep.Links.Results[0].Lines {
+		if l.Calls != 1000 || l.Failed != 0 || l.P50 <= 0 || l.P90 < l.P50 || l.P99 < l.P90 || l.P999 < l.P99 || l.Max < l.P999 || l.Ratio <= 0 || l.Bits <= 0 {
+			t.Errorf("JSON: a line without sense: %+v", l)
+		}
+	}
 }
+
+// unshaped is a link without a network of its own, for what is to be tested where none
+// can be emulated.
+func unshaped(uint64, link.Conditions) (emulated, error) { return noLink{}, nil }
+
+type noLink struct{}
+
+func (noLink) at(string) host             { return thisHost{} }
+func (noLink) stats() (link.Stats, error) { return link.Stats{}, nil }
+func (noLink) close()                     {}
 
 // checkPlain holds that an output is fit for a file: no control codes, and
 // nothing that only shows when a line is selected.
@@ -132,8 +156,8 @@ func checkTable(t *testing.T, out string, transports, blocks []string) (rest str
 
 // broken is a transport that works as inmem does until something of it fails.
 func broken(listens bool, calls int64) kind {
-	return kind{"broken", "fails when it is told to", func() network {
-		n := &brokenNetwork{network: kinds()[0].open(), listens: listens}
+	return kind{"broken", "fails when it is told to", overMemory, false, func(at hosts) network {
+		n := &brokenNetwork{network: kinds()[0].open(at), listens: listens}
 		n.frames.Store(calls)
 		return n
 	}}
@@ -215,10 +239,11 @@ func TestFailures(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			known := append(kinds(), test.kind)
 			args := append([]string{"-duration", "500ms", "-workloads", "calls", "-callers", "1,8"}, test.args...)
+			others := append(slices.Clone(args), "-transports", "inmem,websocket,broken")
 
 			t.Run("beside others", func(t *testing.T) {
 				var stdout, stderr bytes.Buffer
-				if code := (program{known, &stdout, &stderr}).run(t.Context(), args); code != exitFailed {
+				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), others); code != exitFailed {
 					t.Errorf("exit code %d, want %d", code, exitFailed)
 				}
 				out := stdout.String()
@@ -235,7 +260,7 @@ func TestFailures(t *testing.T) {
 			t.Run("alone", func(t *testing.T) {
 				var stdout, stderr bytes.Buffer
 				args := append(args, "-transports", "broken")
-				if code := (program{known, &stdout, &stderr}).run(t.Context(), args); code != exitFailed {
+				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), args); code != exitFailed {
 					t.Errorf("exit code %d, want %d", code, exitFailed)
 				}
 				out := stdout.String()
@@ -247,8 +272,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestInterrupt holds that an interrupt ends a run at once, and that the table
-// then has the rounds that were complete.
+// TestInterrupt holds that an interrupt ends a run at once, that the table then has
+// the rounds that were complete, and the JSON file, if there is anything, the same.
 func TestInterrupt(t *testing.T) {
 	for _, test := range []struct {
 		at    string
@@ -264,9 +289,9 @@ func TestInterrupt(t *testing.T) {
 			stdout := &trigger{at: test.at, do: cancel}
 			var stderr bytes.Buffer
 			name := filepath.Join(t.TempDir(), "bench.json")
-			args := []string{"-duration", "600ms", "-workloads", "calls", "-callers", "1", "-json", name}
+			args := []string{"-duration", "600ms", "-workloads", "calls", "-callers", "1", "-transports", "inmem,websocket", "-json", name}
 			began := time.Now()
-			p := program{known: kinds(), stdout: stdout, stderr: &stderr}
+			p := program{kinds(), unshaped, stdout, &stderr}
 			if code := p.run(ctx, args); code != exitInterrupted {
 				t.Errorf("exit code %d, want %d", code, exitInterrupted)
 			}
@@ -276,8 +301,8 @@ func TestInterrupt(t *testing.T) {
 			if got := stderr.String(); got != "bench: interrupted\n" {
 				t.Errorf("on stderr: %q", got)
 			}
-			if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("there is a JSON file, or another error than for none: %v", err)
+			if _, err := os.Stat(name); test.table && err != nil || !test.table && !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the JSON file: %v, with a table: %v", err, test.table)
 			}
 			out := stdout.String()
 			if strings.Contains(out, "FAILED") {

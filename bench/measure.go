@@ -79,7 +79,7 @@ type pair struct {
 }
 
 func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
-	c, err := openCluster(ctx, k, []string{"a", "b"}, func(cfg *core.Config) {
+	c, err := openCluster(ctx, k.open(onLoopback), []string{"a", "b"}, func(cfg *core.Config) {
 		// Defaults, unless the flags ask for more than they allow.
 		cfg.MaxHandlers = max(m.most(), defaultMaxHandlers)
 		cfg.MaxReassembly = max(2*m.most()*m.size, defaultMaxReassembly)

@@ -35,15 +35,23 @@ func (r *report) render(w io.Writer) {
 			fmt.Fprintf(w, "\n%s\n", wrap(warning, lineWidth))
 		}
 	}
+	if r.Links != nil {
+		r.Links.render(w)
+	}
 	for _, f := range r.Failures {
 		fmt.Fprintf(w, "\nFAILED: %s, %s: %s\n", f.Transport, f.Doing, f.Error)
 	}
 	switch {
-	case len(r.Failures) > 0 && len(r.Cells) > 0:
+	case len(r.Failures) > 0 && r.measured():
 		fmt.Fprintln(w, "The tables leave out what failed.")
 	case len(r.Failures) > 0:
 		fmt.Fprintln(w, "There is no table, since nothing could be measured.")
 	}
+}
+
+// measured reports whether there are any figures.
+func (r *report) measured() bool {
+	return len(r.Cells) > 0 || r.Links != nil && len(r.Links.Results) > 0
 }
 
 // legend explains the columns that need it.
@@ -66,23 +74,12 @@ func wrap(s string, width int) string {
 
 // table prints one of them.
 func (r *report) table(of table) string {
-	t := pretty.NewWriter()
-	t.SuppressTrailingSpaces()
-	style := pretty.StyleLight
-	style.Options = pretty.Options{SeparateHeader: true}
-	style.Format.Header = text.FormatDefault
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
-	t.SetStyle(style)
-
 	cols := r.columns(of)
-	header := pretty.Row{""}
-	var configs []pretty.ColumnConfig
-	for i, col := range cols {
+	header := []string{""}
+	for _, col := range cols {
 		header = append(header, col.title)
-		configs = append(configs, pretty.ColumnConfig{Number: i + 2, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
-	t.AppendHeader(header)
-	t.SetColumnConfigs(configs)
+	var rows [][]string
 	block := "" // of the lines above
 	for i := range r.Cells {
 		c := &r.Cells[i]
@@ -91,15 +88,43 @@ func (r *report) table(of table) string {
 		}
 		if c.Title != block {
 			block = c.Title
-			t.AppendRow(pretty.Row{block})
+			rows = append(rows, []string{block})
 		}
-		row := pretty.Row{"  " + c.Transport}
+		row := []string{"  " + c.Transport}
 		for _, col := range cols {
 			row = append(row, col.value(c))
 		}
-		t.AppendRow(row)
+		rows = append(rows, row)
+	}
+	return grid(header, rows)
+}
+
+// grid lays out a table whose first column is of names and the others of numbers.
+func grid(header []string, rows [][]string) string {
+	t := pretty.NewWriter()
+	t.SuppressTrailingSpaces()
+	style := pretty.StyleLight
+	style.Options = pretty.Options{SeparateHeader: true}
+	style.Format.Header = text.FormatDefault
+	style.Box.PaddingLeft, style.Box.PaddingRight = "", "  "
+	t.SetStyle(style)
+	var configs []pretty.ColumnConfig
+	for i := range header[1:] {
+		configs = append(configs, pretty.ColumnConfig{Number: i + 2, Align: text.AlignRight, AlignHeader: text.AlignRight})
+	}
+	t.SetColumnConfigs(configs)
+	t.AppendHeader(tableRow(header))
+	for _, row := range rows {
+		t.AppendRow(tableRow(row))
 	}
 	return t.Render()
+}
+
+func tableRow(values []string) (row pretty.Row) {
+	for _, v := range values {
+		row = append(row, v)
+	}
+	return row
 }
 
 // tables returns those that have lines.

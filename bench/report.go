@@ -27,6 +27,8 @@ type report struct {
 	// one in each block, or none at all.
 	Cells    []cell    `json:"cells"`
 	Failures []failure `json:"failures,omitempty"`
+
+	Links *linkReport `json:"links,omitempty"` // nil: not asked for, or not come to
 }
 
 // cell is one line of a table: the medians of its windows.

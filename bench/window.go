@@ -114,7 +114,7 @@ func (b *bench) window(ctx context.Context, l *load, t tasks, warmUp, length tim
 
 // longestWindow is the length up to which a window in which nothing ended is
 // tried again, four times as long.
-const longestWindow = 2 * time.Second
+const longestWindow = 5 * time.Second
 
 var errTooShort = errors.New("nothing began and ended in the window")
 

@@ -13,7 +13,7 @@ import (
 // openPair connects two nodes over inmem.
 func openPair(t *testing.T, handlers func(m *core.Manager) error) *cluster {
 	t.Helper()
-	c, err := openCluster(t.Context(), kinds()[0], []string{"a", "b"}, nil, handlers)
+	c, err := openCluster(t.Context(), kinds()[0].open(onLoopback), []string{"a", "b"}, nil, handlers)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -369,7 +369,7 @@ func (s *Stream) Send(msg []byte) error {
 	case s == nil || s.raw == nil:
 		return (*RawStream)(nil).misuse()
 	case s.Requests == nil:
-		return s.raw.callError(errNoInput)
+		return s.raw.send(msg) // which fails
 	}
 	if err := s.raw.checkSize(msg); err != nil {
 		return err

@@ -130,8 +130,8 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, rank int, prov
 		if err := m.checkHello(&remote); err != nil {
 			return err
 		}
-		if !provesName(tc.Info(), remote.From) {
-			return reject(wire.CodeName, "the link proved the name %q, not %q", tc.Info().PeerName, remote.From)
+		if err := provesName(tc.Info(), remote.From); err != nil {
+			return err
 		}
 		if c = m.members.Load().byName[remote.From]; c == nil || c == m.local {
 			c = nil
@@ -375,18 +375,24 @@ func (m *Manager) checkLink(tc transport.Conn, side uint8) error {
 var errPlainLink = &rejection{code: wire.CodeRejected, text: "the link does not speak TLS, and another transport of this node does: " +
 	"use TLS on all, or set Config.AllowInsecure"}
 
-// provesName reports whether what an inbound link proved, if anything, is the
-// name that the peer claims. A certificate may be valid for several names, and
-// one without any proves nothing about who claims one. A link that we dialled
-// was held to the name by the transport.
-func provesName(info transport.Info, claimed string) bool {
-	if info.PeerName == claimed || info.PeerName == "" && !info.PeerVerified() {
-		return true
+// provesName refuses a peer that claims another name than an inbound link proved,
+// if it proved any. A certificate that was verified is held to the claimed name by
+// the rule that a dialler holds it to: one of the subject alternative names has to
+// match, and the common name does not count. One without any proves nothing about
+// who claims a name. A link that we dialled was held to the name by the transport.
+func provesName(info transport.Info, claimed string) error {
+	proved := info.PeerName == "" || info.PeerName == claimed
+	if info.PeerVerified() {
+		name := transport.CertificateName(claimed)
+		proved = info.TLS.PeerCertificates[0].VerifyHostname(name) == nil
+		if info.PeerName == "" && !proved {
+			return reject(wire.CodeName, "the link proved no name: give the certificate the subject alternative name %q", name)
+		}
 	}
-	if !info.PeerVerified() {
-		return false
+	if !proved {
+		return reject(wire.CodeName, "the link proved the name %q, not %q", info.PeerName, claimed)
 	}
-	return info.TLS.PeerCertificates[0].VerifyHostname(transport.CertificateName(claimed)) == nil
+	return nil
 }
 
 // checkHello refuses a peer that is not meant for us.

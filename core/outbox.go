@@ -27,9 +27,10 @@ type outbox struct {
 	parts     bool      // some message was large
 	messages  int       // credit
 	bytes     int
-	capacity  int // messages never exceed it
-	window    int // of the peer: a message never costs more
-	waiting   int // users that wait
+	capacity  int  // messages never exceed it
+	unlisted  bool // the peer has no such handler, and is about to say so
+	window    int  // of the peer: a message never costs more
+	waiting   int  // users that wait
 	since     int64
 	expired   bool   // the time to wait is over
 	release   func() // called when everything is taken, after the answer
@@ -186,7 +187,7 @@ func (st *RawStream) sendError() error {
 		return st.callError(errReturned)
 	case o.ended:
 		return st.callError(errInputClosed)
-	case o.capacity == 0:
+	case o.capacity == 0 && !o.unlisted:
 		return st.callError(errNoInput)
 	case o.expired:
 		return os.ErrDeadlineExceeded

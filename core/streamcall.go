@@ -89,6 +89,7 @@ func (s *session) openStream(
 	capacity := min(max(entry.outCapacity, 1), max(window/lengthSize, 1))
 	st.in.init(st, capacity, window, window)
 	st.out.init(st, entry.inCapacity, s.peerWindow)
+	st.out.unlisted = entry.kind != streamHandler
 	if _, err := s.calls.get(nil, deadline, st); err != nil {
 		s.peer.windows.release(window)
 		s.release()

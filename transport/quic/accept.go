@@ -17,6 +17,7 @@ var (
 	errNotListening = errors.New("this node is not listening: not started, or closed")
 	errNoPlace      = errors.New("this node is not accepting connections right now")
 	errNoClientCert = errors.New("a verified client certificate is required")
+	errEarlyData    = errors.New("0-RTT was used, which can be replayed: leave Allow0RTT off at the listener")
 	errGreetTimeout = fmt.Errorf("the client opened no stream within %v", handshakeTimeout)
 )
 
@@ -27,12 +28,12 @@ func (l *listener) serve() {
 		// has been here and is closed, too.
 		qc, err := l.own.Accept(context.Background())
 		if err != nil {
-			l.end(err)
+			l.queue.Fail(plain(err))
 			return
 		}
 		l.transport.retain(l.socket)
 		l.wg.Go(func() {
-			if err := l.greet(qc, l.socket); err != nil && l.life.Err() == nil {
+			if err := l.greet(qc, visitorOf(qc)); err != nil && l.life.Err() == nil {
 				l.transport.log.stranger(qc.RemoteAddr(), err)
 			}
 		})
@@ -47,67 +48,74 @@ func (t *Transport) retain(s *socket) {
 }
 
 // ServeConn hands a connection that the user's own listener accepted to Accept of
-// the mounted one. The connection must have the ALPN name [Protocol]. ServeConn
-// returns when the connection is in the queue, or why it was closed, after at
-// most five seconds.
+// the mounted one. The connection must have the ALPN name [Protocol], and must not
+// have used 0-RTT; its handshake need not be over. ServeConn returns when the
+// connection is in the queue, or why it was closed, after at most five seconds.
 func (t *Transport) ServeConn(qc *quicgo.Conn) error {
 	if qc == nil {
 		return errors.New("quic: ServeConn: the connection is nil")
 	}
 	l := t.mountedListener()
 	if l == nil {
-		_ = qc.CloseWithError(codeTryAgain, errNotListening.Error())
-		return fmt.Errorf("quic: ServeConn: %w", errNotListening)
+		return refuseConn(qc, errNotListening)
 	}
-	if err := l.greet(qc, nil); err != nil {
+	v, err := l.socket.door.enter(qc.Context(), qc.RemoteAddr())
+	if err != nil {
+		_ = l.socket.release()
+		return refuseConn(qc, errNoPlace)
+	}
+	if err := l.greet(qc, v); err != nil {
 		return fmt.Errorf("quic: ServeConn: %w", err)
 	}
 	return nil
 }
 
+func refuseConn(qc *quicgo.Conn, why error) error {
+	_ = qc.CloseWithError(codeTryAgain, why.Error())
+	return fmt.Errorf("quic: ServeConn: %w", why)
+}
+
 // greet ends the handshake of a connection and delivers it, or closes it. It
-// takes over a hold on sock.
-func (l *listener) greet(qc *quicgo.Conn, sock *socket) error {
-	defer through(qc)
-	code, err := l.judge(qc)
-	var first *quicgo.Stream
-	if err == nil {
-		code, first, err = l.begin(qc)
-	}
+// takes over a hold on the socket of l.
+func (l *listener) greet(qc *quicgo.Conn, v *visitor) error {
+	defer v.leave()
+	code, first, err := l.begin(qc)
 	if err != nil {
 		_ = qc.CloseWithError(quicgo.ApplicationErrorCode(code), err.Error())
-		_ = sock.release()
+		_ = l.socket.release()
 		return err
 	}
 	state := qc.ConnectionState().TLS
-	c := newConn(qc, first, sock, tlsname.Certified(&state))
-	if !l.deliver(c) {
-		l.unreserve()
+	c := newConn(qc, first, l.socket, tlsname.Certified(&state))
+	if !l.queue.Deliver(c) {
 		return c.CloseWithError(codeGoingAway, "listener closed")
 	}
 	return nil
 }
 
 // judge checks what TLS has agreed on.
-func (l *listener) judge(qc *quicgo.Conn) (code uint32, _ error) {
-	state := qc.ConnectionState().TLS
+func (l *listener) judge(quic quicgo.ConnectionState) error {
+	state := quic.TLS
 	switch {
 	case state.NegotiatedProtocol != Protocol:
-		return codePolicy, alpnError(state.NegotiatedProtocol)
+		return alpnError(state.NegotiatedProtocol)
+	case quic.Used0RTT:
+		return errEarlyData
 	case l.mutualTLS && len(state.VerifiedChains) == 0:
 		// The listener promised it. GetConfigForClient, or the listener that this
 		// one is mounted on, may be laxer.
-		return codePolicy, errNoClientCert
+		return errNoClientCert
 	}
-	return 0, nil
+	return nil
 }
 
 func alpnError(got string) error {
 	return fmt.Errorf("%w: TLS agreed on the protocol %q in place of %q (ALPN)", errOtherService, got, Protocol)
 }
 
-// begin exchanges BEGIN on the first stream. The answer says that there is a
-// place in the queue, which is then reserved.
+// begin waits for the end of the handshake of TLS, judges it, and exchanges BEGIN on
+// the first stream. The answer says that there is a place in the queue, which is then
+// reserved.
 func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err error) {
 	ctx, cancel := context.WithTimeoutCause(l.life, handshakeTimeout, errGreetTimeout)
 	defer cancel()
@@ -116,6 +124,17 @@ func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err er
 			code, err = codeGoingAway, context.Cause(ctx)
 		}
 	}()
+	// A quic.EarlyListener of the user's is ahead of it.
+	select {
+	case <-qc.HandshakeComplete():
+	case <-qc.Context().Done():
+		return codePolicy, nil, plain(context.Cause(qc.Context()))
+	case <-ctx.Done():
+		return codeGoingAway, nil, context.Cause(ctx)
+	}
+	if err := l.judge(qc.ConnectionState()); err != nil {
+		return codePolicy, nil, err
+	}
 	s, err := qc.AcceptStream(ctx)
 	if err != nil {
 		return codePolicy, nil, plain(err)
@@ -128,11 +147,11 @@ func (l *listener) begin(qc *quicgo.Conn) (code uint32, _ *quicgo.Stream, err er
 	if err != nil {
 		return codePolicy, nil, plain(err)
 	}
-	if !l.reserve() {
+	if !l.queue.Reserve() {
 		return codeTryAgain, nil, errNoPlace
 	}
 	if _, err := s.Write(beginRecord()); err != nil {
-		l.unreserve()
+		l.queue.Release()
 		return codePolicy, nil, plain(err)
 	}
 	return 0, s, nil

@@ -13,8 +13,13 @@ const (
 	// lingerTime bounds how long the peer has for reading what was written before
 	// CloseWithError. Then the connection is cut off.
 	lingerTime = 3 * time.Second
-	// leaveTime is how much of it a node waits that is about to leave.
+	// leaveTime is how much of it a node waits that has no listener, since its
+	// process may be about to end.
 	leaveTime = 20 * time.Millisecond
+	// portTime is how much of it a node waits that has closed its listener. Its port
+	// is free then, unless its peers are far away or gone, and whoever listens there
+	// next does not try again.
+	portTime = 100 * time.Millisecond
 )
 
 // CloseWithError ends the connection. The end is a record behind the frames, so
@@ -22,7 +27,8 @@ const (
 // has read that far, closes the QUIC connection. Until then, or for three
 // seconds, quic-go keeps it in the background. A node without a listener is
 // probably about to leave, and the process with it; there CloseWithError waits
-// for the peer, but for no more than 20 ms.
+// for the peer, but for no more than 20 ms, or 100 ms where there was a listener,
+// whose port is to be free.
 //
 // If a WriteFrames is stuck, or the peer has closed as well, QUIC's own close
 // says code and reason.
@@ -31,6 +37,7 @@ func (c *conn) CloseWithError(code uint32, reason string) error {
 		return nil
 	}
 	c.expire()
+	c.socket.t.linger(c)
 	if v := c.violated.Load(); v != nil {
 		code, reason = v.code, v.text
 	}
@@ -40,10 +47,9 @@ func (c *conn) CloseWithError(code uint32, reason string) error {
 	if gone || !c.lockForClose() || c.out.err != nil {
 		return c.hangUp(code, reason)
 	}
-	c.socket.linger(c)
 	go c.linger(code, reason)
-	if !c.socket.hasListener() {
-		over, cancel := context.WithTimeout(context.Background(), leaveTime)
+	if d := c.socket.t.patience(); d > 0 {
+		over, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()
 		c.waitUntilGone(over)
 	}
@@ -60,7 +66,6 @@ func (c *conn) linger(code uint32, reason string) {
 		// hangs up.
 		<-c.stream.Context().Done()
 	}
-	c.socket.forget(c)
 	_ = c.hangUp(code, reason)
 }
 
@@ -68,6 +73,7 @@ func (c *conn) linger(code uint32, reason string) {
 func (c *conn) hangUp(code uint32, reason string) error {
 	_ = c.hangUpNow(code, reason)
 	err := c.socket.release()
+	c.socket.t.forget(c)
 	close(c.gone)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,6 +49,49 @@ func TestCloseBehindBulk(t *testing.T) {
 			far.CloseWithError(0, "")
 		}
 	})
+}
+
+// TestCloseBesideAWrite expects CloseWithError during a WriteFrames that takes several
+// round trips to let it end, and to come behind it; and not to wait for one that the
+// peer lets stand.
+func TestCloseBesideAWrite(t *testing.T) {
+	const size = 400_000
+	for _, reads := range []bool{true, false} {
+		inLab(t, func(l *lab) {
+			l.net.Set(packetnet.Conditions{Latency: 5 * time.Millisecond})
+			c, s := l.pair(quic.Options{}, quic.Options{})
+			sent := make(chan error, 1)
+			go func() {
+				err := send(c, string(make([]byte, size)))
+				for err == nil && !reads {
+					err = send(c, string(make([]byte, size)))
+				}
+				sent <- err
+			}()
+			if !reads {
+				l.settle()
+			}
+			<-time.After(time.Millisecond)
+			closed := make(chan time.Duration)
+			go func() {
+				began := time.Now()
+				c.CloseWithError(7, "bye")
+				closed <- time.Since(began)
+			}()
+			if reads {
+				if p, err := s.ReadFrame(size); err != nil || len(p) != size {
+					l.Errorf("%d bytes, %v", len(p), err)
+				}
+				wantClose(l.T, s, 7, "bye")
+			}
+			if d := <-closed; d > 150*time.Millisecond {
+				l.Errorf("peer reads %v: CloseWithError took %v", reads, d)
+			}
+			if err := <-sent; reads != (err == nil) {
+				l.Errorf("peer reads %v: %v", reads, err)
+			}
+		})
+	}
 }
 
 // TestCloseWaitsForAReader expects a peer that is slow to get its frames and the
@@ -112,6 +156,70 @@ func TestCloseReturns(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPortOfASlowPeer expects a node that has closed its listener to wait for a peer
+// with a round trip of 60 ms, so that its port is free, and for one that is gone no
+// more than 100 ms.
+func TestPortOfASlowPeer(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		inLab(t, func(l *lab) {
+			l.net.Set(packetnet.Conditions{Latency: 30 * time.Millisecond})
+			ln := listen(l.T, l.transport(serverAddr, quic.Options{TLS: l.pki.node(l.T, "server")}), "")
+			c := dial(l.T, l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")}), transport.Peer{Name: "server", Addr: serverAddr})
+			s := accept(l.T, ln)
+			exchange(l.T, c, s)
+			if gone {
+				l.net.Silence(time.Hour)
+			} else {
+				go c.ReadFrame(100)
+			}
+			ln.Close()
+			began := time.Now()
+			s.CloseWithError(7, "bye")
+			want := [2]time.Duration{60 * time.Millisecond, 90 * time.Millisecond}
+			if gone {
+				want = [2]time.Duration{100 * time.Millisecond, 100 * time.Millisecond}
+			}
+			if d := time.Since(began); d < want[0] || d > want[1] {
+				l.Errorf("the peer is gone %v: CloseWithError took %v, want %v", gone, d, want)
+			}
+		})
+	}
+}
+
+// TestLastWordsOfAMountedNode expects a node that has closed its listener to wait for
+// its last words to arrive, as one with an own listener does, since its process and
+// the socket may be gone right after.
+func TestLastWordsOfAMountedNode(t *testing.T) {
+	for _, listenerFirst := range []bool{true, false} {
+		inLab(t, func(l *lab) {
+			ln := l.mounted(quic.Options{TLS: l.pki.node(l.T, "server")}, []string{quic.Protocol}, false)
+			c := dial(l.T, l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")}), transport.Peer{Name: "server", Addr: serverAddr})
+			s := accept(l.T, ln)
+			exchange(l.T, c, s)
+			read := make(chan error, 1)
+			go func() {
+				_, err := c.ReadFrame(100)
+				read <- err
+			}()
+			steps := []func(){func() { ln.Close() }, func() { s.CloseWithError(7, "bye") }}
+			if !listenerFirst {
+				slices.Reverse(steps)
+			}
+			began := time.Now()
+			for _, step := range steps {
+				step()
+			}
+			if d := time.Since(began); d > 10*time.Millisecond {
+				l.Errorf("with a round trip of 2 ms it took %v", d)
+			}
+			l.net.Silence(time.Hour)
+			if ce, ok := errors.AsType[*transport.CloseError](<-read); !ok || ce.Code != 7 || ce.Reason != "bye" {
+				l.Errorf("listener first %v: %v", listenerFirst, ce)
+			}
+		})
+	}
 }
 
 // TestLaneLimit expects OpenLane to wait while 256 lanes are open, with its

@@ -37,6 +37,9 @@
 //		}
 //	}
 //
+// A quic.EarlyListener will do, too; ServeConn waits for the end of the handshake,
+// and refuses a connection that has used 0-RTT.
+//
 // # UDP buffers
 //
 // quic-go wants receive and send buffers of 7 MiB per socket, since packets that do
@@ -59,19 +62,27 @@
 //
 // # What strangers can hold
 //
-// A handshake has five seconds. A listener has at most 1,024 connections in it, of
-// which half may be of one host; an IPv6 network of 64 bits counts as a host. From
-// 64 on, clients first have to show that their address is their own (Retry). At
+// A handshake has five seconds. A listener has at most 1,024 connections in it, and
+// none of a host gets in that has as many as are left for the others: so one host has
+// half of them, and two a third each. An IPv6 network of 64 bits counts as a host.
+// From 64 on, clients first have to show that their address is their own (Retry). At
 // most 128 connections wait for Accept. Further ones are refused.
+//
+// Who is through TLS, which with mutual TLS is nobody without a certificate, can
+// make this end buffer 768 KiB until the core reads. Sent in single bytes these take
+// quic-go a hundred times their size. The window is for all lanes together, so whoever
+// accepts lanes has to read all of them; it grows with what is read, to 24 MiB, of
+// which the core's own limits leave most unused.
 //
 // # Restarts
 //
 // A node that was killed and started again on the same port tells its peers, by a
 // stateless reset, as soon as they send something, that their connections are
-// gone. It needs the same secret as before for that, by default its private key;
-// see [Options].StatelessResetKey. Nodes that share one private key should each set
-// one of their own: otherwise a third party that sees the packets can have one
-// node's connections reset by another.
+// gone. It needs the same secret as before for that, by default made of its private
+// key, the name of its host and the address that it listens on. Where it has another,
+// its peers notice by the keep-alive. Nodes that have all three in common, as in
+// network namespaces of one host, should set [Options].StatelessResetKey: otherwise a
+// third party that sees the packets can have one node's connections reset by another.
 //
 // The connections that the node itself had dialled are not covered until their
 // peers have changed the identifier of the connection, and end by the keep-alive.
@@ -92,15 +103,16 @@
 // The close codes and reasons of CloseWithError travel behind the frames, so that
 // these arrive first, and the peer has three seconds for reading them. Meanwhile
 // the connection and its socket live on in the background. On a node that does not
-// listen, or no longer, CloseWithError itself waits for the peer, for at most 20
-// ms, and so does Close of a listener: who closes everything can then leave the
-// process, or listen again.
+// listen CloseWithError itself waits for the peer, for at most 20 ms; on one that
+// does so no longer for at most 100 ms, and so does Close of a listener: who closes
+// everything can then leave the process, or listen again.
 //
 // # Limits
 //
-// Frames are up to 64 MiB, and each end may have 256 lanes open. What a peer can
-// make this end buffer is bounded by the windows of QUIC, 24 MiB per connection, of
-// which the core's own limits leave most unused. quic-go finds out how large
-// packets may be, up to 1,452 bytes; if a path later takes less and does not say
-// so, the connection is lost and the next one works.
+// Frames are up to 64 MiB, and each end may have 256 lanes open.
+//
+// quic-go finds out how large packets may be, up to 1,452 bytes. If a path later
+// takes less and does not say so, the connection is lost, with its time-out or the
+// keep-alive of the core, and the next one works. DisablePathMTUDiscovery in
+// [Options].Config avoids it: packets then have 1,200 bytes, which costs speed.
 package quic

@@ -13,9 +13,8 @@ import (
 
 const (
 	// maxFresh bounds the connections of a listener that have not come through
-	// the handshake yet, and maxFreshOfHost those of one host.
-	maxFresh       = 1024
-	maxFreshOfHost = 512
+	// the handshake yet.
+	maxFresh = 1024
 	// crowd is the number of them from which on a client has to show that its
 	// address is its own, which costs it a round trip.
 	crowd = 64
@@ -24,7 +23,9 @@ const (
 var errCrowded = errors.New("too many connections are in their handshake")
 
 // A door bounds what strangers hold of a socket: so many connections for the
-// time of a handshake each.
+// time of a handshake each. No host gets more than is left for the others, so that
+// one has half of them, two have a third each, and there is room for who comes next.
+// quic-go has no way to end a handshake that it is in, or the oldest could go instead.
 type door struct {
 	log *calmLog
 
@@ -43,22 +44,25 @@ type visitor struct {
 	once sync.Once
 }
 
-type visitorKey struct{}
+type (
+	visitorKey  struct{}
+	connContext = func(context.Context, *quicgo.ClientInfo) (context.Context, error)
+)
 
-// crowded makes quic-go validate the address of a client before it does
-// anything for it.
-func (d *door) crowded(net.Addr) bool {
+// crowded reports whether quic-go has to validate the address of a client before it
+// does anything for it.
+func (d *door) crowded() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.fresh >= crowd
 }
 
-// enter admits a new connection or refuses it. ctx lasts as long as the
+// enter admits a connection from addr or refuses it. ctx lasts as long as the
 // connection.
-func (d *door) enter(ctx context.Context, client *quicgo.ClientInfo) (context.Context, error) {
-	v := &visitor{door: d, addr: client.RemoteAddr, host: transport.RemoteHost(client.RemoteAddr)}
+func (d *door) enter(ctx context.Context, addr net.Addr) (*visitor, error) {
+	v := &visitor{door: d, addr: addr, host: transport.RemoteHost(addr)}
 	d.mu.Lock()
-	full := d.fresh >= maxFresh || d.held[v.host] >= maxFreshOfHost
+	full := d.held[v.host] >= maxFresh-d.fresh
 	if !full {
 		d.fresh++
 		d.held[v.host]++
@@ -72,7 +76,23 @@ func (d *door) enter(ctx context.Context, client *quicgo.ClientInfo) (context.Co
 			d.complain(v.addr, context.Cause(ctx))
 		}
 	})
-	return context.WithValue(ctx, visitorKey{}, v), nil
+	return v, nil
+}
+
+// guard returns a quic.Transport.ConnContext that lets connections in, and asks
+// next, unless it is nil.
+func (d *door) guard(next connContext) connContext {
+	return func(ctx context.Context, client *quicgo.ClientInfo) (context.Context, error) {
+		// The context of next need not end with the connection; this one does.
+		v, err := d.enter(ctx, client.RemoteAddr)
+		if err == nil && next != nil {
+			ctx, err = next(ctx, client)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return context.WithValue(ctx, visitorKey{}, v), nil
+	}
 }
 
 // complain logs that a handshake failed.
@@ -83,7 +103,7 @@ func (d *door) complain(addr net.Addr, err error) {
 	d.log.stranger(addr, err)
 }
 
-// leave ends the handshake, once.
+// leave ends the handshake, well or not, once.
 func (v *visitor) leave() (first bool) {
 	v.once.Do(func() {
 		first = true
@@ -98,9 +118,8 @@ func (v *visitor) leave() (first bool) {
 	return first
 }
 
-// through says that the handshake of qc is over, well or not.
-func through(qc *quicgo.Conn) {
-	if v, ok := qc.Context().Value(visitorKey{}).(*visitor); ok {
-		v.leave()
-	}
+// visitorOf returns who quic-go has let in with a connection.
+func visitorOf(qc *quicgo.Conn) *visitor {
+	v, _ := qc.Context().Value(visitorKey{}).(*visitor)
+	return v
 }

@@ -12,7 +12,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -41,81 +44,163 @@ func TestBufferWarning(t *testing.T) {
 	}
 }
 
-// TestDoor expects strangers to hold no more than their share, one host less than
-// all of them, and whoever leaves to make room.
+// TestWindows expects the windows of a connection to be those of the documentation, and
+// one that the user has set to stay, with the ones that depend on it no narrower.
+func TestWindows(t *testing.T) {
+	type windows struct{ stream, maxStream, conn, maxConn uint64 }
+	for _, test := range []struct {
+		config *quicgo.Config
+		want   windows
+	}{
+		{nil, windows{512 << 10, 8 << 20, 768 << 10, 24 << 20}},
+		{&quicgo.Config{InitialStreamReceiveWindow: 64 << 10}, windows{64 << 10, 8 << 20, 768 << 10, 24 << 20}},
+		{&quicgo.Config{InitialStreamReceiveWindow: 32 << 20}, windows{32 << 20, 32 << 20, 32 << 20, 32 << 20}},
+		{&quicgo.Config{MaxConnectionReceiveWindow: 1 << 20}, windows{512 << 10, 8 << 20, 768 << 10, 1 << 20}},
+	} {
+		c := (&Options{Config: test.config}).quicConfig()
+		got := windows{
+			c.InitialStreamReceiveWindow, c.MaxStreamReceiveWindow, c.InitialConnectionReceiveWindow, c.MaxConnectionReceiveWindow,
+		}
+		if got != test.want {
+			t.Errorf("%+v: %+v, want %+v", test.config, got, test.want)
+		}
+	}
+}
+
+// TestDoor expects strangers to hold no more than there is, each host no more than
+// it leaves to the others, and whoever leaves to make room.
 func TestDoor(t *testing.T) {
 	d := newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
-	enter := func(host byte) error {
-		ctx, err := d.enter(t.Context(), &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, host), Port: 1}})
-		if v, ok := valueOf(ctx); err == nil && ok {
-			t.Cleanup(func() { v.leave() })
-		}
-		return err
-	}
-	for i := range maxFreshOfHost {
-		if d.crowded(nil) != (i >= crowd) {
-			t.Fatalf("with %d in their handshake: crowded is %v", i, i < crowd)
-		}
-		if err := enter(1); err != nil {
-			t.Fatalf("number %d: %v", i, err)
-		}
-	}
-	if enter(1) == nil {
-		t.Error("one host has more than its share")
-	}
-	for range maxFresh - maxFreshOfHost {
-		if err := enter(2); err != nil {
-			t.Fatalf("another host: %v", err)
+	addr := func(host byte) net.Addr { return &net.UDPAddr{IP: net.IPv4(10, 0, 0, host), Port: 1} }
+	var in []*visitor
+	fill := func(host byte) (n int) {
+		for ; ; n++ {
+			if d.crowded() != (d.fresh >= crowd) {
+				t.Fatalf("with %d in their handshake: crowded is %v", d.fresh, d.crowded())
+			}
+			v, err := d.enter(t.Context(), addr(host))
+			if err != nil {
+				return n
+			}
+			in = append(in, v)
 		}
 	}
-	if enter(3) == nil {
-		t.Error("there is room for more than all")
+	for host, want := range []int{maxFresh / 2, maxFresh / 4, maxFresh / 8} {
+		if got := fill(byte(host)); got != want {
+			t.Errorf("host %d has %d, want %d", host, got, want)
+		}
 	}
-
-	d = newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
-	ctx, err := d.enter(t.Context(), &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}})
-	if err != nil {
-		t.Fatal(err)
+	// The first ones are over. Who has most gets none of what they leave.
+	for _, v := range in[:maxFresh/4] {
+		if !v.leave() || v.leave() {
+			t.Error("a visitor leaves once")
+		}
 	}
-	v, _ := valueOf(ctx)
-	if !v.leave() || v.leave() || d.fresh != 0 || len(d.held) != 0 {
+	if got := fill(0); got >= maxFresh/8 {
+		t.Errorf("a host that has %d has got %d more", maxFresh/4, got)
+	}
+	for host := range byte(200) {
+		fill(host)
+	}
+	if d.fresh > maxFresh {
+		t.Errorf("%d are in their handshake", d.fresh)
+	}
+	for _, v := range in {
+		v.leave()
+	}
+	if d.fresh != 0 || len(d.held) != 0 {
 		t.Errorf("after leaving: %d, %v", d.fresh, d.held)
 	}
 }
 
-func valueOf(ctx context.Context) (*visitor, bool) {
-	if ctx == nil {
-		return nil, false
+// TestHandshakesInTheLog expects ten failed handshakes a second to be logged, and how
+// many there were beside them.
+func TestHandshakesInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var book bytes.Buffer
+		log := newCalmLog(slog.New(slog.NewTextHandler(&book, nil)))
+		for range 3 {
+			for range 50 {
+				log.stranger(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, errors.New("bad"))
+			}
+			<-time.After(time.Second)
+		}
+		text := book.String()
+		if lines, left := bytes.Count(book.Bytes(), []byte("\n")), strings.Count(text, "left_out=40"); lines != 30 || left != 2 {
+			t.Errorf("%d lines, %d of them about others: %s", lines, left, text)
+		}
+	})
+}
+
+// TestGuard expects the user's own decision about connections to hold beside that of
+// the door, and a connection that it refuses to leave nothing in there.
+func TestGuard(t *testing.T) {
+	type key struct{}
+	errNo := errors.New("no")
+	refuse := false
+	theirs := func(context.Context, *quicgo.ClientInfo) (context.Context, error) {
+		if refuse {
+			return nil, errNo
+		}
+		return context.WithValue(t.Context(), key{}, 1), nil // not derived from ours
 	}
-	v, ok := ctx.Value(visitorKey{}).(*visitor)
-	return v, ok
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(newCalmLog(slog.New(slog.DiscardHandler)))
+		client := &quicgo.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}}
+		for _, refuse = range []bool{false, true} {
+			conn, end := context.WithCancel(t.Context())
+			ctx, err := d.guard(theirs)(conn, client)
+			switch {
+			case refuse != errors.Is(err, errNo):
+				t.Errorf("refused %v: %v", refuse, err)
+			case !refuse && (ctx.Value(key{}) == nil || ctx.Value(visitorKey{}) == nil):
+				t.Error("the context lacks the value of the user's, or the visitor")
+			}
+			end()
+			synctest.Wait()
+			if d.fresh != 0 {
+				t.Errorf("refused %v: %d are in their handshake", refuse, d.fresh)
+			}
+		}
+	})
 }
 
 // TestResetKey expects the key to be the user's, else to depend on the private key
-// of the node and nothing else, else to be random.
+// and the address of the node, from wherever the former comes, else to be random.
 func TestResetKey(t *testing.T) {
-	certificate := func() tls.Certificate {
+	certificate := func() *tls.Config {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tls.Certificate{PrivateKey: key}
+		return &tls.Config{Certificates: []tls.Certificate{{PrivateKey: key}}}
 	}
 	a, b := certificate(), certificate()
-	of := func(o Options) quicgo.StatelessResetKey { return *o.resetKey() }
-	with := func(c tls.Certificate) Options { return Options{TLS: &tls.Config{Certificates: []tls.Certificate{c}}} }
+	here, there := &net.UDPAddr{IP: net.IPv6zero, Port: 7000}, &net.UDPAddr{IP: net.IPv6zero, Port: 7001}
+	of := func(o Options, at net.Addr) quicgo.StatelessResetKey { return *o.resetKey(at) }
+	got := func(c *tls.Config, err error) func() (*tls.Config, error) {
+		return func() (*tls.Config, error) { return c, err }
+	}
 	given := quicgo.StatelessResetKey{1}
-	first, again := of(with(a)), of(with(a))
-	random, other := of(Options{TLS: &tls.Config{}}), of(Options{TLS: &tls.Config{}})
+	first := of(Options{TLS: a}, here)
 	switch {
-	case of(Options{StatelessResetKey: &given, TLS: with(a).TLS}) != given:
+	case of(Options{StatelessResetKey: &given, TLS: a}, here) != given:
 		t.Error("the user's key is not used")
-	case first != again:
+	case first != of(Options{TLS: a}, here), first != of(Options{GetTLS: got(a, nil)}, here):
 		t.Error("the key of a node changes")
-	case of(with(a)) == of(with(b)):
+	case first == of(Options{TLS: b}, here), first == of(Options{TLS: a}, there):
 		t.Error("two nodes have one key")
-	case random == other, first == quicgo.StatelessResetKey{}:
-		t.Error("keys are guessable")
+	case first == quicgo.StatelessResetKey{}:
+		t.Error("the key is guessable")
+	}
+	for _, o := range []Options{{TLS: &tls.Config{}}, {GetTLS: got(nil, errors.New("no file"))}, {TLS: a}} {
+		at := net.Addr(here)
+		if o.TLS == a {
+			at = nil
+		}
+		if one, other := of(o, at), of(o, at); one == other || one == (quicgo.StatelessResetKey{}) {
+			t.Error("a key that could not be derived is not random")
+		}
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 
 var errClosed = fmt.Errorf("quic: %w", net.ErrClosed)
 
-// lockGrace is how long the last words wait for a write in progress. On a link
-// that takes bytes a write is over long before.
-const lockGrace = 10 * time.Millisecond
+// lockGrace is how long the last words wait for a write in progress. A batch of the
+// core is over by then on a link of a few Mbit/s, and in a process that is short of
+// time; a peer that reads nothing holds a close up for as long.
+const lockGrace = 100 * time.Millisecond
 
 var (
 	_ transport.Conn         = (*lane)(nil)

@@ -11,10 +11,8 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/backlog"
 )
-
-// maxPending bounds the connections that nobody accepted yet.
-const maxPending = 128
 
 // Codes that a connection nobody accepts is closed with, numbered as those of
 // RFC 6455 section 7.4.1.
@@ -39,14 +37,13 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	}
 	l := &listener{
 		transport: t,
-		queue:     make(chan *conn, maxPending),
-		done:      make(chan struct{}),
-		drained:   make(chan struct{}),
+		queue:     backlog.New[*conn](name),
 	}
 	l.life, l.expire = context.WithCancel(context.Background())
 	if t.opts.Mounted {
 		l.addr = mountedAddr(addr)
 		l.mutualTLS = t.opts.RequireClientCert
+		l.socket = t.newSocket(nil, false)
 		if err := t.mount(l); err != nil {
 			return nil, err
 		}
@@ -64,13 +61,14 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	if err != nil {
 		return nil, fmt.Errorf("quic: listen: %w", err)
 	}
-	own, err := s.qt.Listen(cfg, t.config)
+	own, err := s.open(cfg)
 	if err != nil {
 		s.unlisten()
 		_ = s.release()
 		return nil, fmt.Errorf("quic: listen: %w", plain(err))
 	}
 	t.checkBuffers(s)
+	t.opened()
 	l.socket, l.own, l.addr = s, own, own.Addr()
 	l.wg.Go(l.serve)
 	return l, nil
@@ -88,22 +86,14 @@ type listener struct {
 	transport *Transport
 	addr      net.Addr
 	mutualTLS bool
-	socket    *socket          // nil if mounted
+	socket    *socket
 	own       *quicgo.Listener // nil if mounted
 
 	life   context.Context //nolint:containedctx // It is the listener's own; ends when Close begins.
 	expire context.CancelFunc
 	wg     sync.WaitGroup // serve, and handshakes
 
-	queue   chan *conn
-	done    chan struct{} // closed when Close begins or the socket fails
-	drained chan struct{} // closed when Close is through
-
-	mu      sync.Mutex
-	pending int   // guarded by mu; connections in the queue or about to be
-	ended   bool  // guarded by mu; done is closed
-	failure error // guarded by mu; why the listener ended, if by itself
-	closing bool  // guarded by mu; Close was called
+	queue *backlog.Queue[*conn]
 }
 
 // Accept returns the next connection.
@@ -111,29 +101,7 @@ func (l *listener) Accept(ctx context.Context) (transport.Conn, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	select {
-	case <-l.done:
-		return nil, l.acceptError()
-	default:
-	}
-	select {
-	case c := <-l.queue:
-		l.unreserve()
-		return c, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-l.done:
-		return nil, l.acceptError()
-	}
-}
-
-func (l *listener) acceptError() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failure != nil && !l.closing {
-		return fmt.Errorf("quic: accept: %w", plain(l.failure))
-	}
-	return errClosed
+	return l.queue.Accept(ctx)
 }
 
 // Addr returns what the listener is bound to.
@@ -150,81 +118,23 @@ func (l *listener) Info() transport.ListenerInfo {
 // when the connections that were made over it are closed too, and at once for
 // another Listen of this transport.
 func (l *listener) Close() error {
-	l.mu.Lock()
-	if l.closing {
-		l.mu.Unlock()
-		<-l.drained
+	if !l.queue.Close() {
 		return nil
 	}
-	l.closing = true
-	l.mu.Unlock()
-	defer close(l.drained)
-
-	l.end(nil)
+	defer l.queue.Finish()
 	l.expire()
 	l.transport.unmount(l)
 	if l.own != nil {
 		l.own.Close()
 	}
 	l.wg.Wait()
-	// No connection enters the queue any more.
-	var wg sync.WaitGroup
-	for len(l.queue) > 0 {
-		select {
-		case c := <-l.queue:
-			wg.Go(func() { _ = c.CloseWithError(codeGoingAway, "listener closed") })
-		default:
-		}
-	}
-	wg.Wait()
-	if l.socket == nil {
-		return nil
-	}
+	l.queue.Drain(codeGoingAway)
+	l.socket.unlisten()
 	// All of them together, so no timer's channel, which ends one wait alone.
-	over, cancel := context.WithTimeout(context.Background(), leaveTime)
+	over, cancel := context.WithTimeout(context.Background(), portTime)
 	defer cancel()
-	for _, c := range l.socket.unlisten() {
+	for _, c := range l.transport.closed() {
 		c.waitUntilGone(over)
 	}
 	return l.socket.release()
-}
-
-// end makes Accept return and new connections be refused.
-func (l *listener) end(failure error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended {
-		return
-	}
-	l.ended, l.failure = true, failure
-	close(l.done)
-}
-
-// reserve takes a place in the queue for a connection that is about to be told
-// that it is in. It fails when the queue is full or the listener has ended.
-func (l *listener) reserve() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended || l.pending == maxPending {
-		return false
-	}
-	l.pending++
-	return true
-}
-
-func (l *listener) unreserve() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pending--
-}
-
-// deliver puts c into its reserved place, unless the listener has ended.
-func (l *listener) deliver(c *conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended {
-		return false
-	}
-	l.queue <- c // never blocks: the place is reserved
-	return true
 }

@@ -25,6 +25,10 @@ const handshakeTimeout = 5 * time.Second
 // What Options.Config leaves out. The core limits what it lets a peer send, per
 // stream and in all, so the windows of QUIC are wide enough never to be what
 // stalls; they grow from the first to the last figure as fast as the core reads.
+// Who has not proved yet who it is can make this end buffer the first figure for
+// the connection and no more, since the core reads little of it before. It is one
+// and a half of that of a lane, the least that quic-go grows it to with a lane's; a
+// message on a new lane waits a round trip for each doubling of the latter.
 const (
 	// defaultDialPatience is how long Dial waits for the first sign of a peer, and
 	// later for the next one. It has room for a round trip of half a second and a
@@ -35,7 +39,7 @@ const (
 
 	defaultStreamWindow    = 512 << 10
 	defaultMaxStreamWindow = 8 << 20
-	defaultConnWindow      = 4 << 20
+	defaultConnWindow      = 768 << 10
 	defaultMaxConnWindow   = 24 << 20
 	// initialPacketSize is what every path carries, since QUIC asks for that much.
 	// quic-go's own 1280 bytes do not get over a link with the least MTU of IPv6; it
@@ -45,7 +49,7 @@ const (
 	maxLanes = 256
 )
 
-// Options sets a [Transport] up. TLS or GetTLS is required.
+// Options sets a [Transport] up. Either TLS or GetTLS is required.
 type Options struct {
 	// TLS is the configuration of both roles: a node that listens needs a
 	// certificate (Certificates, GetCertificate or GetConfigForClient). It is
@@ -60,10 +64,13 @@ type Options struct {
 	// several goroutines at once; connections that exist are left alone. Listen
 	// calls it once for itself, and what it returns then decides whether client
 	// certificates are required. With an error, or nil, there is no connection.
+	// A socket calls it for StatelessResetKey.
 	GetTLS func() (*tls.Config, error)
 
 	// ServerName returns the name that the certificate of a dialled peer must be
-	// valid for. nil: transport.CertificateName of the peer's Name.
+	// valid for. nil: transport.CertificateName of the peer's Name. With mutual TLS
+	// the certificate of a node that has dialled has to be valid for that one in any
+	// case, so that of a node that does both has to have both.
 	ServerName func(transport.Peer) string
 
 	// Resolve returns the addresses of a peer's Addr, in the order in which they are
@@ -74,9 +81,9 @@ type Options struct {
 	// zero in it becomes: HandshakeIdleTimeout 1.5 s, which is how long Dial waits
 	// for a peer that says nothing; MaxIdleTimeout 10 min, which has to be longer
 	// than the silences that the core's keep-alive allows; windows of 512 KiB to
-	// 8 MiB per lane and 4 MiB to 24 MiB per connection; MaxIncomingStreams 257,
-	// which is 256 lanes beside the first; InitialPacketSize 1200. 0-RTT, datagrams and unidirectional
-	// streams are off whatever it says.
+	// 8 MiB per lane and 768 KiB to 24 MiB per connection; MaxIncomingStreams 257,
+	// which is 256 lanes beside the first; InitialPacketSize 1200. 0-RTT, datagrams
+	// and unidirectional streams are off whatever it says.
 	Config *quicgo.Config
 
 	// PacketConn is the socket to dial and listen on, in place of one that the
@@ -86,11 +93,15 @@ type Options struct {
 	PacketConn net.PacketConn
 
 	// Transport is a transport of quic-go that exists already: to dial with and,
-	// unless Mounted, to listen on, whatever the address. It stays the user's.
+	// unless Mounted, to listen on, whatever the address. It stays the user's. The
+	// bounds on strangers hold beside its ConnContext and VerifySourceAddress, which
+	// are set anew while Listen runs.
 	Transport *quicgo.Transport
 
 	// Mounted says that connections arrive at a listener of the user's, who passes
-	// those with the ALPN name [Protocol] to ServeConn: Listen opens nothing.
+	// those with the ALPN name [Protocol] to ServeConn: Listen opens nothing. What
+	// strangers can hold before, and the windows of the connections, are up to that
+	// listener and its quic.Config.
 	Mounted bool
 
 	// RequireClientCert makes a mounted transport refuse every connection whose
@@ -102,9 +113,15 @@ type Options struct {
 	// StatelessResetKey lets a node that was restarted tell its peers that it
 	// knows nothing of their connections, which end at once then instead of after
 	// the keep-alive's time-out. It has to stay the same over restarts and be
-	// secret, and no other node may have it. nil: derived from the first private
-	// key in TLS.Certificates, if that can be read; else random, so that peers
-	// fall back on the keep-alive. Not used with Transport, which has its own.
+	// secret, and no other node may have it.
+	//
+	// nil: derived, for each socket, from the first private key in Certificates of
+	// TLS, or of what GetTLS returns when the socket is opened, from the name of the
+	// host and from the address that the socket is bound to. So nodes that share a
+	// private key have to differ in one of the other two. A key that cannot be read,
+	// as in a hardware module, or is only to be had by GetCertificate, and one that
+	// was replaced meanwhile, give a random or another key: peers then fall back on
+	// the keep-alive. Not used with Transport, which has its own.
 	StatelessResetKey *quicgo.StatelessResetKey
 
 	// Logger receives one warning if the buffers of the socket are too small, with
@@ -118,6 +135,8 @@ func (o *Options) check() error {
 	switch {
 	case o.TLS == nil && o.GetTLS == nil:
 		return errors.New("quic: neither Options.TLS nor GetTLS is set: QUIC is always encrypted and needs certificates")
+	case o.TLS != nil && o.GetTLS != nil:
+		return errors.New("quic: of Options.TLS and GetTLS at most one may be set")
 	case o.PacketConn != nil && o.Transport != nil:
 		return errors.New("quic: of Options.PacketConn and Transport at most one may be set")
 	case o.RequireClientCert && !o.Mounted:

@@ -2,6 +2,7 @@ package quic_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -218,57 +219,99 @@ func (d *discovering) largestSent() int {
 }
 
 // TestSmallerMTU expects datagrams to become as large as the path takes. When it
-// takes less all of a sudden, and says nothing of it, quic-go does not go back: the
-// connection ends with the idle time-out, or with the keep-alive of the core, and
-// a new one works at once (F31).
+// takes less all of a sudden, and says nothing of it, quic-go does not go back, and
+// fills every datagram with what got lost. So nothing gets through on any lane: the
+// connection ends with the idle time-out, or with the keep-alive of the core, and a
+// new one works at once. Without discovery nothing happens (F31).
 func TestSmallerMTU(t *testing.T) {
-	for _, mtu := range []int{leastMTU, 1200} {
-		t.Run(fmt.Sprint(mtu), func(t *testing.T) {
-			inLab(t, func(l *lab) {
-				l.net.Set(packetnet.Conditions{Latency: 5 * time.Millisecond, MTU: 1452})
-				node := func(addr, name string) (*discovering, *quic.Transport) {
-					pc := &discovering{Conn: open(l.T, l.net, addr), socket: udpSocket(l.T)}
-					return pc, quic.New(quic.Options{
-						TLS: l.pki.node(l.T, name), PacketConn: pc, Config: &quicgo.Config{MaxIdleTimeout: 30 * time.Second},
-					})
-				}
-				far, server := node(serverAddr, "server")
-				near, client := node(clientAddr, "client")
-				to := transport.Peer{Name: "server", Addr: serverAddr}
-				ln := listen(l.T, server, "")
-				c := dial(l.T, client, to)
-				s := accept(l.T, ln)
-				traffic(l.T, c, s, 2000, nil)
-				if near.largestSent() < 1300 || far.largestSent() < 1300 {
-					l.Errorf("on a path for 1452 bytes the largest datagrams had %d and %d", near.largestSent(), far.largestSent())
-				}
-
-				l.net.Set(packetnet.Conditions{Latency: 5 * time.Millisecond, MTU: mtu})
-				changed := time.Now()
-				send(c, strings.Repeat("too large now", 1000))
-				again := dial(l.T, client, to)
-				traffic(l.T, again, accept(l.T, ln), 500, nil)
-				for _, end := range []transport.Conn{c, s} {
-					if p, err := end.ReadFrame(1 << 20); err == nil || errors.Is(err, net.ErrClosed) {
-						l.Errorf("%d bytes, %v", len(p), err)
-					}
-				}
-				if d := time.Since(changed); d > 35*time.Second {
-					l.Errorf("the old connection was there for %v", d)
-				}
-			})
+	for _, test := range []struct {
+		mtu  int
+		mode string
+	}{
+		{leastMTU, "first lane"},
+		{1200, "first lane"},
+		{leastMTU, "other lane"},
+		{1200, "no discovery"},
+	} {
+		t.Run(fmt.Sprint(test.mtu, " ", test.mode), func(t *testing.T) {
+			inLab(t, func(l *lab) { testSmallerMTU(l, test.mtu, test.mode) })
 		})
+	}
+}
+
+func testSmallerMTU(l *lab, mtu int, mode string) {
+	l.Helper()
+	discovers := mode != "no discovery"
+	l.net.Set(packetnet.Conditions{Latency: 5 * time.Millisecond, MTU: 1452})
+	node := func(addr, name string) (*discovering, *quic.Transport) {
+		pc := &discovering{Conn: open(l.T, l.net, addr), socket: udpSocket(l.T)}
+		return pc, quic.New(quic.Options{TLS: l.pki.node(l.T, name), PacketConn: pc, Config: &quicgo.Config{
+			MaxIdleTimeout: 30 * time.Second, DisablePathMTUDiscovery: !discovers,
+		}})
+	}
+	far, server := node(serverAddr, "server")
+	near, client := node(clientAddr, "client")
+	to := transport.Peer{Name: "server", Addr: serverAddr}
+	ln := listen(l.T, server, "")
+	c := dial(l.T, client, to)
+	s := accept(l.T, ln)
+	traffic(l.T, c, s, 2000, nil)
+	if got := min(near.largestSent(), far.largestSent()); discovers != (got >= 1300) {
+		l.Errorf("on a path for 1452 bytes the largest datagrams had %d", got)
+	}
+	large := c
+	if mode == "other lane" {
+		var err error
+		if large, err = c.(transport.LaneConn).OpenLane(l.Context()); err != nil {
+			l.Fatal(err)
+		}
+	}
+
+	l.net.Set(packetnet.Conditions{Latency: 5 * time.Millisecond, MTU: mtu})
+	changed := time.Now()
+	send(large, strings.Repeat("too large now", 1000))
+	if !discovers {
+		if p, err := s.ReadFrame(1 << 20); err != nil || len(p) != 13_000 {
+			l.Errorf("%d bytes, %v", len(p), err)
+		}
+		traffic(l.T, c, s, 500, nil)
+		return
+	}
+	send(c, "small")
+	again := dial(l.T, client, to)
+	traffic(l.T, again, accept(l.T, ln), 500, nil)
+	for _, end := range []transport.Conn{c, s} {
+		if p, err := end.ReadFrame(1 << 20); err == nil || errors.Is(err, net.ErrClosed) {
+			l.Errorf("%d bytes, %v", len(p), err)
+		}
+	}
+	if d := time.Since(changed); d > 35*time.Second {
+		l.Errorf("the old connection was there for %v", d)
 	}
 }
 
 // TestRestartIsNoticed expects the peers of a node that was killed and started
 // again on its port to learn by their next datagram that their connections are
-// gone, and new ones to work.
+// gone, and new ones to work; also where the certificate is loaded at every handshake.
 func TestRestartIsNoticed(t *testing.T) {
+	t.Run("TLS", func(t *testing.T) {
+		testRestart(t, func(cfg *tls.Config) quic.Options { return quic.Options{TLS: cfg} })
+	})
+	t.Run("GetTLS", func(t *testing.T) {
+		testRestart(t, func(cfg *tls.Config) quic.Options {
+			return quic.Options{GetTLS: func() (*tls.Config, error) { return cfg, nil }}
+		})
+	})
+}
+
+func testRestart(t *testing.T, options func(*tls.Config) quic.Options) {
+	t.Helper()
 	inLab(t, func(l *lab) {
 		cfg := l.pki.node(l.T, "server")
+		o := options(cfg)
 		pc := open(l.T, l.net, serverAddr)
-		ln := listen(l.T, quic.New(quic.Options{TLS: cfg, PacketConn: pc}), "")
+		o.PacketConn = pc
+		ln := listen(l.T, quic.New(o), "")
 		client := l.transport(clientAddr, quic.Options{TLS: l.pki.node(l.T, "client")})
 		to := transport.Peer{Name: "server", Addr: serverAddr}
 		c := dial(l.T, client, to)
@@ -276,7 +319,7 @@ func TestRestartIsNoticed(t *testing.T) {
 		pc.Close() // nothing of what follows gets out
 		ln.Close()
 
-		ln = listen(l.T, l.transport(serverAddr, quic.Options{TLS: cfg}), "")
+		ln = listen(l.T, l.transport(serverAddr, options(cfg)), "")
 		reading := make(chan error, 1)
 		go func() {
 			_, err := c.ReadFrame(100)

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/recycle"
 )
 
 // reader is the state of the receiving direction, owned by the goroutine in
@@ -15,9 +16,9 @@ import (
 type reader struct {
 	err    error // the first failure
 	chunk  *chunk
-	r, w   int     // chunk[r:w] is not yet consumed
-	big    *large  // the frame that did not fit into the chunk
-	peeked [1]byte // what a reader waits with
+	r, w   int            // chunk[r:w] is not yet consumed
+	big    *recycle.Large // the frame that did not fit into the chunk
+	peeked [1]byte        // what a reader waits with
 }
 
 // ReadFrame returns the next frame. It waits without a buffer and takes up to
@@ -113,8 +114,8 @@ func (l *lane) body(n int) ([]byte, error) {
 		in.r += n
 		return p, nil
 	}
-	in.big = getLarge(n)
-	p := in.big.b[:n:n]
+	in.big = recycle.GetLarge(n)
+	p := in.big.B[:n:n]
 	k := copy(p, in.buffered())
 	in.dropChunk()
 	for k < n {
@@ -184,7 +185,7 @@ func (in *reader) dropChunk() {
 
 func (in *reader) dropBig() {
 	if in.big != nil {
-		putLarge(in.big)
+		in.big.Free()
 		in.big = nil
 	}
 }

@@ -2,6 +2,7 @@ package quic
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -22,39 +23,36 @@ var errListening = errors.New("quic: the socket has a listener already")
 // and the connections of a transport. The last of them to end closes it.
 type socket struct {
 	t     *Transport
-	qt    *quicgo.Transport
-	pc    net.PacketConn // nil if qt is the user's
-	ours  bool           // pc was opened here
-	local netip.AddrPort // what pc is bound to, if ours
+	qt    *quicgo.Transport // nil for the latter, unless the user has set one
+	pc    net.PacketConn    // nil if qt is the user's, and for what arrives at a listener of the user's
+	ours  bool              // pc was opened here
+	local netip.AddrPort    // what pc is bound to, if ours
 	door  *door
 	gone  chan struct{} // closed when the socket is
 
 	// Guarded by t.mu.
-	refs      int                // 0: it is being closed
-	listening bool               // one of refs is a listener
-	broken    bool               // it failed and will not carry anything any more
-	lingering map[*conn]struct{} // connections whose owner has closed them, of refs too
+	refs      int  // 0: it is being closed
+	listening bool // one of refs is a listener
+	broken    bool // it failed and will not carry anything any more
 }
 
-// newSocket makes a socket that is held once. It is not in t.sockets yet.
+// newSocket makes a socket that is held once. It is not in t.sockets yet. It may ask
+// the user for the private key, and so is not called with t.mu held.
 func (t *Transport) newSocket(pc net.PacketConn, ours bool) *socket {
 	s := &socket{
-		t:         t,
-		qt:        t.opts.Transport,
-		pc:        pc,
-		ours:      ours,
-		door:      newDoor(t.log),
-		gone:      make(chan struct{}),
-		refs:      1,
-		lingering: make(map[*conn]struct{}),
+		t:    t,
+		qt:   t.opts.Transport,
+		pc:   pc,
+		ours: ours,
+		door: newDoor(t.log),
+		gone: make(chan struct{}),
+		refs: 1,
 	}
 	if pc != nil {
 		s.qt = &quicgo.Transport{
-			Conn:                pc,
-			ConnectionIDLength:  connIDLength,
-			StatelessResetKey:   t.reset,
-			ConnContext:         s.door.enter,
-			VerifySourceAddress: s.door.crowded,
+			Conn:               pc,
+			ConnectionIDLength: connIDLength,
+			StatelessResetKey:  t.opts.resetKey(pc.LocalAddr()),
 		}
 	}
 	if a, ok := localAddr(pc).(*net.UDPAddr); ours && ok {
@@ -76,28 +74,42 @@ func (t *Transport) given() bool { return t.opts.PacketConn != nil || t.opts.Tra
 
 // hold returns the socket that the user gave, and holds it.
 func (t *Transport) hold(ctx context.Context) (*socket, error) {
+	var made *socket
 	for {
-		t.mu.Lock()
-		if len(t.sockets) == 0 {
-			s := t.newSocket(t.opts.PacketConn, false)
-			t.sockets = append(t.sockets, s)
-			t.mu.Unlock()
+		s, closing := t.holdFirst(made)
+		switch {
+		case s != nil:
 			return s, nil
+		case closing == nil:
+			made = t.newSocket(t.opts.PacketConn, false)
+			continue
 		}
-		s := t.sockets[0]
-		if s.refs > 0 {
-			s.refs++
-			t.mu.Unlock()
-			return s, nil
-		}
-		t.mu.Unlock()
 		// Two of quic-go's transports must not read from one socket.
 		select {
-		case <-s.gone:
+		case <-closing:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
+}
+
+// holdFirst holds the first socket, or adds made as that, unless it is nil. closing
+// is set if there is one that is being closed.
+func (t *Transport) holdFirst(made *socket) (_ *socket, closing <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.sockets) == 0 {
+		if made != nil {
+			t.sockets = append(t.sockets, made)
+		}
+		return made, nil
+	}
+	s := t.sockets[0]
+	if s.refs == 0 {
+		return nil, s.gone
+	}
+	s.refs++
+	return s, nil
 }
 
 // socketTo returns the socket to dial to with: that of the listener if packets
@@ -231,6 +243,18 @@ func (s *socket) boundTo(addr string) bool {
 	return err != nil || ip.Unmap() == s.local.Addr() // a name may stand for any
 }
 
+// open begins to accept connections, past the door. quic-go takes its hooks from the
+// transport at that moment, so that one of the user's is left as it was.
+func (s *socket) open(cfg *tls.Config) (*quicgo.Listener, error) {
+	enter, verify := s.qt.ConnContext, s.qt.VerifySourceAddress
+	defer func() { s.qt.ConnContext, s.qt.VerifySourceAddress = enter, verify }()
+	s.qt.ConnContext = s.door.guard(enter)
+	s.qt.VerifySourceAddress = func(addr net.Addr) bool {
+		return verify != nil && verify(addr) || s.door.crowded()
+	}
+	return s.qt.Listen(cfg, s.t.config)
+}
+
 // listen takes the one place for a listener.
 func (s *socket) listen() bool {
 	s.t.mu.Lock()
@@ -242,46 +266,11 @@ func (s *socket) listen() bool {
 	return true
 }
 
-// hasListener reports whether the node goes on serving on the socket.
-func (s *socket) hasListener() bool {
-	if s == nil {
-		return true
-	}
-	s.t.mu.Lock()
-	defer s.t.mu.Unlock()
-	return s.listening
-}
-
-// unlisten gives the place for a listener back and returns the connections that
-// linger.
-func (s *socket) unlisten() []*conn {
+// unlisten gives the place for a listener back.
+func (s *socket) unlisten() {
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	s.listening = false
-	all := make([]*conn, 0, len(s.lingering))
-	for c := range s.lingering {
-		all = append(all, c)
-	}
-	return all
-}
-
-// linger notes that c has been closed here, and forget that it is gone.
-func (s *socket) linger(c *conn) {
-	if s == nil {
-		return
-	}
-	s.t.mu.Lock()
-	defer s.t.mu.Unlock()
-	s.lingering[c] = struct{}{}
-}
-
-func (s *socket) forget(c *conn) {
-	if s == nil {
-		return
-	}
-	s.t.mu.Lock()
-	defer s.t.mu.Unlock()
-	delete(s.lingering, c)
 }
 
 // failed keeps new dials away from a socket that has failed.
@@ -293,9 +282,6 @@ func (s *socket) failed() {
 
 // release gives the socket up; the last one closes it.
 func (s *socket) release() error {
-	if s == nil {
-		return nil
-	}
 	s.t.mu.Lock()
 	s.refs--
 	last := s.refs == 0

@@ -311,8 +311,8 @@ func TestGetTLS(t *testing.T) {
 		for range 3 {
 			exchange(l.T, dial(l.T, tr, to), accept(l.T, ln))
 		}
-		if asked["client"] != 3 || asked["server"] != 4 {
-			l.Errorf("asked %v; want once for each handshake, and once more to listen", asked)
+		if asked["client"] != 4 || asked["server"] != 5 {
+			l.Errorf("asked %v; want once for each handshake and for the socket, and once more to listen", asked)
 		}
 		mu.Lock()
 		fails = errors.New("the file is not there")
@@ -375,6 +375,48 @@ func TestEarlyData(t *testing.T) {
 	})
 }
 
+// TestMountedEarly expects a transport that is mounted on a quic.EarlyListener to
+// hold to the end of the handshake, mutual TLS included, and to refuse 0-RTT, which
+// could be replayed, saying so.
+func TestMountedEarly(t *testing.T) {
+	inLab(t, func(l *lab) {
+		ln := l.mounted(quic.Options{TLS: l.pki.node(l.T, "server"), RequireClientCert: true}, []string{quic.Protocol}, true)
+		c := dial(l.T, l.transport(otherAddr, quic.Options{TLS: l.pki.node(l.T, "client")}), transport.Peer{Name: "server", Addr: serverAddr})
+		s := accept(l.T, ln)
+		exchange(l.T, c, s)
+		if info := s.Info(); info.PeerName != "client" || !info.PeerVerified() || !info.TLS.HandshakeComplete {
+			t.Errorf("the peer is %q, verified %v", info.PeerName, info.PeerVerified())
+		}
+
+		tr := &quicgo.Transport{Conn: open(l.T, l.net, clientAddr)}
+		l.Cleanup(func() { tr.Close() })
+		cfg := l.pki.node(l.T, "client")
+		cfg.ServerName, cfg.NextProtos = "server", []string{quic.Protocol}
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		for _, early := range []bool{false, true} {
+			qc, err := tr.DialEarly(l.Context(), udpAddr(l.T, serverAddr), cfg, nil)
+			if err != nil {
+				l.Fatal(err)
+			}
+			stream, err := qc.OpenStream()
+			if err != nil {
+				l.Fatal(err)
+			}
+			stream.Write(begin)
+			if !early {
+				accept(l.T, ln)
+				l.settle() // the ticket arrives
+				qc.CloseWithError(0, "")
+				continue
+			}
+			<-qc.Context().Done()
+			if ae, ok := errors.AsType[*quicgo.ApplicationError](context.Cause(qc.Context())); !ok || !ae.Remote || !strings.Contains(ae.ErrorMessage, "0-RTT") {
+				t.Errorf("with 0-RTT %v: %v", qc.ConnectionState().Used0RTT, context.Cause(qc.Context()))
+			}
+		}
+	})
+}
+
 // TestOptions expects what makes no sense to be said by Dial and Listen.
 func TestOptions(t *testing.T) {
 	pki := newPKI(t)
@@ -385,6 +427,7 @@ func TestOptions(t *testing.T) {
 	}{
 		{quic.Options{}, "Options.TLS"},
 		{quic.Options{TLS: node, PacketConn: udpSocket(t), Transport: new(quicgo.Transport)}, "at most one"},
+		{quic.Options{TLS: node, GetTLS: func() (*tls.Config, error) { return node, nil }}, "at most one"},
 		{quic.Options{TLS: node, RequireClientCert: true}, "Mounted"},
 	} {
 		tr := quic.New(test.opts)

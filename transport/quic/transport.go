@@ -3,7 +3,10 @@ package quic
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -21,20 +24,21 @@ type Transport struct {
 	opts   Options
 	log    *calmLog
 	config *quicgo.Config
-	reset  *quicgo.StatelessResetKey
 
-	mu       sync.Mutex
-	sockets  []*socket // guarded by mu; all that are open, or are being closed
-	mounted  *listener // guarded by mu; what ServeConn feeds
-	measured bool      // guarded by mu; the buffers of a socket were looked at
+	mu        sync.Mutex
+	sockets   []*socket          // guarded by mu; all that are open, or are being closed
+	listeners int                // guarded by mu; that are open
+	listened  bool               // guarded by mu; there was one
+	mounted   *listener          // guarded by mu; what ServeConn feeds, one of them
+	lingering map[*conn]struct{} // guarded by mu; connections whose owner has closed them
+	measured  bool               // guarded by mu; the buffers of a socket were looked at
 }
 
 // New returns a transport. It does nothing yet; options that make no sense are
 // reported by Dial and Listen.
 func New(o Options) *Transport {
-	t := &Transport{opts: o, log: newCalmLog(o.logger())}
+	t := &Transport{opts: o, log: newCalmLog(o.logger()), lingering: make(map[*conn]struct{})}
 	t.config = t.opts.quicConfig()
-	t.reset = t.opts.resetKey()
 	return t
 }
 
@@ -63,6 +67,8 @@ func (t *Transport) mount(l *listener) error {
 		return errMountedTwice
 	}
 	t.mounted = l
+	t.listeners++
+	t.listened = true
 	return nil
 }
 
@@ -75,11 +81,58 @@ func (t *Transport) unmount(l *listener) {
 	}
 }
 
+// mountedListener returns what is mounted, with a hold on its socket, nil if
+// nothing is.
 func (t *Transport) mountedListener() *listener {
 	if t == nil {
 		return nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.mounted != nil {
+		t.mounted.socket.refs++
+	}
 	return t.mounted
+}
+
+// opened notes that a listener is open, and that it is not so any more.
+func (t *Transport) opened() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listeners++
+	t.listened = true
+}
+
+// closed returns the connections that linger, or are about to.
+func (t *Transport) closed() []*conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listeners--
+	return slices.Collect(maps.Keys(t.lingering))
+}
+
+// patience is how long a connection that is closed waits for its peer.
+func (t *Transport) patience() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.listeners > 0:
+		return 0
+	case t.listened:
+		return portTime
+	}
+	return leaveTime
+}
+
+// linger notes that c is being closed here, and forget that it is gone.
+func (t *Transport) linger(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lingering[c] = struct{}{}
+}
+
+func (t *Transport) forget(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.lingering, c)
 }

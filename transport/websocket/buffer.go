@@ -1,8 +1,9 @@
 package websocket
 
 import (
-	"math/bits"
 	"sync"
+
+	"github.com/gridmux/gridmux/transport/internal/recycle"
 )
 
 // chunkSize is the size of the buffer that one read fills. With half of it large
@@ -18,41 +19,6 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 func getChunk() *chunk { return chunks.Get().(*chunk) }
 
 func putChunk(c *chunk) {
-	poison(c[:])
+	recycle.Poison(c[:])
 	chunks.Put(c)
-}
-
-// Frames and messages larger than a chunk get a buffer of their own, from one
-// pool per power of two up to maxPooled. Larger ones are left to the garbage
-// collector: a pool of them would pin memory for a rare use.
-const (
-	minPooledBits = 17
-	maxPooledBits = 20
-)
-
-// large is a buffer for one message over chunkSize.
-type large struct {
-	b []byte // of full capacity
-}
-
-var larges [maxPooledBits - minPooledBits + 1]sync.Pool
-
-// getLarge returns a buffer with len(b) >= n.
-func getLarge(n int) *large {
-	class := max(bits.Len(uint(n-1)), minPooledBits)
-	if class > maxPooledBits {
-		return &large{make([]byte, n)}
-	}
-	if l, _ := larges[class-minPooledBits].Get().(*large); l != nil {
-		return l
-	}
-	return &large{make([]byte, 1<<class)}
-}
-
-func putLarge(l *large) {
-	poison(l.b)
-	class := bits.Len(uint(len(l.b) - 1))
-	if class <= maxPooledBits && len(l.b) == 1<<class {
-		larges[class-minPooledBits].Put(l)
-	}
 }

@@ -84,8 +84,8 @@ func FuzzReadFrame(f *testing.F) {
 					if i >= len(want) || !bytes.Equal(p, want[i]) {
 						t.Fatalf("client %v, early %d: message %d is %q", client, early, i, p)
 					}
-					if c.in.big != nil && len(c.in.big.b) > max(2*int(limit), 1<<minPooledBits) {
-						t.Fatalf("a buffer of %d bytes for a limit of %d", len(c.in.big.b), limit)
+					if c.in.big != nil && len(c.in.big.B) > max(2*int(limit), chunkSize) {
+						t.Fatalf("a buffer of %d bytes for a limit of %d", len(c.in.big.B), limit)
 					}
 				}
 				if c.in.chunk != nil || c.in.big != nil {

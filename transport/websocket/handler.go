@@ -38,17 +38,16 @@ func (l *listener) serve(w http.ResponseWriter, r *http.Request, upgraded func(n
 		refuse(w, status, why)
 		return false
 	}
-	if !l.reserve() {
+	if !l.queue.Reserve() {
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "this node is not accepting connections right now")
 		return false
 	}
 	c, taken := l.upgrade(w, r, upgraded)
-	if c != nil && l.deliver(c) {
-		return true
-	}
-	l.release()
-	if c != nil {
+	switch {
+	case c == nil:
+		l.queue.Release()
+	case !l.queue.Deliver(c):
 		c.CloseWithError(uint32(ws.StatusGoingAway), "listener closed")
 	}
 	return taken

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 
 	"github.com/gobwas/ws"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/backlog"
 )
-
-// maxPending bounds the upgraded connections that nobody accepted yet.
-const maxPending = 128
 
 var errListenerUsed = errors.New("websocket: Options.Listener was used by an earlier Listen")
 
@@ -31,9 +28,7 @@ func (t *Transport) Listen(ctx context.Context, addr string) (transport.Listener
 	}
 	l := &listener{
 		transport: t,
-		queue:     make(chan *conn, maxPending),
-		done:      make(chan struct{}),
-		drained:   make(chan struct{}),
+		queue:     backlog.New[*conn](name),
 	}
 	if t.opts.Mounted {
 		l.addr = mountedAddr(addr)
@@ -96,16 +91,7 @@ type listener struct {
 	tls       bool
 	mutualTLS bool
 	own       *server // nil if mounted
-
-	queue   chan *conn
-	done    chan struct{} // closed when Close begins or the own server fails
-	drained chan struct{} // closed when Close is through
-
-	mu      sync.Mutex
-	pending int   // guarded by mu; connections in the queue or about to be
-	ended   bool  // guarded by mu; done is closed
-	failure error // guarded by mu; why the own server ended, if by itself
-	closing bool  // guarded by mu; Close was called
+	queue     *backlog.Queue[*conn]
 }
 
 // Accept returns the next upgraded connection.
@@ -113,29 +99,7 @@ func (l *listener) Accept(ctx context.Context) (transport.Conn, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	select {
-	case <-l.done:
-		return nil, l.acceptError()
-	default:
-	}
-	select {
-	case c := <-l.queue:
-		l.release()
-		return c, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case <-l.done:
-		return nil, l.acceptError()
-	}
-}
-
-func (l *listener) acceptError() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failure != nil && !l.closing {
-		return fmt.Errorf("websocket: accept: %w", l.failure)
-	}
-	return errClosed
+	return l.queue.Accept(ctx)
 }
 
 // Addr returns what the listener is bound to.
@@ -150,70 +114,14 @@ func (l *listener) Info() transport.ListenerInfo {
 
 // Close ends the listener; see transport.Listener.
 func (l *listener) Close() error {
-	l.mu.Lock()
-	if l.closing {
-		l.mu.Unlock()
-		<-l.drained
+	if !l.queue.Close() {
 		return nil
 	}
-	l.closing = true
-	l.mu.Unlock()
-
-	l.end(nil)
+	defer l.queue.Finish()
 	l.transport.unmount(l)
 	if l.own != nil {
 		l.own.close()
 	}
-	// No connection enters the queue any more.
-	var wg sync.WaitGroup
-	for len(l.queue) > 0 {
-		select {
-		case c := <-l.queue:
-			wg.Go(func() { c.CloseWithError(uint32(ws.StatusGoingAway), "listener closed") })
-		default:
-		}
-	}
-	wg.Wait()
-	close(l.drained)
+	l.queue.Drain(uint32(ws.StatusGoingAway))
 	return nil
-}
-
-// end makes Accept return and new connections be refused.
-func (l *listener) end(failure error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended {
-		return
-	}
-	l.ended, l.failure = true, failure
-	close(l.done)
-}
-
-// reserve takes a place in the queue for a connection that is about to be
-// upgraded. It fails when the queue is full or the listener has ended.
-func (l *listener) reserve() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended || l.pending == maxPending {
-		return false
-	}
-	l.pending++
-	return true
-}
-
-func (l *listener) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.pending--
-}
-
-// deliver puts c into its reserved place, unless the listener has ended.
-func (l *listener) deliver(c *conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ended {
-		return false
-	}
-	l.queue <- c // never blocks: the place is reserved
-	return true
 }

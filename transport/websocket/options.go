@@ -53,8 +53,10 @@ type Options struct {
 	// an error, or nil, there is no connection, never one in plaintext.
 	GetTLS func() (*tls.Config, error)
 
-	// ServerName returns the name that the certificate of a dialled peer must
-	// be valid for. nil: transport.CertificateName of the peer's Name.
+	// ServerName returns the name that the certificate of a dialled peer must be
+	// valid for. nil: transport.CertificateName of the peer's Name. With mutual TLS
+	// the certificate of a node that has dialled has to be valid for that one in any
+	// case, so that of a node that does both has to have both.
 	ServerName func(transport.Peer) string
 
 	// DialContext connects to a peer's Addr; network is always "tcp". nil: a

@@ -10,6 +10,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/recycle"
 )
 
 const (
@@ -32,9 +33,9 @@ type reader struct {
 	chunk *chunk
 	r, w  int // chunk[r:w] is not yet consumed
 
-	big  *large // the message that did not fit into the chunk
-	dst  []byte // the part of big that the link is read into, ahead of the chunk
-	want int    // how many bytes have to be in the chunk
+	big  *recycle.Large // the message that did not fit into the chunk
+	dst  []byte         // the part of big that the link is read into, ahead of the chunk
+	want int            // how many bytes have to be in the chunk
 
 	controls   int // control frames since the last data frame
 	controlsAt time.Time
@@ -136,8 +137,8 @@ func (c *conn) payload(h *header) ([]byte, error) {
 		p = c.in.chunk[c.in.r : c.in.r+n : c.in.r+n]
 		c.in.r += n
 	} else {
-		c.in.big = getLarge(n)
-		p = c.in.big.b[:n:n]
+		c.in.big = recycle.GetLarge(n)
+		p = c.in.big.B[:n:n]
 		k := copy(p, c.in.buffered())
 		c.in.r += k
 		c.in.dropChunk()
@@ -167,7 +168,7 @@ func (c *conn) fragment(h *header, got int) error {
 			ws.Cipher(part, h.mask, done)
 		}
 		c.in.grow(got+done, len(part))
-		copy(c.in.big.b[got+done:], part)
+		copy(c.in.big.B[got+done:], part)
 		c.in.r += len(part)
 		done += len(part)
 	}
@@ -358,7 +359,7 @@ func (in *reader) dropChunk() {
 
 func (in *reader) dropBig() {
 	if in.big != nil {
-		putLarge(in.big)
+		in.big.Free()
 		in.big = nil
 	}
 	in.dst = nil
@@ -367,14 +368,14 @@ func (in *reader) dropBig() {
 // grow makes room in big for n more bytes after the first got.
 func (in *reader) grow(got, n int) {
 	if in.big == nil {
-		in.big = getLarge(n)
+		in.big = recycle.GetLarge(n)
 	}
-	if got+n <= len(in.big.b) {
+	if got+n <= len(in.big.B) {
 		return
 	}
-	more := getLarge(max(got+n, 2*len(in.big.b)))
-	copy(more.b, in.big.b[:got])
-	putLarge(in.big)
+	more := recycle.GetLarge(max(got+n, 2*len(in.big.B)))
+	copy(more.B, in.big.B[:got])
+	in.big.Free()
 	in.big = more
 }
 
@@ -383,7 +384,7 @@ func (in *reader) message(n int) []byte {
 	if in.big == nil { // only empty fragments
 		return []byte{}
 	}
-	return in.big.b[:n:n]
+	return in.big.B[:n:n]
 }
 
 var _ transport.Conn = (*conn)(nil)

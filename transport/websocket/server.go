@@ -52,7 +52,7 @@ func newServer(l *listener, ln net.Listener) *server {
 		ErrorLog:          newErrorLog(l.transport.opts.ErrorLog),
 	}
 	s.http.SetKeepAlivesEnabled(false)
-	s.wg.Go(func() { l.end(s.http.Serve(ln)) })
+	s.wg.Go(func() { l.queue.Fail(s.http.Serve(ln)) })
 	return s
 }
 

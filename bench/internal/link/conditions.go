@@ -61,13 +61,13 @@ func (c Conditions) Validate() error {
 	case c.Jitter < 0 || c.Jitter > c.RTT:
 		return fmt.Errorf("link: jitter is %v, not from 0 to the rtt of %v", c.Jitter, c.RTT)
 	case c.Rate != 0 && !(c.Rate >= minRate && c.Rate <= maxRate):
-		return fmt.Errorf("link: rate is %s, not from %s to %s", formatRate(c.Rate), formatRate(minRate), formatRate(maxRate))
+		return fmt.Errorf("link: rate is %s, not from %s to %s", FormatRate(c.Rate), FormatRate(minRate), FormatRate(maxRate))
 	case c.Queue < 0 || c.Queue > maxTime:
 		return fmt.Errorf("link: queue is %v, not from 0 to %v", c.Queue, maxTime)
 	case !(c.Loss >= 0 && c.Loss <= 1):
-		return fmt.Errorf("link: loss is %s, not from 0%% to 100%%", formatShare(c.Loss))
+		return fmt.Errorf("link: loss is %s, not from 0%% to 100%%", FormatShare(c.Loss))
 	case !(c.Reorder >= 0 && c.Reorder <= 1):
-		return fmt.Errorf("link: reorder is %s, not from 0%% to 100%%", formatShare(c.Reorder))
+		return fmt.Errorf("link: reorder is %s, not from 0%% to 100%%", FormatShare(c.Reorder))
 	case c.MTU != 0 && (c.MTU < MinMTU || c.MTU > MaxMTU):
 		return fmt.Errorf("link: mtu is %d, not from %d to %d", c.MTU, MinMTU, MaxMTU)
 	}

@@ -55,7 +55,7 @@ var keys = []struct {
 	{
 		"rate",
 		func(c *Conditions, v string) (err error) { c.Rate, err = parseRate(v); return err },
-		func(c *Conditions) string { return formatUnless0(c.Rate, formatRate) },
+		func(c *Conditions) string { return formatUnless0(c.Rate, FormatRate) },
 	},
 	{
 		"queue",
@@ -65,12 +65,12 @@ var keys = []struct {
 	{
 		"loss",
 		func(c *Conditions, v string) (err error) { c.Loss, err = parseShare(v); return err },
-		func(c *Conditions) string { return formatUnless0(c.Loss, formatShare) },
+		func(c *Conditions) string { return formatUnless0(c.Loss, FormatShare) },
 	},
 	{
 		"reorder",
 		func(c *Conditions, v string) (err error) { c.Reorder, err = parseShare(v); return err },
-		func(c *Conditions) string { return formatUnless0(c.Reorder, formatShare) },
+		func(c *Conditions) string { return formatUnless0(c.Reorder, FormatShare) },
 	},
 	{
 		"mtu",
@@ -219,7 +219,8 @@ func parseRate(text string) (float64, error) {
 	return 0, fmt.Errorf("%q is no rate like 100mbit", text)
 }
 
-func formatRate(rate float64) string {
+// FormatRate returns a rate in bits a second as Parse reads it.
+func FormatRate(rate float64) string {
 	for _, unit := range rateUnits {
 		// Exactly, so that what is read again is the same.
 		if n := rate / unit.bits; rate >= unit.bits && n*unit.bits == rate {
@@ -245,7 +246,8 @@ func parseShare(text string) (float64, error) {
 	}
 }
 
-func formatShare(share float64) string {
+// FormatShare returns a share as Parse reads it, in percent if that is exact.
+func FormatShare(share float64) string {
 	if n := share * 100; n/100 == share {
 		return formatNumber(n) + "%"
 	}

@@ -27,6 +27,7 @@ const root = "../../.."
 // limited are the packages whose limits docs/limits.md has to know.
 var limited = map[string]string{
 	"core": root + "/core", "wire": root + "/core/internal/wire", "websocket": root + "/transport/websocket",
+	"quic": root + "/transport/quic", "backlog": root + "/transport/internal/backlog",
 	"payload": root + "/core/payload", "msgpack": root + "/core/internal/msgpack",
 }
 
@@ -34,8 +35,11 @@ var limited = map[string]string{
 var noLimit = []string{
 	"core.maxSmall",                 // where messages are cut
 	"core.maxChunk", "core.maxHint", // of its own memory
-	"core.maxFlat",                                                                                      // below which a message is looked at but once
-	"websocket.maxDiscard", "websocket.maxVector", "websocket.minPooledBits", "websocket.maxPooledBits", // of its own memory
+	"core.maxFlat",                                // below which a message is looked at but once
+	"websocket.maxDiscard", "websocket.maxVector", // of its own memory
+	"quic.maxBusyPause",        // of its own dials
+	"quic.defaultIdleTimeout",  // the core ends a connection before
+	"quic.defaultStreamWindow", // that of the connection bounds it
 }
 
 // constants evaluates the constants of a package that are numbers.

@@ -1,8 +1,8 @@
 // Package tlsname says where the configurations of a transport over TLS come from,
 // and which names the certificates of nodes are about, in the same way for every
-// such transport. A dialler knows beforehand which
-// name it wants proved. A listener learns later, in the handshake of the core, which
-// one the other end claims, and so passes on what the certificate says.
+// such transport. A dialler knows beforehand which name it wants proved. A listener
+// learns later, in the handshake of the core, which one the other end claims, and so
+// passes on what the certificate says. Both go by the subject alternative names.
 package tlsname
 
 import (
@@ -24,17 +24,21 @@ func Expected(name, addr string) string {
 }
 
 // Certified returns the name in the certificate that the other end presented, if
-// it was verified: the first DNS name, else the common name. It is empty for no
-// TLS, no certificate, and one that nobody verified.
+// it was verified: the first DNS name in its subject alternative names, else the
+// first address. The common name is for people, and proves nothing to a dialler
+// either (RFC 9525, section 2). It is empty for no TLS, no certificate, and one that
+// nobody verified or that has neither.
 func Certified(state *tls.ConnectionState) string {
 	if state == nil || len(state.VerifiedChains) == 0 {
 		return ""
 	}
-	leaf := state.VerifiedChains[0][0]
-	if len(leaf.DNSNames) > 0 {
+	switch leaf := state.VerifiedChains[0][0]; {
+	case len(leaf.DNSNames) > 0:
 		return leaf.DNSNames[0]
+	case len(leaf.IPAddresses) > 0:
+		return leaf.IPAddresses[0].String()
 	}
-	return leaf.Subject.CommonName
+	return ""
 }
 
 // Refused says what an alert of TLS means that the peer has sent, where it is about

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 
@@ -29,10 +30,12 @@ func TestExpected(t *testing.T) {
 	}
 }
 
-// TestCertified expects a name of verified certificates alone.
+// TestCertified expects a name of verified certificates alone, and none of those
+// that have nothing but a common name.
 func TestCertified(t *testing.T) {
 	common := &x509.Certificate{Subject: pkix.Name{CommonName: "common"}}
 	names := &x509.Certificate{Subject: pkix.Name{CommonName: "common"}, DNSNames: []string{"n1", "n2"}}
+	address := &x509.Certificate{Subject: pkix.Name{CommonName: "common"}, IPAddresses: []net.IP{net.IPv4(10, 0, 0, 1)}}
 	verified := func(c *x509.Certificate) *tls.ConnectionState {
 		return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{c}}}
 	}
@@ -43,7 +46,8 @@ func TestCertified(t *testing.T) {
 		{nil, ""},
 		{&tls.ConnectionState{PeerCertificates: []*x509.Certificate{names}}, ""},
 		{verified(names), "n1"},
-		{verified(common), "common"},
+		{verified(common), ""},
+		{verified(address), "10.0.0.1"},
 	} {
 		if got := tlsname.Certified(c.state); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.state, got, c.want)

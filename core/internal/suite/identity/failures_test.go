@@ -78,6 +78,16 @@ var failures = []struct {
 		},
 	},
 	{
+		name: "a common name alone",
+		bad: func(t *testing.T, ca *devtls.Authority) *tls.Config {
+			return lab.Certified(t, ca, "bad", func(c *x509.Certificate) { c.DNSNames = nil })
+		},
+		says: func(secureLink) (good, bad told) {
+			return told{down: []string{"tls: ", "relies on legacy Common Name"}, log: []string{"inbound connection refused", "the link proved no name"}},
+				told{down: []string{"hello: ", `give the certificate the subject alternative name "bad"`}, log: []string{"bad certificate"}}
+		},
+	},
+	{
 		name: "no certificate",
 		bad: func(_ *testing.T, ca *devtls.Authority) *tls.Config {
 			return &tls.Config{RootCAs: ca.Config("bad").RootCAs}

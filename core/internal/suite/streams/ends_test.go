@@ -241,8 +241,8 @@ func TestOtherEnds(t *testing.T) {
 }
 
 // TestRefusals holds that a stream that the peer does not take says so, and which
-// of the reasons it is: as the error of its methods, or when it is opened if
-// nothing was sent (D16).
+// of the reasons it is: as the error of its methods, of Send too before the refusal is
+// there, or when it is opened if nothing was sent (D16).
 func TestRefusals(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *lab.Link, f form) {
 		g := lab.NewGate(t, 1)
@@ -260,6 +260,12 @@ func TestRefusals(t *testing.T) {
 					wantKinds(t, what, err, kind)
 					wantCallError(t, what, err, h, core.OutcomeRefused)
 					continue
+				}
+				if kind == core.ErrUnknownHandler {
+					// Nothing is known that speaks against it before the refusal is here.
+					err := st.send([]byte("x"))
+					wantKinds(t, what+", sending", err, kind)
+					wantCallError(t, what+", sending", err, h, core.OutcomeRefused)
 				}
 				_, err = st.recv()
 				lab.Wait(t, st.done(), "the stream ends")

@@ -1,10 +1,10 @@
 //go:build race || griddebug
 
-package websocket
+package recycle
 
-// poison overwrites a buffer that goes back to its pool, so that whoever still
+// Poison overwrites a buffer that goes back to its pool, so that whoever still
 // uses a borrowed frame sees garbage in the tests rather than in production.
-func poison(b []byte) {
+func Poison(b []byte) {
 	// By copies of itself: a loop over the bytes takes a third of a millisecond
 	// under the race detector, and a reader that idles often does this often.
 	b[0] = 0xdb

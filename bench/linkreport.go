@@ -1,0 +1,191 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/gridmux/gridmux/bench/internal/link"
+)
+
+// linkReport is what was found out over emulated links.
+type linkReport struct {
+	// The load.
+	Rate       int           `json:"calls_per_second"`
+	Size       int           `json:"size"`
+	Streams    int           `json:"streams"`
+	StreamBits float64       `json:"bits_per_second_per_stream"`
+	WarmUp     time.Duration `json:"warm_up_ns"`
+	Duration   time.Duration `json:"duration_ns"`
+	Seed       uint64        `json:"seed"`
+
+	TCPCongestion  string `json:"tcp_congestion_control,omitempty"` // of the kernel
+	QUICCongestion string `json:"quic_congestion_control"`
+
+	Transports []string `json:"transports"` // that were to be measured
+	Planned    int      `json:"planned_links"`
+	// LeftOut is why there are no emulated links, if so.
+	LeftOut string       `json:"left_out,omitempty"`
+	Results []linkResult `json:"results"`
+}
+
+// linkResult is what was found out over one link.
+type linkResult struct {
+	Title      string        `json:"title"`
+	Conditions string        `json:"conditions"` // as -link reads them
+	RTT        time.Duration `json:"rtt_ns"`
+	Loss       float64       `json:"loss"` // the share of packets
+	Grid       bool          `json:"grid"` // RTT and loss are all that it has
+	Lines      []linkLine    `json:"lines"`
+}
+
+// linkLine is one transport over it.
+type linkLine struct {
+	doing string // what failed, if err
+	err   error
+
+	Transport string `json:"transport"`
+	// NoConnection is why it could not connect, where nothing else was to be expected.
+	NoConnection string `json:"no_connection,omitempty"`
+
+	Calls   int64         `json:"calls"` // that were due
+	Failed  int64         `json:"failed"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+	P50     time.Duration `json:"p50_ns"`
+	P90     time.Duration `json:"p90_ns"`
+	P99     time.Duration `json:"p99_ns"`
+	P999    time.Duration `json:"p99_9_ns"`
+	Max     time.Duration `json:"max_ns"`
+	// PartsP99 is the p99 of equal parts of the run; 0 for one without calls.
+	PartsP99 [parts]time.Duration `json:"p99_of_parts_ns"`
+	Ratio    float64              `json:"p99_vs_reference,omitempty"` // 0: there is no reference
+	Bits     float64              `json:"streams_bits_per_second"`    // of all streams together
+
+	// What crossed the link in both directions, warm-up included.
+	Packets uint64 `json:"packets"`
+	Octets  uint64 `json:"octets"`
+	Lost    uint64 `json:"lost_packets"` // on purpose, also where the queue was full
+	Overrun uint64 `json:"overrun_packets"`
+	Late    uint64 `json:"late_packets"`
+}
+
+// quicCongestion is what quic-go has. Its code calls the sender cubic, but makes it
+// with the switch for Reno on (in v0.65), and there is no option.
+const quicCongestion = "reno"
+
+func newLinkReport(opts linkOptions, of []kind) *linkReport {
+	r := &linkReport{
+		Rate: opts.rate, Size: opts.size, Streams: opts.streams, StreamBits: opts.bits,
+		WarmUp: opts.warmUp, Duration: opts.duration, Seed: opts.seed,
+		QUICCongestion: quicCongestion, Planned: len(opts.over), Results: []linkResult{},
+	}
+	for _, k := range of {
+		r.Transports = append(r.Transports, k.name)
+	}
+	return r
+}
+
+// add compares the lines of a result with the reference among them.
+func (r *linkReport) add(result linkResult) {
+	if ref := result.line(r.reference()); ref != nil {
+		for i := range result.Lines {
+			if l := &result.Lines[i]; l.measured() {
+				l.Ratio = float64(l.P99) / float64(ref.P99)
+			}
+		}
+	}
+	if len(result.Lines) > 0 {
+		r.Results = append(r.Results, result)
+	}
+}
+
+// reference is the transport that the others are compared with: one as secure as
+// they are, if there is.
+func (r *linkReport) reference() string {
+	for _, name := range []string{"wss", reference} {
+		if slices.Contains(r.Transports, name) {
+			return name
+		}
+	}
+	return r.Transports[0]
+}
+
+// line returns the figures of a transport, or nil if there are none.
+func (r *linkResult) line(transport string) *linkLine {
+	for i := range r.Lines {
+		if l := &r.Lines[i]; l.Transport == transport && l.measured() {
+			return l
+		}
+	}
+	return nil
+}
+
+func (l *linkLine) measured() bool { return l.Calls > 0 }
+
+func (l *linkLine) fill(r pacedResult) {
+	total := newLinkHistogram()
+	for i, h := range r.latency {
+		total.Merge(h)
+		if h.TotalCount() > 0 {
+			l.PartsP99[i] = quantile(h, 99)
+		}
+	}
+	l.Calls, l.Failed, l.Elapsed, l.Bits = total.TotalCount(), r.failed, r.elapsed, r.bits
+	if l.Calls > 0 {
+		l.P50, l.P90, l.P99 = quantile(total, 50), quantile(total, 90), quantile(total, 99)
+		l.P999, l.Max = quantile(total, 99.9), quantile(total, 100)
+	}
+}
+
+func quantile(h *hdrhistogram.Histogram, q float64) time.Duration {
+	return time.Duration(h.ValueAtQuantile(q))
+}
+
+func (l *linkLine) count(before, after link.Stats) {
+	l.Packets, l.Octets = after.Sent-before.Sent, after.SentOctets-before.SentOctets
+	l.Lost = after.Lost - before.Lost + after.Overflowed - before.Overflowed
+	l.Overrun, l.Late = after.Overrun-before.Overrun, after.Late-before.Late
+}
+
+// faster reports whether the p99 of one transport was lower than that of another in
+// every part of the run.
+func (l *linkLine) faster(than *linkLine) bool {
+	for i, p := range l.PartsP99 {
+		if p == 0 || than.PartsP99[i] == 0 || p >= than.PartsP99[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// differ reports whether one of two was clearly faster.
+func differ(a, b *linkLine) bool { return a.faster(b) || b.faster(a) }
+
+// ranking returns what was measured, by its p99.
+func (r *linkResult) ranking() (all []*linkLine) {
+	for i := range r.Lines {
+		if r.Lines[i].measured() {
+			all = append(all, &r.Lines[i])
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *linkLine) int { return int(a.P99 - b.P99) })
+	return all
+}
+
+// winner returns the transport that was faster than all others, or nil.
+func (r *linkResult) winner() *linkLine {
+	all := r.ranking()
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) == 1 && len(r.Lines) == 1 {
+		return nil // of a race with nobody
+	}
+	for _, other := range all[1:] {
+		if !all[0].faster(other) {
+			return nil
+		}
+	}
+	return all[0]
+}

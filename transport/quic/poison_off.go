@@ -1,5 +1,0 @@
-//go:build !race && !griddebug
-
-package quic
-
-func poison([]byte) {}

@@ -1,5 +1,0 @@
-//go:build !race && !griddebug
-
-package websocket
-
-func poison([]byte) {}
