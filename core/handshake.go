@@ -43,10 +43,10 @@ const (
 )
 
 // greet is the dialler's half. If it fails the connection is closed. turn is
-// called before the peer can take the connection for its current one, ready
-// before it can make calls on it.
+// called before the peer can take the connection for its current one, ready with
+// what the peer has said before it can make calls on it.
 func (m *Manager) greet(
-	ctx context.Context, tc transport.Conn, c *Connection, features wire.Features, turn, ready func() error,
+	ctx context.Context, tc transport.Conn, c *Connection, features wire.Features, turn func() error, ready func(*wire.Hello) error,
 ) (a agreement, err error) {
 	err = m.handshake(ctx, tc, closeWithReason, func(g *greeting) error {
 		if err := m.checkLink(tc, 0); err != nil {
@@ -88,7 +88,7 @@ func (m *Manager) greet(
 			return err
 		}
 		a = agree(0, &own, &remote, identity)
-		if err := ready(); err != nil {
+		if err := ready(&remote); err != nil {
 			return err
 		}
 		return g.send(wire.AppendReady(nil))

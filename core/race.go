@@ -145,7 +145,9 @@ func (r *race) judge(a attempt, running []int) error {
 	err := r.c.attach(a.s)
 	r.yieldTurn()
 	r.c.m.redeem()
-	r.c.learn(r, a, running)
+	if err == nil {
+		r.c.learn(r, a, running)
+	}
 	return err
 }
 
@@ -178,8 +180,8 @@ func (r *race) try(rank int) attempt {
 		err = r.takeTurn(ctx)
 		held = err == nil
 		return err
-	}, func() (err error) {
-		claimed, err = r.ready(ctx)
+	}, func(peer *wire.Hello) (err error) {
+		claimed, err = r.ready(ctx, peer)
 		promised = claimed && err == nil
 		return err
 	})
@@ -251,7 +253,13 @@ func (r *race) yieldTurn() {
 
 // ready is called when the peer has answered, and before it can make calls. It
 // reports whether the attempt has won, even where it has come to nothing.
-func (r *race) ready(ctx context.Context) (won bool, err error) {
+func (r *race) ready(ctx context.Context, peer *wire.Hello) (won bool, err error) {
+	if r.from != nil && peer.Instance != r.from.instance {
+		// What one process has begun another cannot go on with, and which of the two
+		// is the peer the session that there is will show.
+		return false, reject(wire.CodeDuplicate,
+			"another process answers by this transport than the one that node %q is connected to by another", r.c.name)
+	}
 	if !r.claim() {
 		return false, errLost
 	}

@@ -140,10 +140,12 @@ func (c *Connection) attach(s *session) error {
 		return ErrClosed
 	}
 	c.mu.Lock()
-	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr {
-		// The node was closed, the peer removed or moved, or the link lost. The
-		// session must not become current. For the peer it may be, so it is left
-		// as others are, and no call is lost on it.
+	now := c.current.Load()
+	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr ||
+		s.moves && now != nil && now.instance != s.instance {
+		// The node was closed, the peer removed, moved or started anew, or the link
+		// lost. The session must not become current. For the peer it may be, so it is
+		// left as others are, and no call is lost on it.
 		c.mu.Unlock()
 		s.start()
 		s.leave(errOutrun.Error())

@@ -160,6 +160,22 @@ func TestProtocolMoveDialled(t *testing.T) {
 		_ = p.Conn.CloseWithError(0, "")
 		lab.Wait(t, call, "the call returns")
 	})
+	movingTest(t, "W66 another process answers", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+		listen(t, r, better)
+		p := accept(t, r, old)
+		p.TakeInit()
+		p.Write(lab.RawInit(1, 1))
+		p.TakeHello()
+		p.Write(p.HelloBytes(func(h *wire.Hello) { h.Instance[0]++ }))
+		p.Write(lab.RawProof())
+		p.WantClosed(wire.CodeDuplicate, "W66: the dialler does not move to another process")
+		refused := time.Now()
+		old.WantLife(0, "W66: the session with the first process goes on")
+		accept(t, r, old)
+		if pause := time.Since(refused); pause < 3*time.Minute {
+			t.Errorf("the dialler tries again after %v", pause)
+		}
+	})
 	movingTest(t, "W66 the acceptor refuses", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
 		listen(t, r, better)
 		p := accept(t, r, old)
