@@ -3,6 +3,7 @@ package protocol_test
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,5 +191,85 @@ func TestProtocolMoveDialled(t *testing.T) {
 		if pause := time.Since(refused); pause < 3*time.Minute {
 			t.Errorf("the dialler tries again after %v", pause)
 		}
+	})
+}
+
+// TestProtocolSeveralLinks has the raw peer dial by two transports at once. The
+// acceptor answers on both, and the first READY counts.
+func TestProtocolSeveralLinks(t *testing.T) {
+	// twoLinks returns two connections, over the transport that the subject prefers
+	// and the other, on which HELLO was said.
+	twoLinks := func(t *testing.T, change func(h *wire.Hello)) (r *lab.RawCluster, links [2]*lab.RawPeer) {
+		t.Helper()
+		better := inmem.NewNetwork()
+		r = lab.NewRawCluster(t, lab.RawSetup{Config: func(cfg *core.Config) {
+			cfg.Transport = transport.Fallback(better.Node(lab.SubjectName), cfg.Transport)
+		}})
+		lesser := r.Network
+		for i, n := range []*inmem.Network{better, lesser} {
+			r.Network = n
+			links[i] = r.Dial()
+			links[i].SwapInits()
+			if i == 0 {
+				links[i].SayHello()
+			} else {
+				links[i].SayHello(change)
+			}
+			synctest.Wait()
+		}
+		return r, links
+	}
+	same := func(*wire.Hello) {}
+	for first := range 2 {
+		lab.Bubble(t, fmt.Sprintf("W60 W63 READY on link %d", first), func(t *testing.T) {
+			_, links := twoLinks(t, same)
+			second := links[1-first]
+			second.Want(wire.TypeHello, "W63: the other link is answered too")
+			second.Want(wire.TypeProof, "W63: the other link is answered too")
+			links[first].TakeHello()
+			second.WantClosed(wire.CodeDuplicate, "W63: the link that was not chosen is closed")
+			links[first].WantLife(0, "W63: the link that was chosen")
+		})
+	}
+	lab.Bubble(t, "W63 READY on both links", func(t *testing.T) {
+		_, links := twoLinks(t, same)
+		for _, p := range links {
+			p.Want(wire.TypeHello, "W63: both are answered")
+			p.Want(wire.TypeProof, "W63: both are answered")
+		}
+		for _, p := range links {
+			p.Write(wire.AppendReady(nil))
+		}
+		synctest.Wait()
+		alive := 0
+		for _, p := range links {
+			if p.Ended() == nil {
+				alive++
+			}
+		}
+		if alive != 1 {
+			t.Errorf("W63: %d sessions live after READY on both links, want 1", alive)
+		}
+	})
+	lab.Bubble(t, "W63 another process waits", func(t *testing.T) {
+		_, links := twoLinks(t, func(h *wire.Hello) { h.Instance[0]++ })
+		links[1].WantIdle("W63: another process is not answered while a handshake is under way")
+		links[0].TakeHello()
+		ping := links[0].Want(wire.TypePing, "W63: the session is asked")
+		links[0].Send(pong(ping))
+		links[1].WantStatus(wire.TypeReject, wire.CodeDuplicate, "W63: the session lives")
+	})
+	lab.Bubble(t, "W63 a second one over the same transport waits", func(t *testing.T) {
+		r, links := twoLinks(t, same)
+		links[1].Want(wire.TypeHello, "W63: the other link is answered too")
+		third := r.Dial() // as links[1]
+		third.SwapInits()
+		third.SayHello()
+		synctest.Wait()
+		third.WantIdle("W63: one by each transport is answered")
+		links[0].TakeHello()
+		ping := links[0].Want(wire.TypePing, "W63: the session is asked")
+		links[0].Send(pong(ping))
+		third.WantStatus(wire.TypeReject, wire.CodeDuplicate, "W63: the session lives")
 	})
 }
