@@ -28,7 +28,11 @@ func TestStartJudgesTheWeakest(t *testing.T) {
 			cfg.AllowTLSProxy = true
 		}
 	)
-	const anybody, falls = "would believe anybody", "would let whoever blocks another transport read everything"
+	const (
+		anybody = "would believe anybody"
+		falls   = "would let whoever blocks another transport read everything"
+		lesser  = "would let whoever blocks another transport connect without a certificate"
+	)
 	for _, test := range []struct {
 		name          string
 		udp, tcp      transport.ListenerInfo
@@ -41,7 +45,11 @@ func TestStartJudgesTheWeakest(t *testing.T) {
 		{"mutual TLS and TLS", mutual, tls, bare, "transport 2 of 2 " + anybody, "transport 1 of 2 " + anybody},
 		{"local and plain", local, plain, bare, "transport 2 of 2 " + anybody, "transport 1 of 2 " + anybody},
 		{"both plain, proofs", plain, plain, auth, "", ""},
-		{"both TLS, proofs", tls, mutual, auth, "", ""},
+		{"both TLS, proofs", tls, tls, auth, "", ""},
+		{"mutual TLS and TLS, proofs", mutual, tls, auth, "transport 2 of 2 " + lesser, "transport 1 of 2 " + lesser},
+		{"mutual TLS and TLS behind a proxy, proofs", mutual, tls, proxy, "", ""},
+		{"mutual TLS and TLS, insecure", mutual, tls, insecure, "", ""},
+		{"mutual TLS and local, proofs", mutual, local, auth, "", ""},
 		{"TLS and plain, proofs", tls, plain, auth, "transport 2 of 2 " + falls, "transport 1 of 2 " + falls},
 		{"mutual TLS and plain, proofs", mutual, plain, auth, "transport 2 of 2 " + falls, "transport 1 of 2 " + falls},
 		{"TLS and local, proofs", tls, local, auth, "", ""},
