@@ -167,6 +167,14 @@ func (c *Connection) blameLocked(s *session, err error) {
 	}
 }
 
+// onTransport says what the session went over, where that is not the same for all.
+func (s *session) onTransport(err error) error {
+	if err == nil || len(s.m.transports) == 1 {
+		return err
+	}
+	return fmt.Errorf("over %s: %w", s.tc.Info().Transport, err)
+}
+
 // orderly reports whether a session has ended because one side meant it to.
 func orderly(err error) bool {
 	if errors.Is(err, errSuperseded) || errors.Is(err, errLeft) || errors.Is(err, errManagerDone) {

@@ -222,6 +222,7 @@ func (c *Connection) lostLocked(s *session, err error) {
 	if next != nil {
 		return
 	}
+	err = s.onTransport(err)
 	c.lastErr = err
 	if time.Since(s.born) >= stableAfter {
 		c.backoff = 0

@@ -138,6 +138,24 @@ func TestDownByAllTransports(t *testing.T) {
 	})
 }
 
+// TestLossNamesTheTransport cuts all links of two nodes that have two transports. Why
+// there is no connection says over which one it was.
+func TestLossNamesTheTransport(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.block(p.udp)
+		p.start()
+		p.want("tcp", "with udp blocked")
+		p.cut(p.tcp)
+		synctest.Wait()
+		for i := range p.nodes {
+			lab.WantText(t, "why there is no connection", p.stats(i).Down, "over tcp: ")
+			_, err := p.conn(i).Request(t.Context(), "echo", nil)
+			lab.WantText(t, "a call without a connection", err, "over tcp: ")
+		}
+		p.wait()
+	})
+}
+
 // TestHeadStartOfTheProven breaks all links of two nodes, one of whose transports
 // has become slow. Where it has worked for the peer before, it is waited for; it
 // has two seconds for that.
