@@ -40,8 +40,9 @@ var (
 	actStart = &action{name: "start", do: func(w *world, e *event) { w.nodes[e.a].begin() }}
 )
 
-func newNetwork(p *profile) *inmem.Network {
-	opts := []inmem.Option{inmem.WithBuffer(p.buffer), inmem.WithSeed(p.seed)}
+// newNetwork makes one of the networks of a run.
+func newNetwork(p *profile, number int) *inmem.Network {
+	opts := []inmem.Option{inmem.WithBuffer(p.buffer), inmem.WithSeed(p.seed + uint64(number)<<32)}
 	if p.plain {
 		opts = append(opts, inmem.WithoutIntegrity())
 	}
@@ -52,10 +53,20 @@ func newNetwork(p *profile) *inmem.Network {
 	n.SetConditions(p.link)
 	for a := range p.nodes {
 		for b := range p.nodes {
-			n.SetPathConditions(nameOf(a), nameOf(b), p.conditions(a, b))
+			c := p.conditions(a, b)
+			c.Latency += time.Duration(number * p.nodes * p.nodes)
+			n.SetPathConditions(nameOf(a), nameOf(b), c)
 		}
 	}
 	return n
+}
+
+// networks does something to all networks.
+func (w *world) networks(do func(n *inmem.Network)) {
+	do(w.net)
+	if w.better != nil {
+		do(w.better)
+	}
 }
 
 // endFaults ends all that is in force.
@@ -63,7 +74,7 @@ func (w *world) endFaults() {
 	for k := range w.pairs {
 		w.restore(k.a, k.b)
 	}
-	w.net.HealAll()
+	w.networks(func(n *inmem.Network) { n.HealAll() })
 	for _, n := range w.nodes {
 		n.endTwin()
 		w.acceptDelay(n.index, 0)
@@ -75,11 +86,13 @@ func (w *world) endFaults() {
 
 // restore ends every fault between two nodes.
 func (w *world) restore(a, b int) {
-	w.net.Heal(nameOf(a), nameOf(b))
-	for _, path := range [][2]int{{a, b}, {b, a}} {
-		w.net.SetPathConditions(nameOf(path[0]), nameOf(path[1]), w.p.conditions(path[0], path[1]))
-		w.net.AllowDials(nameOf(path[0]), nameOf(path[1]))
-	}
+	w.networks(func(n *inmem.Network) {
+		n.Heal(nameOf(a), nameOf(b))
+		for _, path := range [][2]int{{a, b}, {b, a}} {
+			n.SetPathConditions(nameOf(path[0]), nameOf(path[1]), w.p.conditions(path[0], path[1]))
+			n.AllowDials(nameOf(path[0]), nameOf(path[1]))
+		}
+	})
 	w.mend(a, b)
 }
 
@@ -89,7 +102,7 @@ func planMoment(g *generator, e *event) bool {
 }
 
 func doCut(w *world, e *event) {
-	w.net.Cut(nameOf(e.a), nameOf(e.b))
+	w.networks(func(n *inmem.Network) { n.Cut(nameOf(e.a), nameOf(e.b)) })
 	w.jolt(e.a, e.b)
 }
 
@@ -130,22 +143,27 @@ func planIsolate(g *generator, e *event) bool {
 }
 
 func doPartition(w *world, e *event) {
-	w.net.Partition(nameOf(e.a), nameOf(e.b))
+	w.networks(func(n *inmem.Network) { n.Partition(nameOf(e.a), nameOf(e.b)) })
 	w.harm(e.a, e.b)
 }
 
 func doPartitionOneWay(w *world, e *event) {
-	w.net.PartitionOneWay(nameOf(e.a), nameOf(e.b))
+	w.networks(func(n *inmem.Network) { n.PartitionOneWay(nameOf(e.a), nameOf(e.b)) })
 	w.harm(e.a, e.b)
 }
 
 // doStall makes the connections that exist go dead. The network is well, so it
 // is over when that was noticed, or one of the nodes starts anew.
 func doStall(w *world, e *event) {
-	w.net.Stall(nameOf(e.a), nameOf(e.b))
+	w.networks(func(n *inmem.Network) { n.Stall(nameOf(e.a), nameOf(e.b)) })
+	w.goesDead(e.a, e.b)
+}
+
+// goesDead notes that the connections of two nodes may be dead, and nobody knows.
+func (w *world) goesDead(a, b int) {
 	l := w.p.limits
 	noticed := w.now() + 2*l.KeepAlive + 2*l.KeepAliveTimeout + w.p.prompt()
-	w.changePair(e.a, e.b, func(p *pair) { p.stalled, p.linkSince = noticed, w.now() })
+	w.changePair(a, b, func(p *pair) { p.stalled, p.linkSince = max(p.stalled, noticed), w.now() })
 }
 
 func doHeal(w *world, e *event) { w.restore(e.a, e.b) }
@@ -181,7 +199,7 @@ func planConditions(g *generator, e *event) bool {
 }
 
 func doConditions(w *world, e *event) {
-	w.net.SetPathConditions(nameOf(e.a), nameOf(e.b), e.link)
+	w.networks(func(n *inmem.Network) { n.SetPathConditions(nameOf(e.a), nameOf(e.b), e.link) })
 	w.harm(e.a, e.b)
 	w.changePair(e.a, e.b, func(p *pair) { p.lag = max(p.lag, lagOf(e.link)) })
 }
@@ -205,23 +223,23 @@ func planBytes(g *generator, e *event) bool {
 }
 
 func doCutAfter(w *world, e *event) {
-	w.net.CutAfter(nameOf(e.a), nameOf(e.b), e.n)
+	w.networks(func(n *inmem.Network) { n.CutAfter(nameOf(e.a), nameOf(e.b), e.n) })
 	w.harm(e.a, e.b)
 }
 
 func doStallAfter(w *world, e *event) {
-	w.net.StallAfter(nameOf(e.a), nameOf(e.b), e.n)
+	w.networks(func(n *inmem.Network) { n.StallAfter(nameOf(e.a), nameOf(e.b), e.n) })
 	w.harm(e.a, e.b)
 }
 
 func doCorrupt(w *world, e *event) {
-	w.net.CorruptNext(nameOf(e.a), nameOf(e.b), e.n)
+	w.networks(func(n *inmem.Network) { n.CorruptNext(nameOf(e.a), nameOf(e.b), e.n) })
 	w.harm(e.a, e.b)
 }
 
 // doRefuseDials puts a node behind a firewall. The other one has to dial then.
 func doRefuseDials(w *world, e *event) {
-	w.net.RefuseDials(nameOf(e.a), nameOf(e.b))
+	w.networks(func(n *inmem.Network) { n.RefuseDials(nameOf(e.a), nameOf(e.b)) })
 	w.changePair(e.a, e.b, func(p *pair) { p.refused[keyOf(e.a, e.b).side(e.a)] = true })
 }
 
@@ -238,7 +256,7 @@ func doSlowAccept(w *world, e *event) { w.acceptDelay(e.a, e.d) }
 
 // acceptDelay sets how slow a node is to accept.
 func (w *world) acceptDelay(node int, d time.Duration) {
-	w.net.SetAcceptDelay(nameOf(node), d)
+	w.networks(func(n *inmem.Network) { n.SetAcceptDelay(nameOf(node), d) })
 	w.changeNode(node, func(p *pair, side int) { p.slowAccept[side] = d > 0 })
 }
 

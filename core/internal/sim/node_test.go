@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // node is a place in the cluster, which incarnations hold one after the other.
@@ -34,6 +36,8 @@ type incarnation struct {
 	name string
 	m    *core.Manager
 	port *port
+	// better is the port of the transport that it prefers to that; nil: none.
+	better *port
 	// dying is set when it is about to be ended, drained when it was without a
 	// call being given up.
 	dying, drained atomic.Bool
@@ -74,11 +78,16 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 		states:  map[string]core.State{},
 		running: map[string]int{}, connected: map[string]time.Duration{},
 	}
+	tr := transport.Transport(in.port)
+	if w.prefers(n, name) {
+		in.better = &port{w: w, Transport: w.better.Node(at), name: at}
+		tr = transport.Fallback(in.better, in.port)
+	}
 	cfg := w.p.limits
 	cfg.Cluster = clusterName
 	cfg.Local = core.Node{Name: name, Addr: addr}
 	cfg.Peers = peers
-	cfg.Transport = in.port
+	cfg.Transport = tr
 	cfg.Auth = w.p.authOf(name)
 	cfg.OnState = in.stateChanged
 	w.spread(&cfg)
@@ -196,7 +205,10 @@ func (in *incarnation) close() {
 // network alone. The Manager is then cleared away where nobody sees it.
 func (in *incarnation) kill() {
 	in.port.dead.Store(true)
-	in.w.net.Crash(in.port.name)
+	if in.better != nil {
+		in.better.dead.Store(true)
+	}
+	in.w.networks(func(n *inmem.Network) { n.Crash(in.port.name) })
 	in.close()
 }
 

@@ -24,6 +24,7 @@ type world struct {
 	tell   func(v violation)
 	start  time.Time
 	net    *inmem.Network
+	better *inmem.Network // of the transport that some nodes prefer; nil: none does
 	ledger *coretest.Ledger
 	trace  *trace
 	nodes  []*node
@@ -70,12 +71,15 @@ func newWorld(p *profile, verbose bool, tell func(violation)) *world {
 		verbose:   verbose,
 		tell:      tell,
 		start:     time.Now(),
-		net:       newNetwork(p),
+		net:       newNetwork(p, 0),
 		ledger:    coretest.NewLedger(),
 		pairs:     map[pairKey]*pair{},
 		calls:     map[*coretest.Call]*call{},
 		witnesses: map[int]time.Duration{},
 		base:      runtime.NumGoroutine(),
+	}
+	if p.prefers != nil {
+		w.better = newNetwork(p, 1)
 	}
 	w.trace = &trace{start: w.start}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
