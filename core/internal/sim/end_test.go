@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // finish ends a run: the faults stop, everybody finds everybody, calls work,
@@ -165,6 +166,7 @@ func (w *world) takeDown() {
 	// Connections that nobody closed live on in the network until their ends
 	// learn of each other.
 	time.Sleep(w.p.prompt())
+	w.net.close()
 	synctest.Wait()
 	if n := w.inBackground(); n > 0 {
 		w.violatef("I9", "%d ends of nodes do not come to an end", n)
@@ -179,7 +181,7 @@ func (w *world) takeDown() {
 	for _, in := range w.past {
 		w.checkEmpty(in, "after all is closed")
 	}
-	if n := runtime.NumGoroutine(); n > w.base {
+	if n := lab.Goroutines(); n > w.base {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		w.violatef("I9", "%d goroutines are left:\n%s", n-w.base, stacks)

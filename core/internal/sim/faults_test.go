@@ -40,41 +40,12 @@ var (
 	actStart = &action{name: "start", do: func(w *world, e *event) { w.nodes[e.a].begin() }}
 )
 
-// newNetwork makes one of the networks of a run.
-func newNetwork(p *profile, number int) *inmem.Network {
-	opts := []inmem.Option{inmem.WithBuffer(p.buffer), inmem.WithSeed(p.seed + uint64(number)<<32)}
-	if p.plain {
-		opts = append(opts, inmem.WithoutIntegrity())
-	}
-	if p.lanes {
-		opts = append(opts, inmem.WithLanes())
-	}
-	n := inmem.NewNetwork(opts...)
-	n.SetConditions(p.link)
-	for a := range p.nodes {
-		for b := range p.nodes {
-			c := p.conditions(a, b)
-			c.Latency += time.Duration(number * p.nodes * p.nodes)
-			n.SetPathConditions(nameOf(a), nameOf(b), c)
-		}
-	}
-	return n
-}
-
-// networks does something to all networks.
-func (w *world) networks(do func(n *inmem.Network)) {
-	do(w.net)
-	if w.better != nil {
-		do(w.better)
-	}
-}
-
 // endFaults ends all that is in force.
 func (w *world) endFaults() {
 	for k := range w.pairs {
 		w.restore(k.a, k.b)
 	}
-	w.networks(func(n *inmem.Network) { n.HealAll() })
+	w.net.HealAll()
 	for _, n := range w.nodes {
 		n.endTwin()
 		w.acceptDelay(n.index, 0)
@@ -86,13 +57,11 @@ func (w *world) endFaults() {
 
 // restore ends every fault between two nodes.
 func (w *world) restore(a, b int) {
-	w.networks(func(n *inmem.Network) {
-		n.Heal(nameOf(a), nameOf(b))
-		for _, path := range [][2]int{{a, b}, {b, a}} {
-			n.SetPathConditions(nameOf(path[0]), nameOf(path[1]), w.p.conditions(path[0], path[1]))
-			n.AllowDials(nameOf(path[0]), nameOf(path[1]))
-		}
-	})
+	w.net.Heal(nameOf(a), nameOf(b))
+	for _, path := range [][2]int{{a, b}, {b, a}} {
+		w.net.SetPathConditions(nameOf(path[0]), nameOf(path[1]), w.p.conditions(path[0], path[1]))
+		w.net.AllowDials(nameOf(path[0]), nameOf(path[1]))
+	}
 	w.mend(a, b)
 }
 
@@ -102,7 +71,7 @@ func planMoment(g *generator, e *event) bool {
 }
 
 func doCut(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.Cut(nameOf(e.a), nameOf(e.b)) })
+	w.net.Cut(nameOf(e.a), nameOf(e.b))
 	w.jolt(e.a, e.b)
 }
 
@@ -143,19 +112,19 @@ func planIsolate(g *generator, e *event) bool {
 }
 
 func doPartition(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.Partition(nameOf(e.a), nameOf(e.b)) })
+	w.net.Partition(nameOf(e.a), nameOf(e.b))
 	w.harm(e.a, e.b)
 }
 
 func doPartitionOneWay(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.PartitionOneWay(nameOf(e.a), nameOf(e.b)) })
+	w.net.PartitionOneWay(nameOf(e.a), nameOf(e.b))
 	w.harm(e.a, e.b)
 }
 
 // doStall makes the connections that exist go dead. The network is well, so it
 // is over when that was noticed, or one of the nodes starts anew.
 func doStall(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.Stall(nameOf(e.a), nameOf(e.b)) })
+	w.net.Stall(nameOf(e.a), nameOf(e.b))
 	w.goesDead(e.a, e.b)
 }
 
@@ -199,14 +168,14 @@ func planConditions(g *generator, e *event) bool {
 }
 
 func doConditions(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.SetPathConditions(nameOf(e.a), nameOf(e.b), e.link) })
+	w.net.SetPathConditions(nameOf(e.a), nameOf(e.b), e.link)
 	w.harm(e.a, e.b)
-	w.changePair(e.a, e.b, func(p *pair) { p.lag = max(p.lag, lagOf(e.link)) })
+	w.changePair(e.a, e.b, func(p *pair) { p.lag = max(p.lag, w.p.over.lag(&e.link)) })
 }
 
 // lagOf is how long a frame may take under conditions: so long does it last
 // until nothing is left of what was sent under them.
-func lagOf(c inmem.Conditions) time.Duration {
+func lagOf(c *inmem.Conditions) time.Duration {
 	d := c.Latency + c.Jitter + 100*c.TailLatency + c.Merge
 	if c.Bandwidth > 0 {
 		d += time.Second * 128 << 10 / time.Duration(c.Bandwidth)
@@ -223,23 +192,23 @@ func planBytes(g *generator, e *event) bool {
 }
 
 func doCutAfter(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.CutAfter(nameOf(e.a), nameOf(e.b), e.n) })
+	w.net.CutAfter(nameOf(e.a), nameOf(e.b), e.n)
 	w.harm(e.a, e.b)
 }
 
 func doStallAfter(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.StallAfter(nameOf(e.a), nameOf(e.b), e.n) })
+	w.net.StallAfter(nameOf(e.a), nameOf(e.b), e.n)
 	w.harm(e.a, e.b)
 }
 
 func doCorrupt(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.CorruptNext(nameOf(e.a), nameOf(e.b), e.n) })
+	w.net.CorruptNext(nameOf(e.a), nameOf(e.b), e.n)
 	w.harm(e.a, e.b)
 }
 
 // doRefuseDials puts a node behind a firewall. The other one has to dial then.
 func doRefuseDials(w *world, e *event) {
-	w.networks(func(n *inmem.Network) { n.RefuseDials(nameOf(e.a), nameOf(e.b)) })
+	w.net.RefuseDials(nameOf(e.a), nameOf(e.b))
 	w.changePair(e.a, e.b, func(p *pair) { p.refused[keyOf(e.a, e.b).side(e.a)] = true })
 }
 
@@ -256,7 +225,7 @@ func doSlowAccept(w *world, e *event) { w.acceptDelay(e.a, e.d) }
 
 // acceptDelay sets how slow a node is to accept.
 func (w *world) acceptDelay(node int, d time.Duration) {
-	w.networks(func(n *inmem.Network) { n.SetAcceptDelay(nameOf(node), d) })
+	w.net.SetAcceptDelay(nameOf(node), d)
 	w.changeNode(node, func(p *pair, side int) { p.slowAccept[side] = d > 0 })
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/transport"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // node is a place in the cluster, which incarnations hold one after the other.
@@ -72,15 +71,23 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 	if n == nil {
 		at = addr // it is somewhere else in the network
 	}
+	tr, err := w.net.node(at, name, addr)
+	if err != nil {
+		return nil, fmt.Errorf("a place in the network for %s: %w", name, err)
+	}
 	in := &incarnation{
 		w: w, node: n, name: name,
-		port:    &port{w: w, Transport: w.net.Node(at), name: at},
+		port:    &port{w: w, Transport: tr, name: at},
 		states:  map[string]core.State{},
 		running: map[string]int{}, connected: map[string]time.Duration{},
 	}
-	tr := transport.Transport(in.port)
+	tr = in.port
 	if w.prefers(n, name) {
-		in.better = &port{w: w, Transport: w.better.Node(at), name: at}
+		preferred, err := w.better.node(at, name, addr)
+		if err != nil {
+			return nil, fmt.Errorf("a place in the preferred network for %s: %w", name, err)
+		}
+		in.better = &port{w: w, Transport: preferred, name: at}
 		tr = transport.Fallback(in.better, in.port)
 	}
 	cfg := w.p.limits
@@ -196,8 +203,8 @@ func (in *incarnation) close() {
 	if err := in.m.Close(); err != nil {
 		in.w.violatef("I9", "closing %s failed: %v", in.name, err)
 	}
-	if d := in.w.now() - began; d > 0 {
-		in.w.violatef("I9", "closing %s took %v, want no time at all", in.name, d)
+	if d, most := in.w.now()-began, in.w.p.over.closing; d > most {
+		in.w.violatef("I9", "closing %s took %v, want no more than %v", in.name, d, most)
 	}
 }
 
@@ -208,7 +215,7 @@ func (in *incarnation) kill() {
 	if in.better != nil {
 		in.better.dead.Store(true)
 	}
-	in.w.networks(func(n *inmem.Network) { n.Crash(in.port.name) })
+	in.w.net.Crash(in.port.name)
 	in.close()
 }
 
@@ -222,9 +229,9 @@ func (in *incarnation) shutdown(grace time.Duration) {
 	in.drained.Store(err == nil)
 	d := in.w.now() - began
 	switch {
-	case d > grace:
+	case d > grace+in.w.p.over.closing:
 		in.w.violatef("I9", "shutting %s down took %v, the grace is %v", in.name, d, grace)
-	case err != nil && (d != grace || !errors.Is(err, context.DeadlineExceeded)):
+	case err != nil && (d < grace || !errors.Is(err, context.DeadlineExceeded)):
 		in.w.violatef("I9", "shutting %s down failed after %v of %v: %v", in.name, d, grace, err)
 	}
 }

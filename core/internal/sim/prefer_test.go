@@ -3,6 +3,8 @@ package sim_test
 import (
 	"slices"
 	"time"
+
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // In some seeds nodes have two transports, over two networks. What goes wrong
@@ -23,7 +25,7 @@ var (
 // it, from a source of its own, which shifts no other.
 func (p *profile) drawTransports() {
 	r := stream(p.seed, 4)
-	if r.IntN(4) != 0 || p.apart {
+	if r.IntN(4) != 0 || p.apart || p.over != overMemory {
 		return // what a witness takes has to be the same twice
 	}
 	p.prefers = make([]bool, p.nodes)
@@ -31,6 +33,68 @@ func (p *profile) drawTransports() {
 		p.prefers[i] = r.IntN(5) != 0
 	}
 	p.length = between(r, 40*time.Second, 2*time.Minute)
+}
+
+// newPreferred makes the network of the preferred transport, every link of which is
+// well.
+func newPreferred(p *profile) network {
+	q := *p
+	q.seed += 1 << 32
+	return newNetwork(&q)
+}
+
+// bothNetworks has what goes wrong between two places go wrong in both networks.
+type bothNetworks struct {
+	network // of the transport that all nodes have
+
+	better network
+}
+
+func (n *bothNetworks) each(do func(n network)) {
+	do(n.network)
+	do(n.better)
+}
+
+func (n *bothNetworks) close()             { n.each(network.close) }
+func (n *bothNetworks) HealAll()           { n.each(network.HealAll) }
+func (n *bothNetworks) Cut(a, b string)    { n.each(func(n network) { n.Cut(a, b) }) }
+func (n *bothNetworks) Heal(a, b string)   { n.each(func(n network) { n.Heal(a, b) }) }
+func (n *bothNetworks) Crash(where string) { n.each(func(n network) { n.Crash(where) }) }
+
+func (n *bothNetworks) Partition(a, b string) { n.each(func(n network) { n.Partition(a, b) }) }
+
+func (n *bothNetworks) PartitionOneWay(from, to string) {
+	n.each(func(n network) { n.PartitionOneWay(from, to) })
+}
+
+func (n *bothNetworks) Stall(from, to string) { n.each(func(n network) { n.Stall(from, to) }) }
+
+func (n *bothNetworks) SetPathConditions(from, to string, c inmem.Conditions) {
+	n.each(func(n network) { n.SetPathConditions(from, to, c) })
+}
+
+func (n *bothNetworks) CutAfter(from, to string, k int) {
+	n.each(func(n network) { n.CutAfter(from, to, k) })
+}
+
+func (n *bothNetworks) StallAfter(from, to string, k int) {
+	n.each(func(n network) { n.StallAfter(from, to, k) })
+}
+
+func (n *bothNetworks) CorruptNext(from, to string, k int) {
+	n.each(func(n network) { n.CorruptNext(from, to, k) })
+}
+
+func (n *bothNetworks) RefuseDials(from, to string) {
+	n.each(func(n network) { n.RefuseDials(from, to) })
+}
+
+func (n *bothNetworks) AllowDials(from, to string) {
+	n.each(func(n network) { n.AllowDials(from, to) })
+}
+
+func (n *bothNetworks) SetAcceptDelay(where string, d time.Duration) {
+	n.each(func(n network) { n.SetAcceptDelay(where, d) })
 }
 
 // prefers reports whether an incarnation of a node, or who claims its name, has a

@@ -20,6 +20,7 @@ import (
 // about which would never stand out among everything at once.
 type profile struct {
 	seed       uint64
+	over       *carrier
 	nodes      int
 	length     time.Duration // of the schedule
 	operations int
@@ -66,11 +67,12 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
-// newProfile draws the profile of a seed.
-func newProfile(seed uint64) *profile {
+// newProfile draws the profile of a seed, over a carrier.
+func newProfile(seed uint64, over *carrier) *profile {
 	r := stream(seed, 1)
 	p := &profile{
 		seed:       seed,
+		over:       over,
 		nodes:      3 + r.IntN(5)*r.IntN(2), // 3 half of the time
 		length:     between(r, 2*time.Second, 40*time.Second),
 		operations: 40 + r.IntN(120),
@@ -84,7 +86,7 @@ func newProfile(seed uint64) *profile {
 	}
 	p.lanes = stream(seed, 3).IntN(4) == 0 // of its own source, which shifts no other
 	p.apart = r.IntN(16) == 0
-	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))}
+	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))} // of the same tables whatever the carrier
 	p.rogue = slices.ContainsFunc(p.mix.faults, func(w weighted) bool { return w.act.name == "rogue" })
 	if p.plain && p.auth == authNone {
 		p.auth = authShared // or nothing would find a bit that flips in the handshake
@@ -95,6 +97,7 @@ func newProfile(seed uint64) *profile {
 	p.drawTransports()
 	p.drawPaths(r)
 	p.drawLink(r)
+	over.adapt(p)
 	p.drawLimits(r)
 	return p
 }
@@ -175,7 +178,7 @@ func (p *profile) conditions(from, to int) inmem.Conditions {
 
 func (p *profile) drawLimits(r *rand.Rand) {
 	c := &p.limits
-	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), 10*p.maxLatency())
+	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), p.over.trips*p.maxLatency())
 	c.MaxBackoff = between(r, 50*time.Millisecond, 3*time.Second)
 	if p.rogue {
 		// It does not listen, and everybody tries all the time.
@@ -231,7 +234,7 @@ func (p *profile) volume() int {
 // maxLatency is the longest time that a frame takes on a link that is well: the
 // worst of its tail, behind a full buffer.
 func (p *profile) maxLatency() time.Duration {
-	return p.latency/2 + lagOf(p.link) + 100*time.Microsecond
+	return p.latency/2 + p.over.lag(&p.link) + 100*time.Microsecond
 }
 
 // healTime is how long after the last fault every pair has to be connected
@@ -258,8 +261,8 @@ func (p *profile) prompts() bool { return p.buffer == 0 }
 
 func (p *profile) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v, prefers %v\n",
-		p.seed, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart, p.prefers)
+	fmt.Fprintf(&b, "seed %d over %s: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v, prefers %v\n",
+		p.seed, p.over.name, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart, p.prefers)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

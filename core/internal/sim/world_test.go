@@ -10,7 +10,6 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // world is one run: real Managers over a simulated network, and what the
@@ -23,8 +22,8 @@ type world struct {
 	// them at the end.
 	tell   func(v violation)
 	start  time.Time
-	net    *inmem.Network
-	better *inmem.Network // of the transport that some nodes prefer; nil: none does
+	net    network // the faults of its methods are for all networks
+	better network // of the transport that some nodes prefer; nil: none does
 	ledger *coretest.Ledger
 	trace  *trace
 	nodes  []*node
@@ -66,12 +65,13 @@ func (v violation) String() string { return fmt.Sprintf("%s %s: %s", stamp(v.at)
 const maxViolations = 20
 
 func newWorld(p *profile, verbose bool, tell func(violation)) *world {
+	net := newNetwork(p) // which may set the clock
 	w := &world{
 		p:         p,
 		verbose:   verbose,
 		tell:      tell,
 		start:     time.Now(),
-		net:       newNetwork(p, 0),
+		net:       net,
 		ledger:    coretest.NewLedger(),
 		pairs:     map[pairKey]*pair{},
 		calls:     map[*coretest.Call]*call{},
@@ -79,7 +79,8 @@ func newWorld(p *profile, verbose bool, tell func(violation)) *world {
 		base:      runtime.NumGoroutine(),
 	}
 	if p.prefers != nil {
-		w.better = newNetwork(p, 1)
+		w.better = newPreferred(p)
+		w.net = &bothNetworks{network: net, better: w.better}
 	}
 	w.trace = &trace{start: w.start}
 	w.ctx, w.cancel = context.WithCancel(context.Background())

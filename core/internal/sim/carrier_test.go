@@ -1,0 +1,150 @@
+package sim_test
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gridmux/gridmux/transport/inmem"
+)
+
+// carrier is a transport that clusters are simulated over, with all that is
+// different there.
+type carrier struct {
+	name string
+	make func(p *profile) network
+	// lacks are the faults, by name, that it does not have.
+	lacks []string
+	// adapt changes what was drawn for inmem, before the limits of the nodes are.
+	adapt func(p *profile)
+
+	// The tolerances of the checkers.
+
+	// lag is how long a message may take that is small, on a link that is well or
+	// under conditions: so long does it last until nothing is left of what was sent
+	// under them.
+	lag func(c *inmem.Conditions) time.Duration
+	// trips is how many latencies an attempt to connect has at least.
+	trips time.Duration
+	// closing is how long closing a Manager may take.
+	closing time.Duration
+	// apart bounds how much longer or shorter a witness may take because of what
+	// others do.
+	apart time.Duration
+}
+
+// carriers are what clusters are simulated over. What a fault of the table faults
+// is there:
+//
+//	fault               inmem    websocket, wss                      quic
+//	cut, flap           a reset at both ends at once                 both ends are closed beneath the nodes
+//	partition, isolate  nothing arrives until it is over, new connections included
+//	partition-one-way   the same in one direction
+//	stall               what a connection sends is held              -: a router cannot tell one
+//	                    until it is over                             connection from another
+//	latency             later arrivals
+//	conditions: jitter  later arrivals, in order                     and out of order
+//	  tail              few are very much later                      they get lost
+//	  bandwidth         a narrow line                                -: as wide as can be
+//	  merge             arrive together        later arrivals        some arrive twice
+//	  split             by frame               in small pieces       -: as datagrams are
+//	  corrupt           a bit of a frame       a bit of a write      a bit of a datagram
+//	cut-after           a reset behind the byte                      -: nothing but an end does that
+//	stall-after         connection held        connection held       all is lost behind the byte
+//	corrupt             a bit flips            a bit flips           a bit flips, in any datagram
+//	refuse-dials        refused                refused               refused before a datagram is sent
+//	slow-accept         Accept waits
+//	crash               its sockets are closed, the peers see that   its socket is silent; a reset
+//	                    after a latency                              of the next process tells
+//
+// The others, which concern the nodes, are the same everywhere, and so are the
+// operations.
+var carriers = []*carrier{overMemory, overWebsocket, overTLS, overQUIC}
+
+var (
+	overMemory = &carrier{
+		name: "inmem", make: newMemory,
+		adapt: func(*profile) {},
+		lag:   lagOf,
+		trips: 10,
+		// What a node does takes no time, so that only the instants of arrivals can
+		// differ, which avoid each other by nanoseconds.
+		apart: time.Microsecond,
+	}
+	overWebsocket = &carrier{
+		name: "websocket", make: newSockets(false),
+		adapt: func(p *profile) {
+			adaptToSockets(p)
+			p.plain = true
+			if p.auth == authNone {
+				p.auth = authShared // as a link that proves nothing needs
+			}
+		},
+		lag:     lagOf,
+		trips:   socketTrips,
+		closing: closingSockets,
+		apart:   time.Microsecond,
+	}
+	overTLS = &carrier{
+		name: "wss", make: newSockets(true),
+		adapt: func(p *profile) {
+			adaptToSockets(p)
+			p.plain = false
+		},
+		lag:     lagOf,
+		trips:   socketTrips,
+		closing: closingSockets,
+		apart:   time.Microsecond,
+	}
+	overQUIC = &carrier{
+		name: "quic", make: newDatagrams,
+		lacks: []string{"stall", "cut-after"},
+		adapt: func(p *profile) {
+			p.plain, p.buffer = false, 0
+		},
+		lag:   lagOfDatagrams,
+		trips: 10,
+		// A node that leaves waits 20 ms for a peer, and again for that of a session
+		// which was on its way out.
+		closing: 60 * time.Millisecond,
+		apart:   time.Microsecond,
+	}
+)
+
+const (
+	// socketTrips: one round trip each for TCP, TLS and HTTP, and for what the nodes
+	// have to say.
+	socketTrips = 16
+	// closingSockets is how long transport/websocket waits for a write in progress
+	// before it closes without a word.
+	closingSockets = 10 * time.Millisecond
+)
+
+func adaptToSockets(p *profile) {
+	if p.buffer != 0 {
+		p.buffer = 16 << 10 // as little as a link may take
+	}
+}
+
+// lagOfDatagrams is lagOf over QUIC. What got lost is sent again, after 25 ms and a
+// few round trips, for which there is room in so many lags as checkers wait.
+func lagOfDatagrams(c *inmem.Conditions) time.Duration {
+	p, corrupt := datagramConditions(c)
+	d := p.Latency + p.Jitter
+	if p.Loss > 0 || corrupt > 0 {
+		d += 3 * time.Millisecond
+	}
+	return d
+}
+
+// carrierOf finds a carrier.
+func carrierOf(name string) (*carrier, error) {
+	i := slices.IndexFunc(carriers, func(c *carrier) bool { return c.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("no transport is called %q", name)
+	}
+	return carriers[i], nil
+}
+
+// has reports whether something can happen over the carrier.
+func (c *carrier) has(act *action) bool { return !slices.Contains(c.lacks, act.name) }
