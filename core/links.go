@@ -49,7 +49,9 @@ type linkMemory struct {
 }
 
 var (
-	errOvertaken = errors.New("another transport was faster")
+	errNotReached  = errors.New("another transport was faster: the peer was not reached by this one in that time")
+	errNotAnswered = errors.New("another transport was faster: the peer was reached by this one, " +
+		"but the handshake was not over in that time")
 	errPeerChose = errors.New("the peer has connected over another")
 )
 
@@ -143,7 +145,10 @@ func (c *Connection) learn(r *race, a attempt, running []int) {
 	}
 	for _, rank := range running {
 		if l := &c.links[rank]; rank < won.rank {
-			l.worked, l.why = false, errOvertaken
+			l.worked, l.why = false, errNotReached
+			if r.dialled[rank].Load() {
+				l.why = errNotAnswered
+			}
 		}
 	}
 	c.links[won.rank].worked, c.links[won.rank].hold = true, time.Time{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -23,6 +24,8 @@ type race struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	failed []error // by rank; of the goroutine that runs the race
+
+	dialled []atomic.Bool // by rank: there is a connection, whether or not it carries anything
 
 	// The turn of the Connection is held for all handshakes of the race together.
 	gate     chan struct{} // capacity 1: held by who looks after greeting
@@ -48,7 +51,8 @@ var errLost = errors.New("another transport was faster")
 // newRace returns a race that cancel, or what calls the function that aim notes,
 // ends.
 func (c *Connection) newRace(from *session) *race {
-	r := &race{c: c, from: from, failed: make([]error, len(c.m.transports)), gate: make(chan struct{}, 1)}
+	r := &race{c: c, from: from, gate: make(chan struct{}, 1)}
+	r.failed, r.dialled = make([]error, len(c.m.transports)), make([]atomic.Bool, len(c.m.transports))
 	r.ctx, r.cancel = context.WithCancelCause(c.m.ctx)
 	r.to = c.aim(from != nil, func() { r.cancel(errOutrun) })
 	return r
@@ -171,6 +175,7 @@ func (r *race) try(rank int) attempt {
 	if err != nil {
 		return attempt{rank: rank, err: err}
 	}
+	r.dialled[rank].Store(true)
 	var features wire.Features
 	if r.from != nil {
 		features = wire.FeatureMove

@@ -38,7 +38,7 @@ func TestDialsByPreference(t *testing.T) {
 		{
 			name:    "udp is blocked",
 			disturb: func(p *pair) { p.block(p.udp) },
-			over:    "tcp", after: 250*ms + handshake, passed: "transport 1 of 2: another transport was faster",
+			over:    "tcp", after: 250*ms + handshake, passed: "transport 1 of 2: another transport was faster: the peer was not reached",
 		},
 		{
 			name: "udp connects and carries nothing",
@@ -50,7 +50,7 @@ func TestDialsByPreference(t *testing.T) {
 					return transport.Fallback(named{f, "udp", i, &p.udps}, p.tcpOf(i))
 				}
 			},
-			over: "tcp", after: 250*ms + handshake, passed: "another transport was faster",
+			over: "tcp", after: 250*ms + handshake, passed: "another transport was faster: the peer was reached",
 		},
 		{
 			name:    "udp is slow, and still first",
