@@ -56,6 +56,9 @@
 // (trouble between two nodes changes nothing for others). I14, no panic, is held
 // by running seeds in child processes.
 //
+// In a quarter of the seeds over inmem nodes have two transports (prefer_test.go),
+// and move from one to the other while all of this is held.
+//
 // What nodes owe each other depends on what was done to them: health_test.go
 // keeps account of that. Two nodes are well if both run, nothing is wrong with
 // the links between them, and both count the other as a peer. If that has

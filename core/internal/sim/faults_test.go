@@ -125,9 +125,14 @@ func doPartitionOneWay(w *world, e *event) {
 // is over when that was noticed, or one of the nodes starts anew.
 func doStall(w *world, e *event) {
 	w.net.Stall(nameOf(e.a), nameOf(e.b))
+	w.goesDead(e.a, e.b)
+}
+
+// goesDead notes that the connections of two nodes may be dead, and nobody knows.
+func (w *world) goesDead(a, b int) {
 	l := w.p.limits
 	noticed := w.now() + 2*l.KeepAlive + 2*l.KeepAliveTimeout + w.p.prompt()
-	w.changePair(e.a, e.b, func(p *pair) { p.stalled, p.linkSince = noticed, w.now() })
+	w.changePair(a, b, func(p *pair) { p.stalled, p.linkSince = max(p.stalled, noticed), w.now() })
 }
 
 func doHeal(w *world, e *event) { w.restore(e.a, e.b) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/transport"
 )
 
 // node is a place in the cluster, which incarnations hold one after the other.
@@ -34,6 +35,8 @@ type incarnation struct {
 	name string
 	m    *core.Manager
 	port *port
+	// better is the port of the transport that it prefers to that; nil: none.
+	better *port
 	// dying is set when it is about to be ended, drained when it was without a
 	// call being given up.
 	dying, drained atomic.Bool
@@ -78,11 +81,20 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 		states:  map[string]core.State{},
 		running: map[string]int{}, connected: map[string]time.Duration{},
 	}
+	tr = in.port
+	if w.prefers(n, name) {
+		preferred, err := w.better.node(at, name, addr)
+		if err != nil {
+			return nil, fmt.Errorf("a place in the preferred network for %s: %w", name, err)
+		}
+		in.better = &port{w: w, Transport: preferred, name: at}
+		tr = transport.Fallback(in.better, in.port)
+	}
 	cfg := w.p.limits
 	cfg.Cluster = clusterName
 	cfg.Local = core.Node{Name: name, Addr: addr}
 	cfg.Peers = peers
-	cfg.Transport = in.port
+	cfg.Transport = tr
 	cfg.Auth = w.p.authOf(name)
 	cfg.OnState = in.stateChanged
 	w.spread(&cfg)
@@ -200,6 +212,9 @@ func (in *incarnation) close() {
 // network alone. The Manager is then cleared away where nobody sees it.
 func (in *incarnation) kill() {
 	in.port.dead.Store(true)
+	if in.better != nil {
+		in.better.dead.Store(true)
+	}
 	in.w.net.Crash(in.port.name)
 	in.close()
 }

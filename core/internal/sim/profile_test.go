@@ -33,6 +33,7 @@ type profile struct {
 	buffer      int              // of a link in one direction, bytes; 0: the default
 	plain       bool             // links do not notice what they corrupt
 	lanes       bool             // links have lanes
+	prefers     []bool           // nodes that have a second transport, which they prefer; nil: none
 	limits      core.Config
 	capacity    [2]int        // of streams towards handlers and from them, messages
 	handlerTime time.Duration // that some handlers of streams have
@@ -93,6 +94,7 @@ func newProfile(seed uint64, over *carrier) *profile {
 	if p.apart {
 		p.buffer, p.tight = 0, false
 	}
+	p.drawTransports()
 	p.drawPaths(r)
 	p.drawLink(r)
 	over.adapt(p)
@@ -239,7 +241,13 @@ func (p *profile) maxLatency() time.Duration {
 // (I10): the longest pause between attempts, a handshake, and a second. An
 // attempt that began under the fault may have to run out first.
 func (p *profile) healTime() time.Duration {
-	return p.limits.ConnectTimeout + p.limits.MaxBackoff + 16*p.maxLatency() + time.Second
+	d := p.limits.ConnectTimeout + p.limits.MaxBackoff + 16*p.maxLatency() + time.Second
+	if p.prefers != nil {
+		// Where the preferred transport is blocked it has a head start in that attempt
+		// and in the next, and the one that failed before gets another.
+		d += p.limits.ConnectTimeout + 2*headStart
+	}
+	return d
 }
 
 // prompt is how long a frame takes at most from being queued to its arrival on
@@ -253,8 +261,8 @@ func (p *profile) prompts() bool { return p.buffer == 0 }
 
 func (p *profile) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d over %s: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v\n",
-		p.seed, p.over.name, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart)
+	fmt.Fprintf(&b, "seed %d over %s: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v, prefers %v\n",
+		p.seed, p.over.name, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart, p.prefers)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

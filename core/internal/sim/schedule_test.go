@@ -90,6 +90,7 @@ func newSchedule(p *profile) []*event {
 	if p.apart {
 		g.drawWitnesses()
 	}
+	g.drawBlocks()
 	slices.SortFunc(g.events, func(a, b *event) int { return cmp.Compare(a.at, b.at) })
 	for i, e := range g.events {
 		e.index = i

@@ -22,7 +22,8 @@ type world struct {
 	// them at the end.
 	tell   func(v violation)
 	start  time.Time
-	net    network
+	net    network // the faults of its methods are for all networks
+	better network // of the transport that some nodes prefer; nil: none does
 	ledger *coretest.Ledger
 	trace  *trace
 	nodes  []*node
@@ -76,6 +77,10 @@ func newWorld(p *profile, verbose bool, tell func(violation)) *world {
 		calls:     map[*coretest.Call]*call{},
 		witnesses: map[int]time.Duration{},
 		base:      runtime.NumGoroutine(),
+	}
+	if p.prefers != nil {
+		w.better = newPreferred(p)
+		w.net = &bothNetworks{network: net, better: w.better}
 	}
 	w.trace = &trace{start: w.start}
 	w.ctx, w.cancel = context.WithCancel(context.Background())

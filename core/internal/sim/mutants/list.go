@@ -30,7 +30,7 @@ func (m *mutant) apply(text string) (string, error) {
 
 // mutants are the planted bugs, each of a kind that a change of the code could
 // bring about.
-var mutants = slices.Concat(callMutants, streamMutants, laneMutants, transportMutants)
+var mutants = slices.Concat(callMutants, streamMutants, laneMutants, moveMutants, transportMutants)
 
 // callMutants are in calls, sessions, and what surrounds them.
 var callMutants = []mutant{
