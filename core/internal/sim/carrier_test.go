@@ -105,9 +105,9 @@ var (
 		},
 		lag:   lagOfDatagrams,
 		trips: 10,
-		// A node that leaves gives the peers of connections that it had closed 100 ms,
-		// and then those of the ones that it closes.
-		closing: 200 * time.Millisecond,
+		// A node that leaves gives 100 ms each to the peers of connections that it has
+		// not accepted yet, of those that it had closed, and of those that it closes.
+		closing: 300 * time.Millisecond,
 		// Packets leave at intervals of a millisecond, with what there is by then, and
 		// a larger window lets a message out a round trip earlier.
 		apart: 10 * time.Millisecond, apartShare: 0.25,
