@@ -77,7 +77,7 @@ func TestFaultsOfCarriers(t *testing.T) {
 // quietProfile is one of a cluster in which nothing happens by itself.
 func quietProfile(over *carrier) *profile {
 	p := newProfile(1, over)
-	p.nodes, p.tight, p.rogue, p.apart, p.buffer = 3, false, false, false, 0
+	p.nodes, p.tight, p.rogue, p.apart, p.buffer, p.prefers = 3, false, false, false, 0, nil
 	p.latency, p.link = time.Millisecond, inmem.Conditions{Latency: time.Millisecond}
 	p.drawPaths(stream(1, 1))
 	p.limits.KeepAlive, p.limits.KeepAliveTimeout = 2*time.Second, 2*time.Second

@@ -15,6 +15,11 @@ type carrier struct {
 	make func(p *profile) network
 	// lacks are the faults, by name, that it does not have.
 	lacks []string
+	// quarters is of how many of four seeds most nodes have a second transport, which
+	// they prefer (prefer_test.go): over another network of the same kind, or over one
+	// of preferred.
+	quarters  int
+	preferred *carrier
 	// adapt changes what was drawn for inmem, before the limits of the nodes are.
 	adapt func(p *profile)
 
@@ -60,14 +65,15 @@ type carrier struct {
 //
 // The others, which concern the nodes, are the same everywhere, and so are the
 // operations.
-var carriers = []*carrier{overMemory, overWebsocket, overTLS, overQUIC}
+var carriers = []*carrier{overMemory, overWebsocket, overTLS, overQUIC, overFallback}
 
 var (
 	overMemory = &carrier{
 		name: "inmem", make: newMemory,
-		adapt: func(*profile) {},
-		lag:   lagOf,
-		trips: 10,
+		quarters: 1,
+		adapt:    func(*profile) {},
+		lag:      lagOf,
+		trips:    10,
 		// What a node does takes no time, so that only the instants of arrivals can
 		// differ, which avoid each other by nanoseconds.
 		apart: time.Microsecond,
@@ -113,6 +119,18 @@ var (
 		apart: 10 * time.Millisecond, apartShare: 0.25,
 	}
 )
+
+// overFallback is websocket with TLS for those that QUIC does not reach. What happens
+// between two nodes happens on both networks, as far as each has it.
+var overFallback = &carrier{
+	name: "quic-wss", make: newSockets(true),
+	quarters: 4, preferred: overQUIC,
+	adapt:   overTLS.adapt,
+	lag:     func(c *inmem.Conditions) time.Duration { return max(lagOf(c), lagOfDatagrams(c)) },
+	trips:   socketTrips,
+	closing: overQUIC.closing + closingSockets,
+	apart:   time.Microsecond,
+}
 
 const (
 	// socketTrips: one round trip each for TCP, TLS and HTTP, and for what the nodes

@@ -32,7 +32,8 @@
 // seeds over each; -seed shows one. The table carriers (carrier_test.go) says what
 // each fault is there: sockets are held, delayed and reset, and datagrams get lost,
 // arrive twice, late and spoilt. Two faults that datagrams cannot have are left out of
-// schedules over QUIC. What checkers allow for, such as the time that a goodbye takes,
+// schedules over QUIC. With quic-wss most nodes have both, and fall back from one to the
+// other. What checkers allow for, such as the time that a goodbye takes,
 // stands in the same table; all else is held as strictly as in memory, to the
 // nanosecond where that is promised to the caller. sockets_test.go and
 // datagrams_test.go are the networks, network_test.go what they are asked for.

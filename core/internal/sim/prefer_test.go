@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -25,7 +26,7 @@ var (
 // it, from a source of its own, which shifts no other.
 func (p *profile) drawTransports() {
 	r := stream(p.seed, 4)
-	if r.IntN(4) != 0 || p.apart || p.over != overMemory {
+	if r.IntN(4) >= p.over.quarters || p.apart {
 		return // what a witness takes has to be the same twice
 	}
 	p.prefers = make([]bool, p.nodes)
@@ -40,6 +41,7 @@ func (p *profile) drawTransports() {
 func newPreferred(p *profile) network {
 	q := *p
 	q.seed += 1 << 32
+	q.over = cmp.Or(p.over.preferred, p.over)
 	return newNetwork(&q)
 }
 

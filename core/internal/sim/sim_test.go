@@ -14,7 +14,7 @@ var (
 	first    = flag.Uint64("first", 1, "the first of them")
 	replay   = flag.Float64("replay", 0.05, "the share of the seeds that are run again, to compare the traces")
 	seed     = flag.Uint64("seed", 0, "run this seed alone and print what happens; 0: none")
-	over     = flag.String("transport", "inmem", "what the seeds are run over: inmem, websocket, wss or quic")
+	over     = flag.String("transport", "inmem", "what the seeds are run over: inmem, websocket, wss, quic, or quic-wss for both")
 	onlyOf   = flag.String("only", "", "with -seed: the numbers of the events to keep")
 	failures = flag.Int("failures", 3, "after how many seeds that fail to stop")
 	shorten  = flag.Bool("minimise", true, "look for a shorter schedule with which a seed fails")

@@ -65,22 +65,24 @@ func (v violation) String() string { return fmt.Sprintf("%s %s: %s", stamp(v.at)
 const maxViolations = 20
 
 func newWorld(p *profile, verbose bool, tell func(violation)) *world {
-	net := newNetwork(p) // which may set the clock
+	// Which may set the clock.
+	net, better := newNetwork(p), network(nil)
+	if p.prefers != nil {
+		better = newPreferred(p)
+		net = &bothNetworks{network: net, better: better}
+	}
 	w := &world{
 		p:         p,
 		verbose:   verbose,
 		tell:      tell,
 		start:     time.Now(),
 		net:       net,
+		better:    better,
 		ledger:    coretest.NewLedger(),
 		pairs:     map[pairKey]*pair{},
 		calls:     map[*coretest.Call]*call{},
 		witnesses: map[int]time.Duration{},
 		base:      runtime.NumGoroutine(),
-	}
-	if p.prefers != nil {
-		w.better = newPreferred(p)
-		w.net = &bothNetworks{network: net, better: w.better}
 	}
 	w.trace = &trace{start: w.start}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
