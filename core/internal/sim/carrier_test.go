@@ -29,6 +29,11 @@ type carrier struct {
 	// under conditions: so long does it last until nothing is left of what was sent
 	// under them.
 	lag func(c *inmem.Conditions) time.Duration
+	// resend is how much more than the latency of the link nodes allow for where some
+	// of what is sent gets lost.
+	resend time.Duration
+	// rounds is how many latencies 32 KiB of a large message may take.
+	rounds int
 	// trips is how many latencies an attempt to connect has at least.
 	trips int
 	// closing is how long closing a Manager may take.
@@ -74,6 +79,7 @@ var (
 		adapt:    func(*profile) {},
 		lag:      lagOf,
 		trips:    10,
+		rounds:   4,
 		// What a node does takes no time, so that only the instants of arrivals can
 		// differ, which avoid each other by nanoseconds.
 		apart: time.Microsecond,
@@ -89,6 +95,7 @@ var (
 		},
 		lag:     lagOf,
 		trips:   socketTrips,
+		rounds:  4,
 		closing: closingSockets,
 		apart:   time.Microsecond,
 	}
@@ -100,6 +107,7 @@ var (
 		},
 		lag:     lagOf,
 		trips:   socketTrips,
+		rounds:  4,
 		closing: closingSockets,
 		apart:   time.Microsecond,
 	}
@@ -111,9 +119,13 @@ var (
 		},
 		lag:   lagOfDatagrams,
 		trips: 10,
+		// A packet that gets lost twice, and is waited for before anything behind it.
+		resend: time.Second,
+		rounds: 16, // a packet that gets lost halves the window
 		// A node that leaves gives 100 ms each to the peers of connections that it has
-		// not accepted yet, of those that it had closed, and of those that it closes.
-		closing: 300 * time.Millisecond,
+		// not accepted yet, of those that it had closed, of those that it closes, and
+		// of those that it was about to make.
+		closing: 400 * time.Millisecond,
 		// Packets leave at intervals of a millisecond, with what there is by then, and
 		// a larger window lets a message out a round trip earlier.
 		apart: 10 * time.Millisecond, apartShare: 0.25,
@@ -125,6 +137,7 @@ var (
 var overFallback = &carrier{
 	name: "quic-wss", make: newSockets(true),
 	quarters: 4, preferred: overQUIC,
+	resend: overQUIC.resend, rounds: overQUIC.rounds,
 	adapt:   overTLS.adapt,
 	lag:     func(c *inmem.Conditions) time.Duration { return max(lagOf(c), lagOfDatagrams(c)) },
 	trips:   socketTrips,

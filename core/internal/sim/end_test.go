@@ -79,7 +79,7 @@ func (w *world) checkHealed() {
 // checkPair makes a call that has to succeed, or else be refused.
 func (w *world) checkPair(from, to int, job coretest.Job, refusable bool) {
 	done := make(chan error, 1)
-	patience := w.patience() + time.Duration((job.Request+job.Response)/(32<<10)*4)*w.p.maxLatency()
+	patience := w.patience() + time.Duration((job.Request+job.Response)/(32<<10)*w.p.over.rounds)*w.p.maxLatency()
 	in, spec := w.nodes[from].run, &callSpec{to: to, handler: hAppend, job: job}
 	go func() { done <- w.perform(context.Background(), in, spec, false) }()
 	select {

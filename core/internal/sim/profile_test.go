@@ -193,6 +193,9 @@ func (p *profile) drawLimits(r *rand.Rand) {
 		c.ConnectTimeout = max(c.ConnectTimeout, 2*patience)
 	}
 	c.KeepAliveTimeout = max(between(r, 50*time.Millisecond, 5*time.Second), patience)
+	if p.link.Tail > 0 {
+		c.ConnectTimeout, c.KeepAliveTimeout = c.ConnectTimeout+p.over.resend, c.KeepAliveTimeout+p.over.resend
+	}
 	c.MaxMessage = pick(r, 40<<10, 200<<10, 1<<20)
 	c.MaxReassembly = c.MaxMessage * (1 + r.IntN(4))
 	p.drawStreams(r)
