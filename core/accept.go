@@ -34,15 +34,26 @@ func (m *Manager) acceptLoop(ln transport.Listener, rank int) {
 
 // acceptOne greets one inbound connection and attaches it.
 func (m *Manager) acceptOne(tc transport.Conn, rank int, s *stranger) {
-	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.ConnectTimeout)
-	defer cancel()
-	c, a, err := m.welcome(ctx, tc, rank, func() { m.strangers.leave(s) })
+	ctx, stop := context.WithTimeout(m.ctx, m.cfg.ConnectTimeout)
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	n := &newcomer{rank: rank, cancel: cancel}
+	c, a, err := m.welcome(ctx, tc, n, func() { m.strangers.leave(s) })
 	m.strangers.leave(s)
-	if err == nil {
+	switch {
+	case err != nil && errors.Is(context.Cause(ctx), errNotNeeded):
+		err = errNotNeeded
+	case err != nil:
+	case !c.choose(n):
+		err = errNotNeeded
+		_ = tc.CloseWithError(uint32(errNotNeeded.code), errNotNeeded.text)
+		c.dismiss(n)
+	default:
 		session := newSession(m, c, tc, a)
 		session.rank = rank
 		err = c.attach(session)
-		c.dismiss()
+		c.dismiss(n)
 	}
 	if err != nil && !notMeant(err) && !m.draining.Load() && m.ctx.Err() == nil {
 		m.logRefusal(tc, err)

@@ -40,13 +40,18 @@ type Config struct {
 	// to each peer over the best that works: they are tried in order, each with a
 	// head start of 250 ms, or of 2 s where it has worked for that peer, and the
 	// first is taken over which the whole handshake succeeds. One that fails where
-	// another works is left alone for 5 min, doubled each time up to 1 h. While
-	// a peer is connected over a lesser one the better ones are tried again, and
-	// calls move over when one works, without a failure: the old link ends
-	// with its last call, and [Draining] tells handlers on it. Start fails where
-	// any of the transports would let strangers in, and where one speaks TLS
-	// and another does not, unless AllowInsecure is set or, for those that accept,
-	// AllowTLSProxy. See [PeerStats] for which is in use, and why.
+	// another works, or is lost within 5 min, is left alone for 5 min, doubled each
+	// time up to 1 h, each give or take a quarter, by each of the two nodes for itself.
+	// While a peer is connected over a lesser one the better ones are tried again, and
+	// when one works new calls go over it. Calls and streams that are on the old link
+	// end there: it is closed with the last of them, and [Draining] tells handlers on
+	// it. A call that still waits to be written when the old link is left, a
+	// KeepAlive later, is made on the new one; a stream of which nothing was written
+	// by then fails with [OutcomeNotSent]. Whoever can block a transport between
+	// two nodes chooses another of the list for them. So Start fails where any of
+	// them would let strangers in, where one speaks TLS and another does not, and
+	// where one asks for certificates and another does not, unless AllowInsecure is set
+	// or AllowTLSProxy for what it says. See [PeerStats] for which is in use, and why.
 	Transport transport.Transport
 	// Auth makes nodes prove to each other who they are, see [SharedKey] and
 	// [NodeKeys]. All nodes of a cluster need the same kind. It may be nil with
@@ -57,7 +62,8 @@ type Config struct {
 	// AllowInsecure lets a node without Auth talk over links that prove nothing
 	// about who is at the other end: everything but mutual TLS and links that
 	// never leave the process. Whoever reaches the port is then believed. It
-	// also lets nodes fall back from TLS to a transport without it.
+	// also lets nodes fall back from TLS to a transport without it, and from mutual TLS
+	// to one where Auth alone proves who it is.
 	AllowInsecure bool
 	// AllowTLSProxy says that something of yours ends TLS between the nodes, as
 	// a reverse proxy does. It has to be set on both. Without it the proofs of

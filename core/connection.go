@@ -25,7 +25,7 @@ type Connection struct {
 
 	current atomic.Pointer[session]
 	notify  notifier
-	turn    chan struct{} // capacity 1: held by who decides about the next session
+	turn    chan struct{} // capacity 1: held by who decides about the next session, or by guests
 	nudge   chan struct{} // capacity 1: the dial loop is to look again
 	jitter  *rand.PCG     // of the dial loop
 
@@ -41,6 +41,8 @@ type Connection struct {
 	previous    *session                // that was the current one a moment ago, and may be again
 	letGo       *time.Timer             // of previous: when GOAWAY is said on it
 	finishing   []*session              // that take no new calls, oldest first
+	guests      *guests                 // that have the turn; nil: none
+	seated      chan struct{}           // closed when there are guests; nil: nobody waits
 	links       []linkMemory            // by rank of the transport
 	instance    [wire.InstanceSize]byte // who answered last
 	moving      bool                    // an attempt to move to a preferred transport is under way

@@ -43,10 +43,10 @@ const (
 )
 
 // greet is the dialler's half. If it fails the connection is closed. turn is
-// called before the peer can take the connection for its current one, ready
-// before it can make calls on it.
+// called before the peer can take the connection for its current one, ready with
+// what the peer has said before it can make calls on it.
 func (m *Manager) greet(
-	ctx context.Context, tc transport.Conn, c *Connection, features wire.Features, turn, ready func() error,
+	ctx context.Context, tc transport.Conn, c *Connection, features wire.Features, turn func() error, ready func(*wire.Hello) error,
 ) (a agreement, err error) {
 	err = m.handshake(ctx, tc, closeWithReason, func(g *greeting) error {
 		if err := m.checkLink(tc, 0); err != nil {
@@ -88,7 +88,7 @@ func (m *Manager) greet(
 			return err
 		}
 		a = agree(0, &own, &remote, identity)
-		if err := ready(); err != nil {
+		if err := ready(&remote); err != nil {
 			return err
 		}
 		return g.send(wire.AppendReady(nil))
@@ -98,9 +98,9 @@ func (m *Manager) greet(
 
 // welcome is the acceptor's half. If it fails the connection is closed, and the
 // dialler told why if it has proved itself. Otherwise it holds the turn of the
-// Connection that it returns, until dismiss. proved is called as soon as the dialler has
-// proved itself.
-func (m *Manager) welcome(ctx context.Context, tc transport.Conn, rank int, proved func()) (c *Connection, a agreement, err error) {
+// Connection that it returns, until dismiss of n, which it fills in. proved is called as
+// soon as the dialler has proved itself.
+func (m *Manager) welcome(ctx context.Context, tc transport.Conn, n *newcomer, proved func()) (c *Connection, a agreement, err error) {
 	trusted := false
 	refuse := func(tc transport.Conn, err error) { refuseDialler(tc, err, trusted) }
 	err = m.handshake(ctx, tc, refuse, func(g *greeting) error {
@@ -137,7 +137,7 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, rank int, prov
 			c = nil
 			return reject(wire.CodeName, "node %q is not among the peers of %q", remote.From, m.cfg.Local.Name)
 		}
-		n := newcomer{instance: remote.Instance, rank: rank, moves: remote.Features&wire.FeatureMove != 0}
+		n.instance, n.moves = remote.Instance, remote.Features&wire.FeatureMove != 0
 		if err := c.admit(ctx, n); err != nil {
 			c = nil
 			return err
@@ -155,7 +155,7 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, rank int, prov
 		return g.receiveReady()
 	})
 	if err != nil && c != nil {
-		c.dismiss()
+		c.dismiss(n)
 		c = nil
 	}
 	return c, a, err

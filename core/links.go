@@ -49,7 +49,9 @@ type linkMemory struct {
 }
 
 var (
-	errOvertaken = errors.New("another transport was faster")
+	errNotReached  = errors.New("another transport was faster: the peer was not reached by this one in that time")
+	errNotAnswered = errors.New("another transport was faster: the peer was reached by this one, " +
+		"but the handshake was not over in that time")
 	errPeerChose = errors.New("the peer has connected over another")
 )
 
@@ -90,13 +92,20 @@ func (c *Connection) headStart(rank int) time.Duration {
 // linkFailedLocked notes that a transport does not work where another does. c.mu
 // is held.
 func (c *Connection) linkFailedLocked(rank int, err error) {
+	c.moveFailedLocked(rank, err)
 	l := &c.links[rank]
-	l.failures++
-	l.worked, l.why = false, err
-	l.quiet = time.Now().Add(c.holdLocked(l.failures))
+	l.worked = false
 	if r, ok := errors.AsType[*rejectedError](err); !ok || r.code != wire.CodeDuplicate {
 		l.hold = l.quiet
 	} // else it works, and the peer does not want to move
+}
+
+// moveFailedLocked notes that it came to nothing to move to a transport. c.mu is
+// held.
+func (c *Connection) moveFailedLocked(rank int, err error) {
+	l := &c.links[rank]
+	l.failures++
+	l.why, l.quiet = err, time.Now().Add(c.holdLocked(l.failures))
 }
 
 // holdLocked is for how long a transport is left alone after so many failures.
@@ -136,7 +145,10 @@ func (c *Connection) learn(r *race, a attempt, running []int) {
 	}
 	for _, rank := range running {
 		if l := &c.links[rank]; rank < won.rank {
-			l.worked, l.why = false, errOvertaken
+			l.worked, l.why = false, errNotReached
+			if r.dialled[rank].Load() {
+				l.why = errNotAnswered
+			}
 		}
 	}
 	c.links[won.rank].worked, c.links[won.rank].hold = true, time.Time{}
@@ -144,13 +156,28 @@ func (c *Connection) learn(r *race, a attempt, running []int) {
 
 // blameLocked is told that a session was lost. c.mu is held.
 func (c *Connection) blameLocked(s *session, err error) {
+	now := c.current.Load()
+	lived := time.Since(s.born)
 	switch {
-	case s.rank >= len(c.links)-1 || s.goaway.Load() || s.leaving.Load() || c.state == StateClosed:
-	case time.Since(s.born) >= provenAfter:
+	case s.rank >= len(c.links)-1 || s.leaving.Load() || c.state == StateClosed || now != nil && now.rank < s.rank:
+	case lived >= provenAfter:
 		c.links[s.rank].failures = 0
-	case !orderly(err):
-		c.linkFailedLocked(s.rank, fmt.Errorf("lost after %v: %w", time.Since(s.born).Round(time.Millisecond), err))
+	case s.goaway.Load() || orderly(err):
+		if s.moves {
+			// The peer did not keep to the move. It may do the same the next time.
+			c.moveFailedLocked(s.rank, fmt.Errorf("the peer has left it after %v: %w", lived.Round(time.Millisecond), err))
+		}
+	default:
+		c.linkFailedLocked(s.rank, fmt.Errorf("lost after %v: %w", lived.Round(time.Millisecond), err))
 	}
+}
+
+// onTransport says what the session went over, where that is not the same for all.
+func (s *session) onTransport(err error) error {
+	if err == nil || len(s.m.transports) == 1 {
+		return err
+	}
+	return fmt.Errorf("over %s: %w", s.tc.Info().Transport, err)
 }
 
 // orderly reports whether a session has ended because one side meant it to.

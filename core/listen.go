@@ -17,6 +17,7 @@ func (m *Manager) listen(ctx context.Context) (listeners []transport.Listener, e
 			_ = closeAll(listeners)
 		}
 	}()
+	certifies := false // one of them accepts nobody without a certificate
 	for _, t := range m.transports {
 		ln, err := t.Listen(ctx, m.cfg.Listen)
 		if err != nil {
@@ -26,9 +27,10 @@ func (m *Manager) listen(ctx context.Context) (listeners []transport.Listener, e
 		if info := ln.Info(); info.TLS || info.MutualTLS {
 			m.encrypts.Store(true)
 		}
+		certifies = certifies || ln.Info().MutualTLS
 	}
 	for rank, ln := range listeners {
-		if err := m.checkListener(ln.Info()); err != nil {
+		if err := m.checkListener(ln.Info(), certifies); err != nil {
 			where := strconv.Quote(m.cfg.Listen)
 			if len(listeners) > 1 {
 				where += fmt.Sprintf(" by transport %d of %d", rank+1, len(listeners))
@@ -40,8 +42,9 @@ func (m *Manager) listen(ctx context.Context) (listeners []transport.Listener, e
 }
 
 // checkListener refuses a listener whose links would be refused, or would have to
-// be: of several transports the weakest one counts.
-func (m *Manager) checkListener(info transport.ListenerInfo) error {
+// be: of several transports the weakest one counts, since whoever can block the
+// others chooses it. certifies says that one of them asks for certificates.
+func (m *Manager) checkListener(info transport.ListenerInfo, certifies bool) error {
 	encrypted := info.TLS || info.MutualTLS
 	switch {
 	case m.cfg.AllowInsecure || info.Local:
@@ -50,6 +53,8 @@ func (m *Manager) checkListener(info transport.ListenerInfo) error {
 		return errBelievesAnybody
 	case m.encrypts.Load() && !encrypted && !m.cfg.AllowTLSProxy:
 		return errFallsBackToPlain
+	case certifies && !info.MutualTLS && !m.cfg.AllowTLSProxy:
+		return errFallsBackToNoCertificate
 	}
 	return nil
 }
@@ -60,6 +65,9 @@ var (
 	errFallsBackToPlain = errors.New("would let whoever blocks another transport read everything: that one speaks TLS and " +
 		"this one does not; use TLS on all, set Config.AllowTLSProxy where a proxy of yours adds it, " +
 		"or set Config.AllowInsecure where nobody else sees the network")
+	errFallsBackToNoCertificate = errors.New("would let whoever blocks another transport connect without a certificate: that one " +
+		"asks for one and this one does not; use mutual TLS on all, set Config.AllowTLSProxy where a proxy of yours is in front, " +
+		"or set Config.AllowInsecure where Config.Auth alone is enough")
 )
 
 func closeAll(listeners []transport.Listener) error {

@@ -102,6 +102,11 @@ func (c *Connection) lacks(from *session) bool {
 func (c *Connection) incumbent() *session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.incumbentLocked()
+}
+
+// incumbentLocked is incumbent with c.mu held.
+func (c *Connection) incumbentLocked() *session {
 	if c.coming != nil {
 		return c.coming
 	}
@@ -111,9 +116,14 @@ func (c *Connection) incumbent() *session {
 // mayMove reports whether a newcomer takes over from s. It has to be of the same
 // process, and by a transport that this node prefers as well: or else two nodes
 // of different opinions would move to and fro.
-func (c *Connection) mayMove(s *session, n newcomer) bool {
+func (c *Connection) mayMove(s *session, n *newcomer) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.mayMoveLocked(s, n)
+}
+
+// mayMoveLocked is mayMove with c.mu held.
+func (c *Connection) mayMoveLocked(s *session, n *newcomer) bool {
 	return n.moves && c.coming == nil && n.rank < s.rank && n.instance == s.instance && len(c.finishing) < maxFinishing
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -23,6 +24,8 @@ type race struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	failed []error // by rank; of the goroutine that runs the race
+
+	dialled []atomic.Bool // by rank: there is a connection, whether or not it carries anything
 
 	// The turn of the Connection is held for all handshakes of the race together.
 	gate     chan struct{} // capacity 1: held by who looks after greeting
@@ -48,7 +51,8 @@ var errLost = errors.New("another transport was faster")
 // newRace returns a race that cancel, or what calls the function that aim notes,
 // ends.
 func (c *Connection) newRace(from *session) *race {
-	r := &race{c: c, from: from, failed: make([]error, len(c.m.transports)), gate: make(chan struct{}, 1)}
+	r := &race{c: c, from: from, gate: make(chan struct{}, 1)}
+	r.failed, r.dialled = make([]error, len(c.m.transports)), make([]atomic.Bool, len(c.m.transports))
 	r.ctx, r.cancel = context.WithCancelCause(c.m.ctx)
 	r.to = c.aim(from != nil, func() { r.cancel(errOutrun) })
 	return r
@@ -145,7 +149,9 @@ func (r *race) judge(a attempt, running []int) error {
 	err := r.c.attach(a.s)
 	r.yieldTurn()
 	r.c.m.redeem()
-	r.c.learn(r, a, running)
+	if err == nil {
+		r.c.learn(r, a, running)
+	}
 	return err
 }
 
@@ -169,6 +175,7 @@ func (r *race) try(rank int) attempt {
 	if err != nil {
 		return attempt{rank: rank, err: err}
 	}
+	r.dialled[rank].Store(true)
 	var features wire.Features
 	if r.from != nil {
 		features = wire.FeatureMove
@@ -178,8 +185,8 @@ func (r *race) try(rank int) attempt {
 		err = r.takeTurn(ctx)
 		held = err == nil
 		return err
-	}, func() (err error) {
-		claimed, err = r.ready(ctx)
+	}, func(peer *wire.Hello) (err error) {
+		claimed, err = r.ready(ctx, peer)
 		promised = claimed && err == nil
 		return err
 	})
@@ -251,7 +258,13 @@ func (r *race) yieldTurn() {
 
 // ready is called when the peer has answered, and before it can make calls. It
 // reports whether the attempt has won, even where it has come to nothing.
-func (r *race) ready(ctx context.Context) (won bool, err error) {
+func (r *race) ready(ctx context.Context, peer *wire.Hello) (won bool, err error) {
+	if r.from != nil && peer.Instance != r.from.instance {
+		// What one process has begun another cannot go on with, and which of the two
+		// is the peer the session that there is will show.
+		return false, reject(wire.CodeDuplicate,
+			"another process answers by this transport than the one that node %q is connected to by another", r.c.name)
+	}
 	if !r.claim() {
 		return false, errLost
 	}

@@ -27,7 +27,8 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
 	listeners := m.listeners
 	m.mu.Unlock()
-	_ = closeAll(listeners)
+	// Before the listeners close, which over QUIC may take a moment of the time that
+	// peers and handlers have to finish in.
 	for _, s := range m.liveSessions() {
 		switch {
 		case s.peer == m.local:
@@ -36,6 +37,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 			s.sayGoaway(shutdownStatus)
 		}
 	}
+	_ = closeAll(listeners)
 	for !m.quiet() {
 		select {
 		case <-m.drained:

@@ -41,42 +41,40 @@ func (c *Connection) takeTurn(ctx context.Context) error {
 
 func (c *Connection) yieldTurn() { <-c.turn }
 
-// newcomer is an inbound connection that has proved who it is from.
-type newcomer struct {
-	instance [wire.InstanceSize]byte
-	rank     int  // of the transport that it came by
-	moves    bool // it is to take over from the session that there is
-}
-
 // admit decides about an inbound connection of the peer: nil, and the turn is
 // held until dismiss, if it may become the current one.
-func (c *Connection) admit(ctx context.Context, newcomer newcomer) error {
+func (c *Connection) admit(ctx context.Context, n *newcomer) error {
 	defer c.newcomers.Add(-1)
 	if n := c.newcomers.Add(1); n > maxNewcomers {
 		return reject(wire.CodeDuplicate, "%d other connections of node %q are waiting to be taken", n-1, c.name)
 	}
-	if err := c.takeTurn(ctx); err != nil {
+	shares, err := c.enter(ctx, n)
+	if err != nil {
 		return err
 	}
-	err := c.contest(ctx, newcomer)
-	if err == nil {
-		err = c.m.promise()
+	if !shares {
+		if err := c.contest(ctx, n); err != nil {
+			c.yieldTurn()
+			return err
+		}
+		c.seat(n)
 	}
-	if err != nil {
-		c.yieldTurn()
+	if err := c.m.promise(); err != nil {
+		c.rise(n)
+		return err
 	}
-	return err
+	return nil
 }
 
 // dismiss ends what admit began.
-func (c *Connection) dismiss() {
-	c.yieldTurn()
+func (c *Connection) dismiss(n *newcomer) {
+	c.rise(n)
 	c.m.redeem()
 }
 
 // contest holds a newcomer against the current session, if there is one: an
 // answer to a ping refuses the newcomer, silence ends the old.
-func (c *Connection) contest(ctx context.Context, newcomer newcomer) error {
+func (c *Connection) contest(ctx context.Context, newcomer *newcomer) error {
 	for {
 		if err := c.m.goingAway(); err != nil {
 			return err
@@ -140,10 +138,12 @@ func (c *Connection) attach(s *session) error {
 		return ErrClosed
 	}
 	c.mu.Lock()
-	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr {
-		// The node was closed, the peer removed or moved, or the link lost. The
-		// session must not become current. For the peer it may be, so it is left
-		// as others are, and no call is lost on it.
+	now := c.current.Load()
+	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr ||
+		s.moves && now != nil && now.instance != s.instance {
+		// The node was closed, the peer removed, moved or started anew, or the link
+		// lost. The session must not become current. For the peer it may be, so it is
+		// left as others are, and no call is lost on it.
 		c.mu.Unlock()
 		s.start()
 		s.leave(errOutrun.Error())
@@ -222,6 +222,7 @@ func (c *Connection) lostLocked(s *session, err error) {
 	if next != nil {
 		return
 	}
+	err = s.onTransport(err)
 	c.lastErr = err
 	if time.Since(s.born) >= stableAfter {
 		c.backoff = 0
@@ -302,6 +303,11 @@ const movedGrace = 10 * time.Second
 func (c *Connection) left(instance [wire.InstanceSize]byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.leftLocked(instance)
+}
+
+// leftLocked is left with c.mu held.
+func (c *Connection) leftLocked(instance [wire.InstanceSize]byte) bool {
 	return instance == c.former && time.Now().Before(c.formerUntil)
 }
 

@@ -30,10 +30,11 @@ type MultiTransport interface {
 //
 // A node has one address for all transports, as where one uses UDP and another
 // TCP of the same port. Where they differ, the address is those of all transports
-// in their order, separated by commas: "10.0.0.1:9000,10.0.0.1:9443". An empty
-// one says that a node is not to be reached by that transport. So no transport
-// can have an address with a comma. A listener that was asked for any port
-// reports its address in this form.
+// in their order, separated by commas: "10.0.0.1:9000,10.0.0.1:9443". So no
+// transport can have an address with a comma. In an address to dial an empty part
+// says that the node is not to be reached by that transport; in one to listen on it
+// is an error, since a node listens by all of them. A listener that was asked for
+// any port reports its address in this form.
 //
 // Used as one transport, Dial begins with the preferred one and goes on to the
 // next when that has failed, or has not succeeded within 250 ms; the first that
@@ -187,6 +188,11 @@ func (p *part) Dial(ctx context.Context, to Peer) (Conn, error) {
 
 func (p *part) Listen(ctx context.Context, addr string) (Listener, error) {
 	own, err := p.find(addr)
+	if err == nil && own == "" && addr != "" {
+		// To most transports it would mean any port of all interfaces.
+		err = fmt.Errorf("listening address %q has an empty part for transport %d of %d: say where that one is to listen, "+
+			"such as 127.0.0.1:0 for any port that only this machine reaches", addr, p.index+1, p.of)
+	}
 	if err != nil {
 		return nil, err
 	}

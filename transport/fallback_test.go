@@ -191,8 +191,14 @@ func TestFallbackAddresses(t *testing.T) {
 			t.Errorf("Close failed: %v", err)
 		}
 	}
-	if _, err := n.node("b").Listen(t.Context(), "1,2,3"); err == nil || !strings.Contains(err.Error(), "3 parts for 2 transports") {
-		t.Errorf("listening on an address of three parts returned %v, want an error that says so", err)
+	for addr, want := range map[string]string{
+		"1,2,3": "3 parts for 2 transports",
+		"1,":    "empty part for transport 2 of 2",
+		" ,2":   "empty part for transport 1 of 2",
+	} {
+		if ln, err := n.node("b").Listen(t.Context(), addr); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("listening on %q returned %v, %v, want an error that mentions %q", addr, ln, err, want)
+		}
 	}
 }
 

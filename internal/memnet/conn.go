@@ -32,6 +32,7 @@ func Pipe(opts ...Option) (*Conn, *Conn) {
 
 func pipe(a, b Addr, s settings) (*Conn, *Conn) {
 	ab, ba := newHalf(s.buffer), newHalf(s.buffer)
+	ab.back, ba.back = ba, ab
 	return &Conn{local: a, remote: b, in: ba, out: ab}, &Conn{local: b, remote: a, in: ab, out: ba}
 }
 
@@ -97,11 +98,11 @@ func (c *Conn) StallReads(on bool) {
 	c.in.cond.Broadcast()
 }
 
-// Buffered returns how many bytes this end has not read yet.
+// Buffered returns how many bytes have arrived at this end that it has not read yet.
 func (c *Conn) Buffered() int {
 	c.in.mu.Lock()
 	defer c.in.mu.Unlock()
-	return c.in.n
+	return c.in.arrived
 }
 
 func (c *Conn) wrap(op string, err error) error {
@@ -117,11 +118,18 @@ type half struct {
 	mu   sync.Mutex
 	cond sync.Cond // of mu; broadcast at every change below
 
+	back *half // the other direction; set before the connection is used
+
 	// Guarded by mu.
-	size           int
-	ring           []byte // nil until the first write
-	head, n        int
-	finished       bool // the writer ended the direction: EOF after the ring
+	size           int    // how many bytes there may be in the ring
+	ring           []byte // nil until the first write; it grows
+	head, n        int    // n bytes are in the ring, from head on
+	arrived        int    // so many of them, the first, can be read; the others are on their way
+	transit        transit
+	ended          bool // the writer ended the direction
+	finished       bool // and the reader can know: EOF after the ring
+	deaf           bool // the reader has closed, and the writer can know
+	reset          bool // at both ends at once
 	stalled        bool
 	reader, writer end
 }
@@ -148,11 +156,13 @@ func (h *half) read(p []byte) (int, error) {
 			return 0, net.ErrClosed
 		case h.reader.expired:
 			return 0, os.ErrDeadlineExceeded
+		case h.reset:
+			return 0, errReset
 		case len(p) == 0:
 			return 0, nil
-		case h.n > 0 && !h.stalled:
+		case h.arrived > 0 && !h.stalled:
 			return h.take(p), nil
-		case h.n == 0 && h.finished && !h.stalled:
+		case h.arrived == 0 && h.finished && !h.stalled:
 			return 0, io.EOF
 		}
 		h.cond.Wait()
@@ -161,10 +171,11 @@ func (h *half) read(p []byte) (int, error) {
 
 func (h *half) take(p []byte) int {
 	done := 0
-	for done < len(p) && h.n > 0 {
-		k := copy(p[done:], h.ring[h.head:min(h.head+h.n, h.size)])
-		h.head = (h.head + k) % h.size
+	for done < len(p) && h.arrived > 0 {
+		k := copy(p[done:], h.ring[h.head:min(h.head+h.arrived, len(h.ring))])
+		h.head = (h.head + k) % len(h.ring)
 		h.n -= k
+		h.arrived -= k
 		done += k
 	}
 	h.cond.Broadcast()
@@ -181,12 +192,16 @@ func (h *half) write(p []byte) (int, error) {
 			return done, net.ErrClosed
 		case h.writer.expired:
 			return done, os.ErrDeadlineExceeded
-		case h.finished:
+		case h.reset:
+			return done, errReset
+		case h.ended:
 			return done, errPipe
-		case h.reader.closed:
+		case h.deaf:
 			return done, errReset
 		case done == len(p):
 			return done, nil
+		case h.reader.closed:
+			return len(p), nil // nobody takes it, which shows when the news arrives
 		case h.n < h.size:
 			done += h.put(p[done:])
 			continue
@@ -196,35 +211,49 @@ func (h *half) write(p []byte) (int, error) {
 }
 
 func (h *half) put(p []byte) int {
-	if h.ring == nil {
-		h.ring = make([]byte, h.size)
+	if need := min(h.n+len(p), h.size); need > len(h.ring) {
+		h.grow(need)
 	}
 	done := 0
-	for done < len(p) && h.n < h.size {
-		tail := (h.head + h.n) % h.size
-		k := copy(h.ring[tail:min(tail+h.size-h.n, h.size)], p[done:])
+	for size := len(h.ring); done < len(p) && h.n < min(size, h.size); {
+		tail := (h.head + h.n) % size
+		k := copy(h.ring[tail:min(tail+size-h.n, size)], p[done:])
 		h.n += k
 		done += k
 	}
-	h.cond.Broadcast()
+	h.send(done, bytesCome)
 	return done
+}
+
+// grow makes room in the ring for so many bytes, at most size.
+func (h *half) grow(need int) {
+	ring := make([]byte, max(need, min(h.size, max(2*len(h.ring), DefaultBuffer))))
+	n := copy(ring, h.ring[h.head:min(h.head+h.n, len(h.ring))])
+	copy(ring[n:], h.ring[:h.n-n])
+	h.ring, h.head = ring, 0
 }
 
 func (h *half) finish() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.finished = true
-	h.cond.Broadcast()
+	if !h.ended {
+		h.ended = true
+		h.send(0, endComes)
+	}
 }
 
 // closeWriter reports whether this was the first call.
 func (h *half) closeWriter() bool {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	first := !h.writer.closed
-	h.writer.closed, h.finished = true, true
+	h.writer.closed, h.ended = true, true
 	h.writer.stop()
+	told := first && h.send(0, closeComes)
 	h.cond.Broadcast()
+	h.mu.Unlock()
+	if told {
+		h.back.deafen()
+	}
 	return first
 }
 
@@ -233,7 +262,7 @@ func (h *half) closeReader() {
 	defer h.mu.Unlock()
 	h.reader.closed = true
 	h.reader.stop()
-	h.ring, h.n, h.head = nil, 0, 0
+	h.ring, h.n, h.head, h.arrived = nil, 0, 0, 0
 	h.cond.Broadcast()
 }
 

@@ -35,6 +35,7 @@ type Network struct {
 	out    map[netip.AddrPort]netip.AddrPort // what a socket's datagrams come from, by its address, if not from there
 	silent time.Time                         // until then everything is lost
 	lost   map[[2]netip.AddrPort]bool        // directions in which everything is lost
+	meddle Meddler                           // nil: none
 }
 
 // New returns a network. What it does at random depends on seed and on the order
@@ -69,6 +70,19 @@ func (n *Network) Lose(from, to netip.AddrPort, on bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lost[[2]netip.AddrPort{from, to}] = on
+}
+
+// A Meddler looks at a datagram before it sets out from one socket's address to
+// another. It may change data, and says under which conditions the datagram travels,
+// and whether it does so at all.
+type Meddler func(from, to netip.AddrPort, data []byte) (c Conditions, carry bool)
+
+// Meddle has f look at every datagram from now on, in place of the conditions of the
+// network. f is called with a lock of the network held, in the order of sending.
+func (n *Network) Meddle(f Meddler) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.meddle = f
 }
 
 // Rebind makes the datagrams of the socket at one address come from another, as a
@@ -117,15 +131,20 @@ type datagram struct {
 func (n *Network) send(from *Conn, to netip.AddrPort, data []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	c, carry := n.c, true
+	if n.meddle != nil {
+		data = slices.Clone(data)
+		c, carry = n.meddle(from.at, n.behind(to), data)
+	}
 	// Every datagram draws the same numbers, whatever becomes of it.
-	lost, twice := n.draw.Float64() < n.c.Loss, n.draw.Float64() < n.c.Duplicate
-	delays := [2]time.Duration{n.delay(), n.delay()}
+	lost, twice := n.draw.Float64() < c.Loss, n.draw.Float64() < c.Duplicate
+	delays := [2]time.Duration{n.delay(&c), n.delay(&c)}
 	seen := from.at
 	if other, ok := n.out[from.at]; ok {
 		seen = other
 	}
 	dest := n.conns[n.behind(to)]
-	if lost || dest == nil || n.c.MTU > 0 && len(data) > n.c.MTU || time.Now().Before(n.silent) ||
+	if lost || !carry || dest == nil || c.MTU > 0 && len(data) > c.MTU || time.Now().Before(n.silent) ||
 		n.lost[[2]netip.AddrPort{from.at, dest.at}] {
 		return
 	}
@@ -138,8 +157,8 @@ func (n *Network) send(from *Conn, to netip.AddrPort, data []byte) {
 }
 
 // delay draws how long a datagram travels. The caller holds mu.
-func (n *Network) delay() time.Duration {
-	return n.c.Latency + time.Duration(n.draw.Float64()*float64(n.c.Jitter))
+func (n *Network) delay(c *Conditions) time.Duration {
+	return c.Latency + time.Duration(n.draw.Float64()*float64(c.Jitter))
 }
 
 // behind returns the socket whose datagrams come from an address. The caller

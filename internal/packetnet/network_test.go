@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,4 +189,28 @@ func TestCloseWhileOthersSend(t *testing.T) {
 		default:
 		}
 	}
+}
+
+// TestMeddle expects each datagram to travel as the Meddler says: changed without the
+// sender's noticing, after its own time, or not at all.
+func TestMeddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := packetnet.New(packetnet.Conditions{Latency: time.Hour}, 1)
+		n.Meddle(func(from, to netip.AddrPort, data []byte) (packetnet.Conditions, bool) {
+			if from.String() != a || to.String() != b {
+				t.Errorf("a datagram from %v to %v", from, to)
+			}
+			data[0] += 10
+			return packetnet.Conditions{Latency: time.Second}, data[0] != 11
+		})
+		x, y := listen(t, n, a), listen(t, n, b)
+		data := []byte{0}
+		if _, err := x.WriteTo(data, y.LocalAddr()); err != nil || data[0] != 0 {
+			t.Errorf("sent %v: %v", data, err)
+		}
+		send(t, x, y.LocalAddr(), 3)
+		if got, _ := receive(t, y, 2*time.Second); !slices.Equal(got, []byte{10, 10, 12}) {
+			t.Errorf("received %v, want 10, 10 and 12", got)
+		}
+	})
 }

@@ -27,6 +27,7 @@ type childRequest struct {
 	first, step, count uint64
 	only               []int // events; nil: all
 	verbose            bool
+	over               *carrier
 }
 
 func (r childRequest) String() string {
@@ -36,13 +37,17 @@ func (r childRequest) String() string {
 			list = "none"
 		}
 	}
-	return fmt.Sprintf("%d,%d,%d,%t;%s", r.first, r.step, r.count, r.verbose, list)
+	return fmt.Sprintf("%d,%d,%d,%t,%s;%s", r.first, r.step, r.count, r.verbose, r.over.name, list)
 }
 
 func parseChildRequest(s string) (r childRequest, err error) {
 	head, list, _ := strings.Cut(s, ";")
-	if _, err := fmt.Sscanf(head, "%d,%d,%d,%t", &r.first, &r.step, &r.count, &r.verbose); err != nil {
+	var over string
+	if _, err := fmt.Sscanf(head, "%d,%d,%d,%t,%s", &r.first, &r.step, &r.count, &r.verbose, &over); err != nil {
 		return r, fmt.Errorf("-child=%s: %w", s, err)
+	}
+	if r.over, err = carrierOf(over); err != nil {
+		return r, err
 	}
 	if list != "all" {
 		r.only, err = parseList(list)
@@ -66,7 +71,7 @@ func serveChild(t *testing.T, request string) {
 	debug.SetMemoryLimit(memoryLimit)
 	for i := range req.count {
 		seed := req.first + i*req.step
-		p := newProfile(seed)
+		p := newProfile(seed, req.over)
 		events := only(newSchedule(p), req.only)
 		fmt.Fprintln(out, lineBegin, seed)
 		if req.verbose {

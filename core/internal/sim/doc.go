@@ -6,6 +6,7 @@
 //	go test ./core/internal/sim                          # 200 seeds
 //	go test ./core/internal/sim -seeds 10000 -replay 0.1 # many, and a tenth of them again
 //	go test ./core/internal/sim -v -seed 4711            # one, and all that happens in it
+//	go test ./core/internal/sim -transport quic -seeds 300 # not in memory, but over QUIC
 //	go run ./core/internal/sim/mutants                   # does it find bugs that are planted?
 //
 // A seed that fails is reported with its profile, with the fewest events of its
@@ -23,6 +24,23 @@
 // Each seed enables a subset of the operations and faults, at rates of its own.
 // So combinations come about that would drown if everything happened at once.
 //
+// # Transports
+//
+// With -transport the same profiles, schedules, operations and checkers run over
+// websocket, with and without TLS, on the simulated sockets of internal/memnet, and
+// over QUIC on the simulated datagrams of internal/packetnet. A normal test has a few
+// seeds over each; -seed shows one. The table carriers (carrier_test.go) says what
+// each fault is there: sockets are held, delayed and reset, and datagrams get lost,
+// arrive twice, late and spoilt. Two faults that datagrams cannot have are left out of
+// schedules over QUIC. With quic-wss most nodes have both, and fall back from one to the
+// other. What checkers allow for, such as the time that a goodbye takes,
+// stands in the same table; all else is held as strictly as in memory, to the
+// nanosecond where that is promised to the caller. sockets_test.go and
+// datagrams_test.go are the networks, network_test.go what they are asked for.
+//
+// There the seeds are not compared with replays: much happens in one instant, and its
+// order is the scheduler's.
+//
 // # What is held
 //
 // The numbers are those of DESIGN.md. The ledger of core/coretest holds I1 to I4
@@ -39,6 +57,9 @@
 // (trouble between two nodes changes nothing for others). I14, no panic, is held
 // by running seeds in child processes.
 //
+// In a quarter of the seeds over inmem nodes have two transports (prefer_test.go),
+// and move from one to the other while all of this is held.
+//
 // What nodes owe each other depends on what was done to them: health_test.go
 // keeps account of that. Two nodes are well if both run, nothing is wrong with
 // the links between them, and both count the other as a peer. If that has
@@ -49,11 +70,12 @@
 //
 // A new operation or fault is an entry of the table operations or faults, with a
 // function that draws its particulars and one that carries it out. A fault that
-// breaks something tells the health of the pair. A new checker looks in
-// world.check, which runs whenever everybody is at rest, or where calls and
-// handlers begin and end (call_test.go). What may happen to a stream, which the
-// simulation calls a talk, is a field of talkSpec (talk_test.go). A new part of the library deserves bugs
-// in the list of the command mutants too.
+// breaks something tells the health of the pair, and the table carriers what it is
+// over each transport. A new checker looks in world.check, which runs whenever
+// everybody is at rest, or where calls and handlers begin and end (call_test.go).
+// What may happen to a stream, which the simulation calls a talk, is a field of
+// talkSpec (talk_test.go). A new part of the library deserves bugs in the list of
+// the command mutants too.
 //
 // # Replays
 //

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // finish ends a run: the faults stop, everybody finds everybody, calls work,
@@ -78,7 +79,7 @@ func (w *world) checkHealed() {
 // checkPair makes a call that has to succeed, or else be refused.
 func (w *world) checkPair(from, to int, job coretest.Job, refusable bool) {
 	done := make(chan error, 1)
-	patience := w.patience() + time.Duration((job.Request+job.Response)/(32<<10)*4)*w.p.maxLatency()
+	patience := w.patience() + time.Duration((job.Request+job.Response)/(32<<10)*w.p.over.rounds)*w.p.maxLatency()
 	in, spec := w.nodes[from].run, &callSpec{to: to, handler: hAppend, job: job}
 	go func() { done <- w.perform(context.Background(), in, spec, false) }()
 	select {
@@ -165,6 +166,7 @@ func (w *world) takeDown() {
 	// Connections that nobody closed live on in the network until their ends
 	// learn of each other.
 	time.Sleep(w.p.prompt())
+	w.net.close()
 	synctest.Wait()
 	if n := w.inBackground(); n > 0 {
 		w.violatef("I9", "%d ends of nodes do not come to an end", n)
@@ -179,7 +181,7 @@ func (w *world) takeDown() {
 	for _, in := range w.past {
 		w.checkEmpty(in, "after all is closed")
 	}
-	if n := runtime.NumGoroutine(); n > w.base {
+	if n := lab.Goroutines(); n > w.base {
 		stacks := make([]byte, 1<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		w.violatef("I9", "%d goroutines are left:\n%s", n-w.base, stacks)

@@ -40,24 +40,6 @@ var (
 	actStart = &action{name: "start", do: func(w *world, e *event) { w.nodes[e.a].begin() }}
 )
 
-func newNetwork(p *profile) *inmem.Network {
-	opts := []inmem.Option{inmem.WithBuffer(p.buffer), inmem.WithSeed(p.seed)}
-	if p.plain {
-		opts = append(opts, inmem.WithoutIntegrity())
-	}
-	if p.lanes {
-		opts = append(opts, inmem.WithLanes())
-	}
-	n := inmem.NewNetwork(opts...)
-	n.SetConditions(p.link)
-	for a := range p.nodes {
-		for b := range p.nodes {
-			n.SetPathConditions(nameOf(a), nameOf(b), p.conditions(a, b))
-		}
-	}
-	return n
-}
-
 // endFaults ends all that is in force.
 func (w *world) endFaults() {
 	for k := range w.pairs {
@@ -143,9 +125,14 @@ func doPartitionOneWay(w *world, e *event) {
 // is over when that was noticed, or one of the nodes starts anew.
 func doStall(w *world, e *event) {
 	w.net.Stall(nameOf(e.a), nameOf(e.b))
+	w.goesDead(e.a, e.b)
+}
+
+// goesDead notes that the connections of two nodes may be dead, and nobody knows.
+func (w *world) goesDead(a, b int) {
 	l := w.p.limits
 	noticed := w.now() + 2*l.KeepAlive + 2*l.KeepAliveTimeout + w.p.prompt()
-	w.changePair(e.a, e.b, func(p *pair) { p.stalled, p.linkSince = noticed, w.now() })
+	w.changePair(a, b, func(p *pair) { p.stalled, p.linkSince = max(p.stalled, noticed), w.now() })
 }
 
 func doHeal(w *world, e *event) { w.restore(e.a, e.b) }
@@ -183,12 +170,12 @@ func planConditions(g *generator, e *event) bool {
 func doConditions(w *world, e *event) {
 	w.net.SetPathConditions(nameOf(e.a), nameOf(e.b), e.link)
 	w.harm(e.a, e.b)
-	w.changePair(e.a, e.b, func(p *pair) { p.lag = max(p.lag, lagOf(e.link)) })
+	w.changePair(e.a, e.b, func(p *pair) { p.lag = max(p.lag, w.p.over.lag(&e.link)) })
 }
 
 // lagOf is how long a frame may take under conditions: so long does it last
 // until nothing is left of what was sent under them.
-func lagOf(c inmem.Conditions) time.Duration {
+func lagOf(c *inmem.Conditions) time.Duration {
 	d := c.Latency + c.Jitter + 100*c.TailLatency + c.Merge
 	if c.Bandwidth > 0 {
 		d += time.Second * 128 << 10 / time.Duration(c.Bandwidth)

@@ -17,6 +17,7 @@ import (
 // report is what a child said of one seed.
 type report struct {
 	seed       uint64
+	over       *carrier
 	hash       string
 	calls      int
 	violations []string
@@ -60,10 +61,12 @@ func ask(ctx context.Context, req childRequest, each func(r *report)) error {
 	defer watchdog.Stop()
 	current, err := readReports(stdout, func(r *report) {
 		watchdog.Reset(*patience)
+		r.over = req.over
 		each(r)
 	})
 	err = errors.Join(err, cmd.Wait())
 	if current != nil {
+		current.over = req.over
 		current.crash = fmt.Sprintf("the process ended (%v, %v):\n%s", err, context.Cause(ctx), stderr.String())
 		each(current)
 		return nil
@@ -128,6 +131,7 @@ func (t *tail) String() string { return string(t.b) }
 
 // fleet runs seeds in as many children as there are processors.
 type fleet struct {
+	over        *carrier
 	workers     uint64
 	maxFailures int
 
@@ -145,7 +149,7 @@ func (f *fleet) run(t *testing.T, first, step, count uint64) {
 	var wg sync.WaitGroup
 	for i := range min(f.workers, count) {
 		wg.Go(func() {
-			req := childRequest{first: first + i*step, step: step * f.workers, count: (count - i + f.workers - 1) / f.workers}
+			req := childRequest{over: f.over, first: first + i*step, step: step * f.workers, count: (count - i + f.workers - 1) / f.workers}
 			for req.count > 0 && ctx.Err() == nil {
 				err := ask(ctx, req, func(r *report) {
 					req.first = r.seed + req.step

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
@@ -70,6 +71,57 @@ func TestTimeoutAfterTheAnswer(t *testing.T) {
 		}
 		if _, err := holds.Recv(nil); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// slowToLeave is a transport whose listener takes its time to close, as that of QUIC
+// does while peers are silent.
+type slowToLeave struct{ transport.Transport }
+
+func (s slowToLeave) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	ln, err := s.Transport.Listen(ctx, addr)
+	return slowListener{ln}, err
+}
+
+type slowListener struct{ transport.Listener }
+
+func (l slowListener) Close() error {
+	<-time.After(100 * time.Millisecond)
+	return l.Listener.Close()
+}
+
+// TestShutdownTellsAtOnce holds that handlers, and so peers, learn of a shutdown when
+// it begins, however long the listener takes to close. The simulation found it over
+// QUIC.
+func TestShutdownTellsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := inmem.NewNetwork()
+		told := make(chan time.Time, 1)
+		cluster := coretest.NewCluster(t, 2, coretest.WithTransport(func(_ int, name string) (transport.Transport, string) {
+			return slowToLeave{network.Node(name)}, name
+		}), coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			return m.Handle("waits", func(ctx context.Context, _ []byte) ([]byte, error) {
+				<-core.Draining(ctx)
+				told <- time.Now()
+				return nil, nil
+			})
+		}))
+		done := make(chan error, 1)
+		go func() {
+			_, err := cluster.Conn(0, 1).Request(t.Context(), "waits", nil)
+			done <- err
+		}()
+		synctest.Wait()
+		began := time.Now()
+		if err := cluster.Manager(1).Shutdown(t.Context()); err != nil {
+			t.Errorf("shutting down failed: %v", err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("a call that was in progress failed: %v", err)
+		}
+		if at := (<-told).Sub(began); at != 0 {
+			t.Errorf("a handler learned of the shutdown %v after it began", at)
 		}
 	})
 }

@@ -12,17 +12,17 @@ const minimiseFor = time.Minute
 // minimise returns the indexes of fewer events with which a seed fails in the
 // same way, by leaving out ever smaller pieces of the schedule. It returns nil
 // if the seed does not fail again.
-func minimise(ctx context.Context, seed uint64, invariant string) []int {
+func minimise(ctx context.Context, over *carrier, seed uint64, invariant string) []int {
 	ctx, cancel := context.WithTimeout(ctx, minimiseFor)
 	defer cancel()
 	fails := func(indexes []int) (failed bool) {
-		err := ask(ctx, childRequest{first: seed, step: 1, count: 1, only: indexes}, func(r *report) {
+		err := ask(ctx, childRequest{over: over, first: seed, step: 1, count: 1, only: indexes}, func(r *report) {
 			failed = r.bad() && r.invariant() == invariant
 		})
 		return err == nil && failed && ctx.Err() == nil
 	}
 	var kept []int
-	for _, e := range newSchedule(newProfile(seed)) {
+	for _, e := range newSchedule(newProfile(seed, over)) {
 		kept = append(kept, e.index)
 	}
 	if !fails(kept) {

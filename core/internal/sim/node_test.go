@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/transport"
 )
 
 // node is a place in the cluster, which incarnations hold one after the other.
@@ -34,6 +35,8 @@ type incarnation struct {
 	name string
 	m    *core.Manager
 	port *port
+	// better is the port of the transport that it prefers to that; nil: none.
+	better *port
 	// dying is set when it is about to be ended, drained when it was without a
 	// call being given up.
 	dying, drained atomic.Bool
@@ -68,17 +71,30 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 	if n == nil {
 		at = addr // it is somewhere else in the network
 	}
+	tr, err := w.net.node(at, name, addr)
+	if err != nil {
+		return nil, fmt.Errorf("a place in the network for %s: %w", name, err)
+	}
 	in := &incarnation{
 		w: w, node: n, name: name,
-		port:    &port{w: w, Transport: w.net.Node(at), name: at},
+		port:    &port{w: w, Transport: tr, name: at},
 		states:  map[string]core.State{},
 		running: map[string]int{}, connected: map[string]time.Duration{},
+	}
+	tr = in.port
+	if w.prefers(n, name) {
+		preferred, err := w.better.node(at, name, addr)
+		if err != nil {
+			return nil, fmt.Errorf("a place in the preferred network for %s: %w", name, err)
+		}
+		in.better = &port{w: w, Transport: preferred, name: at}
+		tr = transport.Fallback(in.better, in.port)
 	}
 	cfg := w.p.limits
 	cfg.Cluster = clusterName
 	cfg.Local = core.Node{Name: name, Addr: addr}
 	cfg.Peers = peers
-	cfg.Transport = in.port
+	cfg.Transport = tr
 	cfg.Auth = w.p.authOf(name)
 	cfg.OnState = in.stateChanged
 	w.spread(&cfg)
@@ -187,8 +203,8 @@ func (in *incarnation) close() {
 	if err := in.m.Close(); err != nil {
 		in.w.violatef("I9", "closing %s failed: %v", in.name, err)
 	}
-	if d := in.w.now() - began; d > 0 {
-		in.w.violatef("I9", "closing %s took %v, want no time at all", in.name, d)
+	if d, most := in.w.now()-began, in.w.p.over.closing; d > most {
+		in.w.violatef("I9", "closing %s took %v, want no more than %v", in.name, d, most)
 	}
 }
 
@@ -196,6 +212,9 @@ func (in *incarnation) close() {
 // network alone. The Manager is then cleared away where nobody sees it.
 func (in *incarnation) kill() {
 	in.port.dead.Store(true)
+	if in.better != nil {
+		in.better.dead.Store(true)
+	}
 	in.w.net.Crash(in.port.name)
 	in.close()
 }
@@ -210,9 +229,9 @@ func (in *incarnation) shutdown(grace time.Duration) {
 	in.drained.Store(err == nil)
 	d := in.w.now() - began
 	switch {
-	case d > grace:
+	case d > grace+in.w.p.over.closing:
 		in.w.violatef("I9", "shutting %s down took %v, the grace is %v", in.name, d, grace)
-	case err != nil && (d != grace || !errors.Is(err, context.DeadlineExceeded)):
+	case err != nil && (d < grace || !errors.Is(err, context.DeadlineExceeded)):
 		in.w.violatef("I9", "shutting %s down failed after %v of %v: %v", in.name, d, grace, err)
 	}
 }

@@ -6,13 +6,12 @@ import (
 	"sync/atomic"
 
 	"github.com/gridmux/gridmux/transport"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // port is the transport of one incarnation. When the process that it stands for
 // has died it carries nothing more: whoever comes next has one of its own.
 type port struct {
-	*inmem.Transport
+	transport.Transport
 	w    *world
 	name string
 	dead atomic.Bool
@@ -44,7 +43,11 @@ func (p *port) tap(c transport.Conn, err error) (transport.Conn, error) {
 	if err != nil || !p.w.verbose {
 		return c, err
 	}
-	return tappedConn{c, p}, nil
+	tapped := tappedConn{c, p}
+	if lanes, ok := c.(transport.LaneConn); ok {
+		return tappedLanes{tapped, lanes}, nil
+	}
+	return tapped, nil
 }
 
 type tappedListener struct {
@@ -60,6 +63,28 @@ func (l tappedListener) Accept(ctx context.Context) (transport.Conn, error) {
 type tappedConn struct {
 	transport.Conn
 	p *port
+}
+
+// FrameBuffered is of transport.BufferedConn.
+func (c tappedConn) FrameBuffered() bool {
+	b, ok := c.Conn.(transport.BufferedConn)
+	return ok && b.FrameBuffered()
+}
+
+// tappedLanes is a tappedConn that has lanes.
+type tappedLanes struct {
+	tappedConn
+	lanes transport.LaneConn
+}
+
+func (c tappedLanes) OpenLane(ctx context.Context) (transport.Conn, error) {
+	l, err := c.lanes.OpenLane(ctx)
+	return c.p.tap(l, err)
+}
+
+func (c tappedLanes) AcceptLane(ctx context.Context) (transport.Conn, error) {
+	l, err := c.lanes.AcceptLane(ctx)
+	return c.p.tap(l, err)
 }
 
 func (c tappedConn) notef(format string, args ...any) {

@@ -20,6 +20,7 @@ import (
 // about which would never stand out among everything at once.
 type profile struct {
 	seed       uint64
+	over       *carrier
 	nodes      int
 	length     time.Duration // of the schedule
 	operations int
@@ -32,6 +33,7 @@ type profile struct {
 	buffer      int              // of a link in one direction, bytes; 0: the default
 	plain       bool             // links do not notice what they corrupt
 	lanes       bool             // links have lanes
+	prefers     []bool           // nodes that have a second transport, which they prefer; nil: none
 	limits      core.Config
 	capacity    [2]int        // of streams towards handlers and from them, messages
 	handlerTime time.Duration // that some handlers of streams have
@@ -65,11 +67,12 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
-// newProfile draws the profile of a seed.
-func newProfile(seed uint64) *profile {
+// newProfile draws the profile of a seed, over a carrier.
+func newProfile(seed uint64, over *carrier) *profile {
 	r := stream(seed, 1)
 	p := &profile{
 		seed:       seed,
+		over:       over,
 		nodes:      3 + r.IntN(5)*r.IntN(2), // 3 half of the time
 		length:     between(r, 2*time.Second, 40*time.Second),
 		operations: 40 + r.IntN(120),
@@ -83,7 +86,7 @@ func newProfile(seed uint64) *profile {
 	}
 	p.lanes = stream(seed, 3).IntN(4) == 0 // of its own source, which shifts no other
 	p.apart = r.IntN(16) == 0
-	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))}
+	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))} // of the same tables whatever the carrier
 	p.rogue = slices.ContainsFunc(p.mix.faults, func(w weighted) bool { return w.act.name == "rogue" })
 	if p.plain && p.auth == authNone {
 		p.auth = authShared // or nothing would find a bit that flips in the handshake
@@ -91,8 +94,10 @@ func newProfile(seed uint64) *profile {
 	if p.apart {
 		p.buffer, p.tight = 0, false
 	}
+	p.drawTransports()
 	p.drawPaths(r)
 	p.drawLink(r)
+	over.adapt(p)
 	p.drawLimits(r)
 	return p
 }
@@ -173,7 +178,7 @@ func (p *profile) conditions(from, to int) inmem.Conditions {
 
 func (p *profile) drawLimits(r *rand.Rand) {
 	c := &p.limits
-	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), 10*p.maxLatency())
+	c.ConnectTimeout = max(between(r, 100*time.Millisecond, 5*time.Second), time.Duration(p.over.trips)*p.maxLatency())
 	c.MaxBackoff = between(r, 50*time.Millisecond, 3*time.Second)
 	if p.rogue {
 		// It does not listen, and everybody tries all the time.
@@ -188,6 +193,9 @@ func (p *profile) drawLimits(r *rand.Rand) {
 		c.ConnectTimeout = max(c.ConnectTimeout, 2*patience)
 	}
 	c.KeepAliveTimeout = max(between(r, 50*time.Millisecond, 5*time.Second), patience)
+	if p.link.Tail > 0 {
+		c.ConnectTimeout, c.KeepAliveTimeout = c.ConnectTimeout+p.over.resend, c.KeepAliveTimeout+p.over.resend
+	}
 	c.MaxMessage = pick(r, 40<<10, 200<<10, 1<<20)
 	c.MaxReassembly = c.MaxMessage * (1 + r.IntN(4))
 	p.drawStreams(r)
@@ -229,14 +237,20 @@ func (p *profile) volume() int {
 // maxLatency is the longest time that a frame takes on a link that is well: the
 // worst of its tail, behind a full buffer.
 func (p *profile) maxLatency() time.Duration {
-	return p.latency/2 + lagOf(p.link) + 100*time.Microsecond
+	return p.latency/2 + p.over.lag(&p.link) + 100*time.Microsecond
 }
 
 // healTime is how long after the last fault every pair has to be connected
 // (I10): the longest pause between attempts, a handshake, and a second. An
 // attempt that began under the fault may have to run out first.
 func (p *profile) healTime() time.Duration {
-	return p.limits.ConnectTimeout + p.limits.MaxBackoff + 16*p.maxLatency() + time.Second
+	d := p.limits.ConnectTimeout + p.limits.MaxBackoff + 16*p.maxLatency() + time.Second
+	if p.prefers != nil {
+		// Where the preferred transport is blocked it has a head start in that attempt
+		// and in the next, and the one that failed before gets another.
+		d += p.limits.ConnectTimeout + 2*headStart
+	}
+	return d
 }
 
 // prompt is how long a frame takes at most from being queued to its arrival on
@@ -250,8 +264,8 @@ func (p *profile) prompts() bool { return p.buffer == 0 }
 
 func (p *profile) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v\n",
-		p.seed, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart)
+	fmt.Fprintf(&b, "seed %d over %s: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v, prefers %v\n",
+		p.seed, p.over.name, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart, p.prefers)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

@@ -3,6 +3,7 @@ package sim_test
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -42,7 +43,7 @@ func planRogue(g *generator, e *event) bool {
 }
 
 func doRogue(w *world, e *event) {
-	v := &visit{w: w, to: nameOf(e.a), addr: w.all[e.a].Addr, frames: e.n, gap: e.d, r: stream(e.seed, 7), writing: make(chan struct{}, 1)}
+	v := &visit{w: w, number: e.index, to: nameOf(e.a), addr: w.all[e.a].Addr, frames: e.n, gap: e.d, r: stream(e.seed, 7), writing: make(chan struct{}, 1)}
 	v.streams = v.r.IntN(3) > 0
 	w.background(v.run)
 	later := time.Duration(0)
@@ -55,6 +56,7 @@ func doRogue(w *world, e *event) {
 // visit is one connection of the rogue.
 type visit struct {
 	w        *world
+	number   int // of its event
 	to, addr string
 	frames   int
 	gap      time.Duration
@@ -79,7 +81,12 @@ const longestVisit = 3 * time.Second
 func (v *visit) run() {
 	ctx, cancel := context.WithTimeout(context.Background(), longestVisit)
 	defer cancel()
-	tc, err := v.w.net.Node(rogueName).Dial(ctx, transport.Peer{Name: v.to, Addr: v.addr})
+	tr, err := v.w.net.node(rogueName, rogueName, fmt.Sprintf("%s-%d", rogueName, v.number))
+	if err != nil {
+		v.w.violatef("I14", "the rogue gets no place in the network: %v", err)
+		return
+	}
+	tc, err := tr.Dial(ctx, transport.Peer{Name: v.to, Addr: v.addr})
 	if err != nil {
 		return
 	}

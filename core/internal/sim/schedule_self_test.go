@@ -12,10 +12,10 @@ import (
 func TestScheduleIsTheSeeds(t *testing.T) {
 	drawn := map[*action]bool{}
 	for seed := range uint64(300) {
-		p := newProfile(seed)
+		p := newProfile(seed, overMemory)
 		events := newSchedule(p)
-		again := newSchedule(newProfile(seed))
-		if p.String() != newProfile(seed).String() || fmt.Sprint(events) != fmt.Sprint(again) {
+		again := newSchedule(newProfile(seed, overMemory))
+		if p.String() != newProfile(seed, overMemory).String() || fmt.Sprint(events) != fmt.Sprint(again) {
 			t.Fatalf("seed %d does not always give the same schedule", seed)
 		}
 		for i, e := range events {
@@ -37,9 +37,9 @@ func TestScheduleIsTheSeeds(t *testing.T) {
 // TestChildRequest holds that what a child is asked for arrives.
 func TestChildRequest(t *testing.T) {
 	for _, want := range []childRequest{
-		{first: 1, step: 2, count: 3},
-		{first: 7, count: 1, verbose: true, only: []int{}},
-		{first: 7, count: 1, only: []int{3, 14, 15}},
+		{over: overMemory, first: 1, step: 2, count: 3},
+		{over: carriers[1], first: 7, count: 1, verbose: true, only: []int{}},
+		{over: carriers[2], first: 7, count: 1, only: []int{3, 14, 15}},
 	} {
 		got, err := parseChildRequest(want.String())
 		if err != nil || got.String() != want.String() || (got.only == nil) != (want.only == nil) {
@@ -50,7 +50,7 @@ func TestChildRequest(t *testing.T) {
 
 // TestOnly holds that leaving out events leaves the others as they are.
 func TestOnly(t *testing.T) {
-	events := newSchedule(newProfile(1))
+	events := newSchedule(newProfile(1, overMemory))
 	few := only(events, []int{2, 5})
 	if len(few) != 2 || few[0] != events[2] || few[1] != events[5] {
 		t.Errorf("events 2 and 5 of %d are %v", len(events), few)
@@ -62,7 +62,7 @@ func TestOnly(t *testing.T) {
 func TestRogueGetsIn(t *testing.T) {
 	const connected = "sees rogue: connecting -> connected"
 	for seed := range uint64(200) {
-		p := newProfile(seed)
+		p := newProfile(seed, overMemory)
 		if !p.rogue {
 			continue
 		}

@@ -90,6 +90,7 @@ func newSchedule(p *profile) []*event {
 	if p.apart {
 		g.drawWitnesses()
 	}
+	g.drawBlocks()
 	slices.SortFunc(g.events, func(a, b *event) int { return cmp.Compare(a.at, b.at) })
 	for i, e := range g.events {
 		e.index = i
@@ -107,7 +108,7 @@ func (g *generator) draw(table []weighted, at time.Duration) {
 	for _, w := range table {
 		if x -= w.weight; x < 0 {
 			e := g.event(w.act, at)
-			if w.act.plan == nil || w.act.plan(g, e) {
+			if g.p.over.has(w.act) && (w.act.plan == nil || w.act.plan(g, e)) {
 				g.add(e)
 			}
 			return

@@ -14,6 +14,7 @@ var (
 	first    = flag.Uint64("first", 1, "the first of them")
 	replay   = flag.Float64("replay", 0.05, "the share of the seeds that are run again, to compare the traces")
 	seed     = flag.Uint64("seed", 0, "run this seed alone and print what happens; 0: none")
+	over     = flag.String("transport", "inmem", "what the seeds are run over: inmem, websocket, wss, quic, or quic-wss for both")
 	onlyOf   = flag.String("only", "", "with -seed: the numbers of the events to keep")
 	failures = flag.Int("failures", 3, "after how many seeds that fail to stop")
 	shorten  = flag.Bool("minimise", true, "look for a shorter schedule with which a seed fails")
@@ -35,6 +36,10 @@ func TestSimulation(t *testing.T) {
 		tell(t, *seed)
 		return
 	}
+	on, err := carrierOf(*over)
+	if err != nil {
+		t.Fatal(err)
+	}
 	n := *seeds
 	switch {
 	case n > 0:
@@ -43,21 +48,27 @@ func TestSimulation(t *testing.T) {
 	default:
 		n = 200
 	}
+	f := &fleet{over: on, workers: workers(), maxFailures: *failures}
+	f.runAll(t, *first, n)
+	if !t.Failed() && !raceEnabled && on == overMemory {
+		// The race detector makes the scheduler random on purpose.
+		compare(t, f, n)
+	}
+}
+
+// runAll runs n seeds and reports on them.
+func (f *fleet) runAll(t *testing.T, first, n uint64) {
 	began := time.Now()
-	f := &fleet{workers: uint64(runtime.GOMAXPROCS(0)), maxFailures: *failures}
-	f.run(t, *first, 1, n)
+	f.run(t, first, 1, n)
 	took := time.Since(began)
 	calls := 0
 	for _, r := range f.reports {
 		calls += r.calls
 	}
-	t.Logf("%d seeds and %d calls in %v, %.0f seeds a second", len(f.reports), calls, took.Round(time.Millisecond), float64(len(f.reports))/took.Seconds())
+	t.Logf("%d seeds over %s and %d calls in %v, %.1f seeds a second",
+		len(f.reports), f.over.name, calls, took.Round(time.Millisecond), float64(len(f.reports))/took.Seconds())
 	for _, r := range f.failed {
 		explain(t, r)
-	}
-	if !t.Failed() && !raceEnabled {
-		// The race detector makes the scheduler random on purpose.
-		compare(t, f, n)
 	}
 }
 
@@ -69,12 +80,12 @@ func compare(t *testing.T, f *fleet, n uint64) {
 	if count == 0 {
 		return
 	}
-	again := &fleet{workers: f.workers, maxFailures: *failures}
+	again := &fleet{over: f.over, workers: f.workers, maxFailures: *failures}
 	again.run(t, *first, n/count, count)
 	same, total := 0, 0
 	var interrupted, different []uint64
 	for s, r := range again.reports {
-		if newProfile(s).loose {
+		if newProfile(s, f.over).loose {
 			continue
 		}
 		total++
@@ -82,7 +93,7 @@ func compare(t *testing.T, f *fleet, n uint64) {
 			same++
 			continue
 		}
-		third := &fleet{workers: 1, maxFailures: 1}
+		third := &fleet{over: f.over, workers: 1, maxFailures: 1}
 		third.run(t, s, 1, 1)
 		if hash := third.reports[s].hash; hash == r.hash || hash == f.reports[s].hash {
 			interrupted = append(interrupted, s)
@@ -107,16 +118,16 @@ func explain(t *testing.T, r *report) {
 	if r.crash != "" {
 		fmt.Fprintf(&b, "  %s\n", r.crash)
 	}
-	p := newProfile(r.seed)
+	p := newProfile(r.seed, r.over)
 	fmt.Fprintf(&b, "%v", p)
 	var kept []int
 	if *shorten {
-		kept = minimise(t.Context(), r.seed, r.invariant())
+		kept = minimise(t.Context(), r.over, r.seed, r.invariant())
 	}
 	switch {
 	case !*shorten:
 	case kept == nil:
-		fmt.Fprintf(&b, "it did not fail again alone; see go test ./core/internal/sim -v -run TestSimulation -seed %d\n", r.seed)
+		fmt.Fprintf(&b, "it did not fail again alone; see go test ./core/internal/sim -v -run TestSimulation -transport %s -seed %d\n", r.over.name, r.seed)
 	default:
 		events := newSchedule(p)
 		fmt.Fprintf(&b, "it fails with %d of its %d events:\n", len(kept), len(events))
@@ -127,21 +138,24 @@ func explain(t *testing.T, r *report) {
 		if list == "" {
 			list = "none"
 		}
-		fmt.Fprintf(&b, "see go test ./core/internal/sim -v -run TestSimulation -seed %d -only %s\n", r.seed, list)
+		fmt.Fprintf(&b, "see go test ./core/internal/sim -v -run TestSimulation -transport %s -seed %d -only %s\n", r.over.name, r.seed, list)
 	}
 	t.Error(b.String())
 }
 
 // tell runs one seed and prints what happens.
 func tell(t *testing.T, seed uint64) {
-	req := childRequest{first: seed, step: 1, count: 1, verbose: true}
+	on, err := carrierOf(*over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := childRequest{over: on, first: seed, step: 1, count: 1, verbose: true}
 	if *onlyOf != "" {
-		var err error
 		if req.only, err = parseList(*onlyOf); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err := ask(t.Context(), req, func(r *report) {
+	err = ask(t.Context(), req, func(r *report) {
 		for _, line := range r.text {
 			fmt.Fprintln(t.Output(), line)
 		}
@@ -157,3 +171,6 @@ func tell(t *testing.T, seed uint64) {
 		t.Error(err)
 	}
 }
+
+// workers is how many children run at a time.
+func workers() uint64 { return uint64(runtime.GOMAXPROCS(0)) }

@@ -14,11 +14,6 @@ import (
 // the others. The seed is then played again with the witnesses alone, and each
 // must have taken as long (I12).
 
-// apartFrom bounds how much longer or shorter a witness may take. What a node
-// does takes no time, so that only the instants of arrivals can differ, which
-// avoid each other by nanoseconds.
-const apartFrom = time.Microsecond
-
 var actWitness = &action{name: "witness", do: doWitness}
 
 // drawWitnesses adds witnesses to a schedule.
@@ -85,7 +80,7 @@ func runApart(t *testing.T, p *profile, events []*event, verbose bool, tell func
 			out = run(t, p, events, verbose, tell)
 		}
 		reference := run(t, p, alone, false, tell)
-		late := compareWitnesses(alone, out.witnesses, reference.witnesses)
+		late := compareWitnesses(p.over, alone, out.witnesses, reference.witnesses)
 		if out.violations += reference.violations; len(late) == 0 || out.violations > 0 {
 			break
 		}
@@ -100,9 +95,10 @@ func runApart(t *testing.T, p *profile, events []*event, verbose bool, tell func
 }
 
 // compareWitnesses returns which witnesses did not take as long as they do alone.
-func compareWitnesses(witnesses []*event, took, alone map[int]time.Duration) (late []violation) {
+func compareWitnesses(over *carrier, witnesses []*event, took, alone map[int]time.Duration) (late []violation) {
 	for _, e := range witnesses {
-		if d := took[e.index] - alone[e.index]; d < -apartFrom || d > apartFrom {
+		may := over.apart + time.Duration(over.apartShare*float64(alone[e.index]))
+		if d := took[e.index] - alone[e.index]; d < -may || d > may {
 			late = append(late, violation{e.at, "I12", fmt.Sprintf("%v took %v beside what happens between two other nodes, alone %v",
 				e, took[e.index], alone[e.index])})
 		}

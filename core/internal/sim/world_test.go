@@ -10,7 +10,6 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // world is one run: real Managers over a simulated network, and what the
@@ -23,7 +22,8 @@ type world struct {
 	// them at the end.
 	tell   func(v violation)
 	start  time.Time
-	net    *inmem.Network
+	net    network // the faults of its methods are for all networks
+	better network // of the transport that some nodes prefer; nil: none does
 	ledger *coretest.Ledger
 	trace  *trace
 	nodes  []*node
@@ -65,12 +65,19 @@ func (v violation) String() string { return fmt.Sprintf("%s %s: %s", stamp(v.at)
 const maxViolations = 20
 
 func newWorld(p *profile, verbose bool, tell func(violation)) *world {
+	// Which may set the clock.
+	net, better := newNetwork(p), network(nil)
+	if p.prefers != nil {
+		better = newPreferred(p)
+		net = &bothNetworks{network: net, better: better}
+	}
 	w := &world{
 		p:         p,
 		verbose:   verbose,
 		tell:      tell,
 		start:     time.Now(),
-		net:       newNetwork(p),
+		net:       net,
+		better:    better,
 		ledger:    coretest.NewLedger(),
 		pairs:     map[pairKey]*pair{},
 		calls:     map[*coretest.Call]*call{},

@@ -148,7 +148,7 @@ func (h *hunt) search(ctx context.Context, processors int, first, seeds uint64, 
 	//nolint:gosec // It runs this project's own test.
 	test := exec.CommandContext(ctx, h.binary(), "-test.run=^TestSimulation$", "-test.timeout=0",
 		fmt.Sprint("-first=", first), fmt.Sprint("-seeds=", seeds), "-replay=0", fmt.Sprint("-failures=", failures), "-minimise=false",
-		fmt.Sprint("-patience=", patience))
+		fmt.Sprint("-patience=", patience), "-transport="+cmp.Or(h.bug.over, "inmem"))
 	test.Dir = filepath.Join(h.root, "core", "internal", "sim")
 	test.Env = append(os.Environ(), fmt.Sprint("GOMAXPROCS=", processors))
 	out, err := test.CombinedOutput()

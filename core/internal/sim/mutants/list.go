@@ -13,6 +13,8 @@ type mutant struct {
 	file string // below the root of the module
 	old  string // occurs once in the file
 	new  string
+	// over is the transport that it shows over; empty: inmem.
+	over string
 	// seeds find it, of the ten thousand first ones; the fastest leads. Only bugs
 	// have them that hide from most.
 	seeds []uint64
@@ -28,7 +30,7 @@ func (m *mutant) apply(text string) (string, error) {
 
 // mutants are the planted bugs, each of a kind that a change of the code could
 // bring about.
-var mutants = slices.Concat(callMutants, streamMutants, laneMutants)
+var mutants = slices.Concat(callMutants, streamMutants, laneMutants, moveMutants, transportMutants)
 
 // callMutants are in calls, sessions, and what surrounds them.
 var callMutants = []mutant{

@@ -6,7 +6,7 @@
 //
 // Nothing in the tree is changed: the compiler is given the altered file in
 // place of the real one. It takes some seconds for a bug that is found, and
-// minutes for one that is not.
+// minutes for one that is not. A bug of a transport is looked for over that one.
 //
 // A bug that hides from most seeds has some in the list that found it. They are
 // tried first, and all the others after them: an entry in the list saves time and

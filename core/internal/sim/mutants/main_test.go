@@ -17,7 +17,12 @@ import (
 	"testing"
 )
 
-const corePackage = "github.com/gridmux/gridmux/core"
+// planted are the packages that the list has bugs for, by their directory.
+var planted = map[string]string{
+	"core":                "github.com/gridmux/gridmux/core",
+	"transport/quic":      "github.com/gridmux/gridmux/transport/quic",
+	"transport/websocket": "github.com/gridmux/gridmux/transport/websocket",
+}
 
 // TestMutantsFit holds that every planted bug still has its place in the code,
 // changes it, and compiles.
@@ -52,23 +57,28 @@ func TestMutantsFit(t *testing.T) {
 			if altered == string(text) {
 				t.Error("it changes nothing")
 			}
-			if err := check.compile(path, altered); err != nil {
+			if err := check.compile(planted[filepath.ToSlash(filepath.Dir(m.file))], path, altered); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 }
 
-// checker compiles package core as far as its types, with one file altered.
+// checker compiles a package as far as its types, with one file altered.
 type checker struct {
 	fset    *token.FileSet
-	files   map[string]*ast.File
+	files   map[string]map[string]*ast.File // by package and path
 	imports types.Importer
 }
 
 func newChecker(t *testing.T, root string) *checker {
-	c := &checker{fset: token.NewFileSet(), files: map[string]*ast.File{}}
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles", corePackage)
+	c := &checker{fset: token.NewFileSet(), files: map[string]map[string]*ast.File{}}
+	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export,Dir,GoFiles"}
+	for _, name := range planted {
+		c.files[name] = map[string]*ast.File{}
+		args = append(args, name)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
@@ -86,12 +96,13 @@ func newChecker(t *testing.T, root string) *checker {
 			t.Fatal(err)
 		}
 		exports[p.ImportPath] = p.Export
-		if p.ImportPath != corePackage {
+		files := c.files[p.ImportPath]
+		if files == nil {
 			continue
 		}
 		for _, name := range p.GoFiles {
 			path := filepath.Join(p.Dir, name)
-			if c.files[path], err = parser.ParseFile(c.fset, path, nil, parser.SkipObjectResolution); err != nil {
+			if files[path], err = parser.ParseFile(c.fset, path, nil, parser.SkipObjectResolution); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -100,20 +111,20 @@ func newChecker(t *testing.T, root string) *checker {
 	return c
 }
 
-// compile checks the package with the text of one file.
-func (c *checker) compile(path, text string) error {
+// compile checks a package with the text of one file.
+func (c *checker) compile(name, path, text string) error {
 	altered, err := parser.ParseFile(c.fset, path, strings.NewReader(text), parser.SkipObjectResolution)
 	if err != nil {
 		return err
 	}
 	var files []*ast.File
-	for p, f := range c.files {
+	for p, f := range c.files[name] {
 		if p == path {
 			f = altered
 		}
 		files = append(files, f)
 	}
 	config := types.Config{Importer: c.imports}
-	_, err = config.Check(corePackage, c.fset, files, nil)
+	_, err = config.Check(name, c.fset, files, nil)
 	return err
 }

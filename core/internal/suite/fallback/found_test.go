@@ -96,3 +96,43 @@ func TestOneTransportBehindTLSProxies(t *testing.T) {
 		}
 	})
 }
+
+// TestNoMoveToAnotherProcess has another process, with the name of the peer, answer
+// where the preferred transport leads. The nodes stay connected as they are, whoever
+// looks ahead: a move goes to the same process or nowhere.
+func TestNoMoveToAnotherProcess(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		tcpOnly := func(i int) transport.Transport {
+			if i == other {
+				return p.tcpOf(i)
+			}
+			return transport.Fallback(p.udpOf(i), p.tcpOf(i))
+		}
+		p.transport = tcpOnly
+		p.start()
+		p.want("tcp", "at the start")
+		instance := p.manager(other)
+		p.transport = p.udpOf
+		p.configure = func(_ int, cfg *core.Config) { cfg.OnState = nil }
+		p.startOne(other) // beside the one that runs
+		twin := p.managers[other].Swap(instance)
+		defer twin.Close()
+		began := time.Now()
+		for time.Since(began) < 75*time.Minute {
+			time.Sleep(time.Minute)
+			if got := p.stats(dialler); got.Transport != "tcp" {
+				t.Fatalf("after %v: connected over %q (passed: %v)", time.Since(began), got.Transport, got.Passed)
+			}
+		}
+		if err := p.stats(dialler).Passed; !lab.Mentions(err, "another process answers") {
+			t.Errorf("udp is passed because of %v, want that another process answers there", err)
+		}
+		if n := len(p.udps.since(dialler, began)); n > 8 {
+			t.Errorf("udp was dialled %d times in little more than an hour for nothing", n)
+		}
+		if s := twin.Stats().Peers[0]; s.State == core.StateConnected {
+			t.Errorf("the other process is connected too, over %q", s.Transport)
+		}
+		p.wantStates("all the time", core.StateConnecting, core.StateConnected)
+	})
+}

@@ -1,7 +1,10 @@
 package fallback_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +38,7 @@ func TestDialsByPreference(t *testing.T) {
 		{
 			name:    "udp is blocked",
 			disturb: func(p *pair) { p.block(p.udp) },
-			over:    "tcp", after: 250*ms + handshake, passed: "transport 1 of 2: another transport was faster",
+			over:    "tcp", after: 250*ms + handshake, passed: "transport 1 of 2: another transport was faster: the peer was not reached",
 		},
 		{
 			name: "udp connects and carries nothing",
@@ -47,7 +50,7 @@ func TestDialsByPreference(t *testing.T) {
 					return transport.Fallback(named{f, "udp", i, &p.udps}, p.tcpOf(i))
 				}
 			},
-			over: "tcp", after: 250*ms + handshake, passed: "another transport was faster",
+			over: "tcp", after: 250*ms + handshake, passed: "another transport was faster: the peer was reached",
 		},
 		{
 			name:    "udp is slow, and still first",
@@ -135,6 +138,24 @@ func TestDownByAllTransports(t *testing.T) {
 	})
 }
 
+// TestLossNamesTheTransport cuts all links of two nodes that have two transports. Why
+// there is no connection says over which one it was.
+func TestLossNamesTheTransport(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.block(p.udp)
+		p.start()
+		p.want("tcp", "with udp blocked")
+		p.cut(p.tcp)
+		synctest.Wait()
+		for i := range p.nodes {
+			lab.WantText(t, "why there is no connection", p.stats(i).Down, "over tcp: ")
+			_, err := p.conn(i).Request(t.Context(), "echo", nil)
+			lab.WantText(t, "a call without a connection", err, "over tcp: ")
+		}
+		p.wait()
+	})
+}
+
 // TestHeadStartOfTheProven breaks all links of two nodes, one of whose transports
 // has become slow. Where it has worked for the peer before, it is waited for; it
 // has two seconds for that.
@@ -154,4 +175,114 @@ func TestHeadStartOfTheProven(t *testing.T) {
 			p.want(test.over, "after a cut, with a latency of "+test.latency.String())
 		}
 	})
+}
+
+// TestOneWayLinks connects two nodes of which one is heard over udp up to INIT and no
+// further, as over a link that loses what is large in one direction. Whichever it
+// is, tcp has to wait for its head start alone: neither for the time-out of the
+// handshake nor for a reconnect, where udp has worked, or is tried once more. Later
+// probes cost no call anything.
+func TestOneWayLinks(t *testing.T) {
+	const handshake = 60 * ms
+	for _, mute := range []int{dialler, other} {
+		t.Run(fmt.Sprintf("node %d is mute", mute), func(t *testing.T) {
+			bothRoles(t, func(t *testing.T, p *pair) {
+				var silent atomic.Bool
+				silent.Store(true)
+				p.transport = func(i int) transport.Transport {
+					udp := transport.Transport(p.udp.Node(p.name(i)))
+					if i == mute {
+						udp = onceHeard{udp, &silent}
+					}
+					return transport.Fallback(named{udp, "udp", i, &p.udps}, p.tcpOf(i))
+				}
+				p.startOne(other)
+				began := time.Now()
+				p.startOne(dialler)
+				if err := p.manager(dialler).WaitConnected(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took != 250*ms+handshake {
+					t.Errorf("connecting took %v, want %v", took, 250*ms+handshake)
+				}
+				p.wait()
+				p.want("tcp", "at the start")
+				for _, wait := range []time.Duration{ms, 100 * ms, 3 * time.Second, time.Minute, 10 * time.Minute} {
+					time.Sleep(wait)
+					cut := time.Now()
+					p.cut(p.tcp)
+					p.wait()
+					if took := time.Since(cut); took > 1500*ms {
+						t.Errorf("%v after the last time, connecting again took %v", wait, took)
+					}
+					p.want("tcp", "after a cut")
+				}
+				l := p.loadWhenDialled(dialler)
+				time.Sleep(8 * time.Second)
+				l.wantNoFailure("while a node looks ahead")
+				p.want("tcp", "after a look ahead")
+				silent.Store(false)
+				time.Sleep(75 * time.Minute)
+				p.want("udp", "after udp was mended")
+				time.Sleep(time.Minute)
+				p.wantOpen(1, 0, "in the end")
+			})
+		})
+	}
+}
+
+// onceHeard is a transport over which the first write of this node on a connection
+// is the only one that arrives, as long as it is silent.
+type onceHeard struct {
+	transport.Transport
+
+	silent *atomic.Bool
+}
+
+func (o onceHeard) Dial(ctx context.Context, to transport.Peer) (transport.Conn, error) {
+	tc, err := o.Transport.Dial(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return &onceHeardConn{Conn: tc, silent: o.silent}, nil
+}
+
+func (o onceHeard) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	ln, err := o.Transport.Listen(ctx, addr)
+	return onceHeardListener{ln, o.silent}, err
+}
+
+type onceHeardListener struct {
+	transport.Listener
+
+	silent *atomic.Bool
+}
+
+func (l onceHeardListener) Accept(ctx context.Context) (transport.Conn, error) {
+	tc, err := l.Listener.Accept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &onceHeardConn{Conn: tc, silent: l.silent}, nil
+}
+
+type onceHeardConn struct {
+	transport.Conn
+
+	silent *atomic.Bool
+	spoken bool
+}
+
+func (c *onceHeardConn) Info() transport.Info {
+	info := c.Conn.Info()
+	info.Lanes = false
+	return info
+}
+
+func (c *onceHeardConn) WriteFrames(frames [][]byte) error {
+	if c.spoken && c.silent.Load() {
+		return nil // and it is lost
+	}
+	c.spoken = true
+	return c.Conn.WriteFrames(frames)
 }

@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gridmux/gridmux/transport/inmem"
+
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/transport"
@@ -28,7 +30,11 @@ func TestStartJudgesTheWeakest(t *testing.T) {
 			cfg.AllowTLSProxy = true
 		}
 	)
-	const anybody, falls = "would believe anybody", "would let whoever blocks another transport read everything"
+	const (
+		anybody = "would believe anybody"
+		falls   = "would let whoever blocks another transport read everything"
+		lesser  = "would let whoever blocks another transport connect without a certificate"
+	)
 	for _, test := range []struct {
 		name          string
 		udp, tcp      transport.ListenerInfo
@@ -41,7 +47,11 @@ func TestStartJudgesTheWeakest(t *testing.T) {
 		{"mutual TLS and TLS", mutual, tls, bare, "transport 2 of 2 " + anybody, "transport 1 of 2 " + anybody},
 		{"local and plain", local, plain, bare, "transport 2 of 2 " + anybody, "transport 1 of 2 " + anybody},
 		{"both plain, proofs", plain, plain, auth, "", ""},
-		{"both TLS, proofs", tls, mutual, auth, "", ""},
+		{"both TLS, proofs", tls, tls, auth, "", ""},
+		{"mutual TLS and TLS, proofs", mutual, tls, auth, "transport 2 of 2 " + lesser, "transport 1 of 2 " + lesser},
+		{"mutual TLS and TLS behind a proxy, proofs", mutual, tls, proxy, "", ""},
+		{"mutual TLS and TLS, insecure", mutual, tls, insecure, "", ""},
+		{"mutual TLS and local, proofs", mutual, local, auth, "", ""},
 		{"TLS and plain, proofs", tls, plain, auth, "transport 2 of 2 " + falls, "transport 1 of 2 " + falls},
 		{"mutual TLS and plain, proofs", mutual, plain, auth, "transport 2 of 2 " + falls, "transport 1 of 2 " + falls},
 		{"TLS and local, proofs", tls, local, auth, "", ""},
@@ -132,4 +142,32 @@ func TestStrangeLists(t *testing.T) {
 		}
 		lab.WantText(t, name, m.Start(t.Context()), test.start)
 	}
+}
+
+// TestStrangersOfAllTransportsTogether has strangers hold connections open by both
+// transports, without a word. Together they hold no more than 256, and keep no peer
+// out by either.
+func TestStrangersOfAllTransportsTogether(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.configure = func(_ int, cfg *core.Config) { cfg.ConnectTimeout = time.Minute }
+		p.startOne(other)
+		for _, n := range []*inmem.Network{p.udp, p.tcp} {
+			for range 200 {
+				tc, err := n.Node("stranger").Dial(t.Context(), transport.Peer{Name: p.name(other), Addr: p.nodes[other].Addr})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer tc.CloseWithError(0, "")
+			}
+		}
+		synctest.Wait()
+		if udp, tcp := p.udps.opened(other), p.tcps.opened(other); udp+tcp != 256 || udp == 0 || tcp == 0 {
+			t.Errorf("strangers hold %d connections by udp and %d by tcp, want 256 of both together", udp, tcp)
+		}
+		p.startOne(dialler)
+		p.wait()
+		p.want("udp", "beside strangers")
+		time.Sleep(2 * time.Minute)
+		p.wantOpen(1, 0, "when the time of the strangers is over")
+	})
 }

@@ -3,6 +3,7 @@ package protocol_test
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,41 +103,44 @@ func TestProtocolMoveAccepted(t *testing.T) {
 	})
 }
 
+// listenOn lets the subject reach the raw peer by its preferred transport.
+func listenOn(t *testing.T, r *lab.RawCluster, better *inmem.Network) {
+	t.Helper()
+	ln, err := better.Node(r.Name).Listen(t.Context(), r.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	r.Listener = ln
+}
+
+// acceptMove waits for an attempt to move, and answers the pings of the old session.
+func acceptMove(t *testing.T, r *lab.RawCluster, old *lab.RawPeer) *lab.RawPeer {
+	t.Helper()
+	began := time.Now()
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		tc, err := r.Listener.Accept(ctx)
+		cancel()
+		if err == nil {
+			return r.Play(tc)
+		}
+		if time.Since(began) > 2*time.Hour {
+			t.Fatal("W66: the subject does not try to move")
+		}
+		time.Sleep(time.Second)
+		if f, ok := old.Next(); ok && f.Type == wire.TypePing {
+			old.Send(pong(f))
+		}
+	}
+}
+
 // TestProtocolMoveDialled has the subject find that the raw peer can be reached by
 // the transport that it prefers, and holds the dialler to W66.
 func TestProtocolMoveDialled(t *testing.T) {
-	listen := func(t *testing.T, r *lab.RawCluster, better *inmem.Network) {
-		t.Helper()
-		ln, err := better.Node(r.Name).Listen(t.Context(), r.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ln.Close() })
-		r.Listener = ln
-	}
-	// accept waits for the attempt, and answers the pings of the old session.
-	accept := func(t *testing.T, r *lab.RawCluster, old *lab.RawPeer) *lab.RawPeer {
-		t.Helper()
-		began := time.Now()
-		for {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-			tc, err := r.Listener.Accept(ctx)
-			cancel()
-			if err == nil {
-				return r.Play(tc)
-			}
-			if time.Since(began) > 10*time.Minute {
-				t.Fatal("W66: the subject does not try to move")
-			}
-			time.Sleep(time.Second)
-			if f, ok := old.Next(); ok && f.Type == wire.TypePing {
-				old.Send(pong(f))
-			}
-		}
-	}
 	movingTest(t, "W66 the dialler goes over", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
-		listen(t, r, better)
-		p := accept(t, r, old)
+		listenOn(t, r, better)
+		p := acceptMove(t, r, old)
 		p.Handshake()
 		if p.Hello.Features&wire.FeatureMove == 0 {
 			t.Error("W66: the dialler does not say that it moves")
@@ -160,9 +164,25 @@ func TestProtocolMoveDialled(t *testing.T) {
 		_ = p.Conn.CloseWithError(0, "")
 		lab.Wait(t, call, "the call returns")
 	})
+	movingTest(t, "W66 another process answers", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+		listenOn(t, r, better)
+		p := acceptMove(t, r, old)
+		p.TakeInit()
+		p.Write(lab.RawInit(1, 1))
+		p.TakeHello()
+		p.Write(p.HelloBytes(func(h *wire.Hello) { h.Instance[0]++ }))
+		p.Write(lab.RawProof())
+		p.WantClosed(wire.CodeDuplicate, "W66: the dialler does not move to another process")
+		refused := time.Now()
+		old.WantLife(0, "W66: the session with the first process goes on")
+		acceptMove(t, r, old)
+		if pause := time.Since(refused); pause < 3*time.Minute {
+			t.Errorf("the dialler tries again after %v", pause)
+		}
+	})
 	movingTest(t, "W66 the acceptor refuses", func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
-		listen(t, r, better)
-		p := accept(t, r, old)
+		listenOn(t, r, better)
+		p := acceptMove(t, r, old)
 		p.TakeInit()
 		p.Write(lab.RawInit(1, 1))
 		p.TakeHello()
@@ -170,9 +190,126 @@ func TestProtocolMoveDialled(t *testing.T) {
 		refused := time.Now()
 		synctest.Wait()
 		old.WantLife(0, "W66: the old session goes on")
-		accept(t, r, old)
+		acceptMove(t, r, old)
 		if pause := time.Since(refused); pause < 3*time.Minute {
 			t.Errorf("the dialler tries again after %v", pause)
 		}
+	})
+}
+
+// TestProtocolMovesThatEndInOrder has the raw peer take part in every move and end
+// the new session in order soon after. The subject moves less and less often.
+func TestProtocolMovesThatEndInOrder(t *testing.T) {
+	for name, end := range map[string]func(p *lab.RawPeer, ping wire.Frame){
+		"GOAWAY before the dialler has gone over": func(p *lab.RawPeer, _ wire.Frame) {
+			p.Send(lab.RawStatus(wire.TypeGoaway, 0, wire.CodeSuperseded))
+			time.Sleep(time.Second)
+			_ = p.Conn.CloseWithError(uint32(wire.CodeSuperseded), "")
+		},
+		"the end after the dialler has gone over": func(p *lab.RawPeer, ping wire.Frame) {
+			p.Send(pong(ping))
+			time.Sleep(time.Second)
+			_ = p.Conn.CloseWithError(uint32(wire.CodeShutdown), "")
+		},
+	} {
+		movingTest(t, "W66 "+name, func(t *testing.T, r *lab.RawCluster, better *inmem.Network, old *lab.RawPeer) {
+			listenOn(t, r, better)
+			var moved []time.Duration
+			for began := time.Now(); time.Since(began) < 5*time.Hour; {
+				p := acceptMove(t, r, old)
+				moved = append(moved, time.Since(began))
+				p.Handshake()
+				end(p, p.Want(wire.TypePing, "W66: the dialler asks whether the acceptor has gone over"))
+				synctest.Wait()
+			}
+			for i := 1; i < len(moved); i++ {
+				if pause, want := moved[i]-moved[i-1], min(5*time.Minute<<min(i-1, 4), time.Hour); pause < want*3/4 {
+					t.Errorf("W66: the subject has moved for time %d after %v, want %v at least: %v", i+1, pause, want*3/4, moved)
+				}
+			}
+			if s := r.Conn().State(); s != core.StateConnected {
+				t.Errorf("W66: the old session is gone: %v", s)
+			}
+		})
+	}
+}
+
+// TestProtocolSeveralLinks has the raw peer dial by two transports at once. The
+// acceptor answers on both, and the first READY counts.
+func TestProtocolSeveralLinks(t *testing.T) {
+	// twoLinks returns two connections, over the transport that the subject prefers
+	// and the other, on which HELLO was said.
+	twoLinks := func(t *testing.T, change func(h *wire.Hello)) (r *lab.RawCluster, links [2]*lab.RawPeer) {
+		t.Helper()
+		better := inmem.NewNetwork()
+		r = lab.NewRawCluster(t, lab.RawSetup{Config: func(cfg *core.Config) {
+			cfg.Transport = transport.Fallback(better.Node(lab.SubjectName), cfg.Transport)
+		}})
+		lesser := r.Network
+		for i, n := range []*inmem.Network{better, lesser} {
+			r.Network = n
+			links[i] = r.Dial()
+			links[i].SwapInits()
+			if i == 0 {
+				links[i].SayHello()
+			} else {
+				links[i].SayHello(change)
+			}
+			synctest.Wait()
+		}
+		return r, links
+	}
+	same := func(*wire.Hello) {}
+	for first := range 2 {
+		lab.Bubble(t, fmt.Sprintf("W60 W63 READY on link %d", first), func(t *testing.T) {
+			_, links := twoLinks(t, same)
+			second := links[1-first]
+			second.Want(wire.TypeHello, "W63: the other link is answered too")
+			second.Want(wire.TypeProof, "W63: the other link is answered too")
+			links[first].TakeHello()
+			second.WantClosed(wire.CodeDuplicate, "W63: the link that was not chosen is closed")
+			links[first].WantLife(0, "W63: the link that was chosen")
+		})
+	}
+	lab.Bubble(t, "W63 READY on both links", func(t *testing.T) {
+		_, links := twoLinks(t, same)
+		for _, p := range links {
+			p.Want(wire.TypeHello, "W63: both are answered")
+			p.Want(wire.TypeProof, "W63: both are answered")
+		}
+		for _, p := range links {
+			p.Write(wire.AppendReady(nil))
+		}
+		synctest.Wait()
+		alive := 0
+		for _, p := range links {
+			if p.Ended() == nil {
+				alive++
+			}
+		}
+		if alive != 1 {
+			t.Errorf("W63: %d sessions live after READY on both links, want 1", alive)
+		}
+	})
+	lab.Bubble(t, "W63 another process waits", func(t *testing.T) {
+		_, links := twoLinks(t, func(h *wire.Hello) { h.Instance[0]++ })
+		links[1].WantIdle("W63: another process is not answered while a handshake is under way")
+		links[0].TakeHello()
+		ping := links[0].Want(wire.TypePing, "W63: the session is asked")
+		links[0].Send(pong(ping))
+		links[1].WantStatus(wire.TypeReject, wire.CodeDuplicate, "W63: the session lives")
+	})
+	lab.Bubble(t, "W63 a second one over the same transport waits", func(t *testing.T) {
+		r, links := twoLinks(t, same)
+		links[1].Want(wire.TypeHello, "W63: the other link is answered too")
+		third := r.Dial() // as links[1]
+		third.SwapInits()
+		third.SayHello()
+		synctest.Wait()
+		third.WantIdle("W63: one by each transport is answered")
+		links[0].TakeHello()
+		ping := links[0].Want(wire.TypePing, "W63: the session is asked")
+		links[0].Send(pong(ping))
+		third.WantStatus(wire.TypeReject, wire.CodeDuplicate, "W63: the session lives")
 	})
 }
