@@ -181,7 +181,7 @@ func (s *session) end(err error, code wire.Code) {
 		}
 		lanes.Wait()
 	}
-	lost := fmt.Errorf("%w: %w", ErrDisconnected, err)
+	lost := fmt.Errorf("%w: %w", ErrDisconnected, s.onTransport(err))
 	s.lost = lost
 	for _, sl := range s.calls.end(lost) {
 		s.abandon(sl, lost, wire.CodeNone)

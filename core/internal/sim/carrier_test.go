@@ -81,8 +81,9 @@ var (
 		trips:    10,
 		rounds:   4,
 		// What a node does takes no time, so that only the instants of arrivals can
-		// differ, which avoid each other by nanoseconds.
-		apart: time.Microsecond,
+		// differ, which avoid each other by nanoseconds, and by 10 µs where two writes
+		// fall on one instant.
+		apart: 100 * time.Microsecond,
 	}
 	overWebsocket = &carrier{
 		name: "websocket", make: newSockets(false),
@@ -97,7 +98,7 @@ var (
 		trips:   socketTrips,
 		rounds:  4,
 		closing: closingSockets,
-		apart:   time.Microsecond,
+		apart:   100 * time.Microsecond,
 	}
 	overTLS = &carrier{
 		name: "wss", make: newSockets(true),
@@ -109,7 +110,7 @@ var (
 		trips:   socketTrips,
 		rounds:  4,
 		closing: closingSockets,
-		apart:   time.Microsecond,
+		apart:   100 * time.Microsecond,
 	}
 	overQUIC = &carrier{
 		name: "quic", make: newDatagrams,
@@ -142,7 +143,7 @@ var overFallback = &carrier{
 	lag:     func(c *inmem.Conditions) time.Duration { return max(lagOf(c), lagOfDatagrams(c)) },
 	trips:   socketTrips,
 	closing: overQUIC.closing + closingSockets,
-	apart:   time.Microsecond,
+	apart:   100 * time.Microsecond,
 }
 
 const (
