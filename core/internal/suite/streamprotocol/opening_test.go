@@ -226,14 +226,17 @@ func TestOpenFields(t *testing.T) {
 				t.Errorf("W85: OPEN to %s has the capacity %d, want %d", handler, o.Capacity, want.capacity)
 			}
 			e := &end{st, nil, b, f.ID}
+			var sent <-chan error
 			if want.send == 0 {
-				if err := e.Send([]byte("x")); err == nil {
-					t.Errorf("W85: a message is sent to %s", handler)
-				}
+				// To one that is in no catalogue it waits for the refusal that comes.
+				sent = lab.Go(func() error { return e.Send([]byte("x")) })
 				b.p.WantIdle("W85: nothing is sent to " + string(handler))
 			}
 			if err := e.CloseSend(); err != nil {
 				t.Error(err)
+			}
+			if want.send == 0 && lab.Wait(t, sent, "Send ends with CloseSend") == nil {
+				t.Errorf("W85: a message is sent to %s", handler)
 			}
 			b.p.Want(wire.TypeEnd, "W85: END may be sent")
 			e.returns(nil)
