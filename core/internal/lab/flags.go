@@ -5,6 +5,10 @@ import "flag"
 // heavy asks for the long form of tests that have one.
 var heavy = flag.Bool("heavy", false, "run the long form of the tests that have one")
 
+// simulated leaves out what differs by the kernel, and by how long ciphers take, where
+// something else is at stake.
+var simulated = flag.Bool("simulated", false, "run over the links that work in virtual time alone")
+
 // Heavy reports whether the long form is asked for. It is for tests that
 // differ in more than a number of repetitions.
 func Heavy() bool { return *heavy }

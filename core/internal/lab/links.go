@@ -23,7 +23,8 @@ type Link struct {
 }
 
 // Links are the links that all tests run over. A test that is about one of them asks
-// for it by InmemLink or MemnetLink. With -heavy LanesLink is one of them.
+// for it by InmemLink or MemnetLink. With -heavy LanesLink is one of them; with
+// -simulated only those in bubbles are.
 var Links = []*Link{
 	InmemLink(),
 	MemnetLink(),
@@ -33,10 +34,14 @@ var Links = []*Link{
 }
 
 func links() []*Link {
+	all := slices.Clone(Links)
 	if Heavy() {
-		return append(slices.Clip(Links), LanesLink())
+		all = append(all, LanesLink())
 	}
-	return Links
+	if *simulated {
+		all = slices.DeleteFunc(all, func(l *Link) bool { return !l.Bubble })
+	}
+	return all
 }
 
 // InmemLink is the simulated network of package inmem, for tests that need
