@@ -92,8 +92,9 @@ func (p *pace) wrote(n int, now int64) (mark bool) {
 		p.passed, p.passing = false, now
 	}
 	full := p.isFull()
-	// Messages seldom fill a half to the byte: as much again would be more than one.
-	if !full && (!p.known || p.sent-p.marked+uint64(n) <= p.window/2) {
+	// Messages seldom fill a half to the byte: the mark stands behind the write that
+	// comes nearest.
+	if !full && (!p.known || p.sent-p.marked+uint64(n)/2 < p.window/2) {
 		return false
 	}
 	p.marked = p.sent
