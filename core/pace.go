@@ -9,7 +9,8 @@ package core
 // follows the time that one takes. As long as that is about what a fragment takes
 // that is alone on its way, nothing queues and the window grows, as far as a long
 // link needs it to, from the second time on; when it is longer, the window only
-// makes a queue, and shrinks by as much as the queue is too long. All of it is guarded by writer.mu.
+// makes a queue, and shrinks by as much as the queue is too long. All of it is
+// guarded by writer.mu.
 type pace struct {
 	window  uint64
 	sent    uint64 // bytes of bulk given to the link
