@@ -149,8 +149,12 @@ func (l *linkLine) count(before, after link.Stats) {
 }
 
 // faster reports whether the p99 of one transport was lower than that of another in
-// every part of the run.
+// every part of the run, and by a twentieth at least in all of it: less nobody should
+// choose a transport for.
 func (l *linkLine) faster(than *linkLine) bool {
+	if 20*l.P99 > 19*than.P99 {
+		return false
+	}
 	for i, p := range l.PartsP99 {
 		if p == 0 || than.PartsP99[i] == 0 || p >= than.PartsP99[i] {
 			return false

@@ -173,7 +173,8 @@ func TestLinksLeftOut(t *testing.T) {
 	}
 }
 
-// TestWinner expects a transport to win only if it was the faster in every part.
+// TestWinner expects a transport to win only if it was the faster in every part, and by
+// a twentieth in all: one was told to win by a hundredth.
 func TestWinner(t *testing.T) {
 	line := func(name string, p99 ...time.Duration) linkLine {
 		return linkLine{Transport: name, Calls: 10, P99: p99[0], PartsP99: [parts]time.Duration(p99)}
@@ -186,6 +187,8 @@ func TestWinner(t *testing.T) {
 		{[]linkLine{a, line("b", 2, 2, 2, 2, 2)}, "a"},
 		{[]linkLine{line("b", 2, 2, 2, 2, 2), a}, "a"},
 		{[]linkLine{a, line("b", 2, 2, 2, 2, 1)}, ""},
+		{[]linkLine{line("a", 99, 99, 99, 99, 99), line("b", 100, 100, 100, 100, 100)}, ""},
+		{[]linkLine{line("a", 95, 95, 95, 95, 95), line("b", 100, 100, 100, 100, 100)}, "a"},
 		{[]linkLine{a, line("b", 2, 2, 2, 2, 0)}, ""}, // nothing was due there
 		{[]linkLine{a, line("b", 2, 2, 2, 2, 2), line("c", 3, 3, 3, 3, 0)}, ""},
 		{[]linkLine{a, {Transport: "b", NoConnection: "no"}}, "a"},
