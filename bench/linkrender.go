@@ -123,7 +123,8 @@ func (r *linkReport) verdict(result *linkResult) string {
 	switch best := result.winner(); {
 	case best == nil && len(all) > 1:
 		parts = append(parts, fmt.Sprintf(
-			"No transport was the fastest at p99 in every fifth of the time, and by 5 %% in all: no clear winner between %s.", names(all)))
+			"No transport was the fastest at p99 in every fifth of the time, "+
+				"and by 5 %% in all: no clear winner between %s.", names(all)))
 	case best == nil:
 	case len(all) == 1:
 		parts = append(parts, best.Transport+" wins, as the only one that connects.")
@@ -243,7 +244,8 @@ func (r *linkReport) legend() string {
 	parts := []string{"Latencies count from when a call was due."}
 	if len(r.Transports) > 1 {
 		parts = append(parts, fmt.Sprintf(
-			"A transport wins if its p99 is the lowest in every fifth of the time, and by 5 %% in all; %s is a ratio where neither does.", undecided))
+			"A transport wins if its p99 is the lowest in every fifth of the time, "+
+				"and by 5 %% in all; %s is a ratio where neither does.", undecided))
 	}
 	parts = append(parts, fmt.Sprintf("Congestion control: %s (TCP, the kernel's), %s (QUIC, quic-go's).",
 		cmp.Or(r.TCPCongestion, "unknown"), r.QUICCongestion))
