@@ -25,13 +25,14 @@ func TestConsumer(t *testing.T) {
 	ofCore := []string{fwdModule, msgpModule}
 	ofWebsocket := append([]string{wsModule, httpheadModule}, ofCore...)
 	for _, test := range []struct {
-		transport string
-		want      []string
-		checked   []string // of whose go.mod files go.sum has checksums besides
+		with    string // besides core
+		want    []string
+		checked []string // of whose go.mod files go.sum has checksums besides
 	}{
 		{"transport/inmem", ofCore, nil},
 		{"transport/faulty", ofCore, nil},
 		{"transport/devtls", ofCore, nil},
+		{"compress", append([]string{compressModule}, ofCore...), nil},
 		{"transport/websocket", ofWebsocket, nil},
 		{
 			"transport/quic", append([]string{quicModule, xCryptoModule, xNetModule, xSysModule}, ofCore...),
@@ -40,10 +41,10 @@ func TestConsumer(t *testing.T) {
 			},
 		},
 	} {
-		t.Run(test.transport, func(t *testing.T) {
+		t.Run(test.with, func(t *testing.T) {
 			t.Parallel()
 			slices.Sort(test.want)
-			required, summed, linked := consumer(t, root, "core", test.transport)
+			required, summed, linked := consumer(t, root, "core", test.with)
 			summed = slices.DeleteFunc(summed, func(m string) bool { return slices.Contains(test.checked, m) })
 			for where, got := range map[string][]string{"go.mod": required, "go.sum": summed, "the program": linked} {
 				if !slices.Equal(got, test.want) {

@@ -40,6 +40,7 @@ var layers = []layer{
 	{pkg: "core", allow: []string{"core/internal/...", "transport", msgpPackage, fwdModule}},
 	{pkg: "internal/memnet"},
 	{pkg: "internal/packetnet"},
+	{pkg: "internal/samples"},
 	{pkg: "transport"},
 	{pkg: "transport/transporttest", allow: []string{"transport"}},
 	{pkg: "transport/devtls", allow: []string{"transport"}},
@@ -50,12 +51,15 @@ var layers = []layer{
 	{pkg: "transport/websocket", allow: []string{"transport", "transport/internal/...", wsModule + "/...", httpheadModule}},
 	{pkg: "transport/quic/internal/..."},
 	{pkg: "transport/quic", allow: []string{"transport", "transport/internal/...", quicModule + "/...", xCryptoModule + "/...", xNetModule + "/...", xSysModule + "/..."}},
+	{pkg: "compress/internal/..."},
+	{pkg: "compress", allow: []string{"compress/internal/...", compressModule + "/..."}},
 	{pkg: "bench/...", allow: []string{"..."}},
 	{pkg: "docs/...", allow: []string{"..."}},
 }
 
 const (
 	modulePath     = "github.com/gridmux/gridmux"
+	compressModule = "github.com/klauspost/compress"
 	fwdModule      = "github.com/philhofer/fwd"
 	msgpModule     = "github.com/tinylib/msgp"
 	msgpPackage    = msgpModule + "/msgp"
@@ -112,11 +116,13 @@ layers has a line for core/coretest, which is no package
 layers has a line for core/payload, which is no package
 layers has a line for internal/memnet, which is no package
 layers has a line for internal/packetnet, which is no package
+layers has a line for internal/samples, which is no package
 layers has a line for transport/transporttest, which is no package
 layers has a line for transport/devtls, which is no package
 layers has a line for transport/faulty, which is no package
 layers has a line for transport/inmem, which is no package
-layers has a line for transport/quic, which is no package`
+layers has a line for transport/quic, which is no package
+layers has a line for compress, which is no package`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -8,6 +8,9 @@ import (
 	"github.com/gridmux/gridmux/core"
 )
 
+// clusterName keeps other nodes than those of bench away.
+const clusterName = "bench"
+
 // cluster is some nodes over one transport, each connected to all others.
 type cluster struct {
 	config   func(*core.Config)
@@ -24,7 +27,7 @@ type cluster struct {
 func openCluster(
 	ctx context.Context, n network, names []string, config func(*core.Config), handlers func(*core.Manager) error,
 ) (*cluster, error) {
-	c := &cluster{config: config, handlers: handlers, sites: map[string]site{}, nodes: map[string]*core.Manager{}}
+	c := newCluster(config, handlers)
 	if err := c.open(ctx, n, names); err != nil {
 		c.close()
 		return nil, err
@@ -32,7 +35,22 @@ func openCluster(
 	return c, nil
 }
 
+func newCluster(config func(*core.Config), handlers func(*core.Manager) error) *cluster {
+	return &cluster{config: config, handlers: handlers, sites: map[string]site{}, nodes: map[string]*core.Manager{}}
+}
+
 func (c *cluster) open(ctx context.Context, n network, names []string) error {
+	if err := c.place(n, names); err != nil {
+		return err
+	}
+	if err := c.startAll(ctx); err != nil {
+		return err
+	}
+	return c.waitConnected(ctx)
+}
+
+// place makes room for nodes that are not started yet.
+func (c *cluster) place(n network, names []string) error {
 	for _, name := range names {
 		s, err := n.site(name)
 		if err != nil {
@@ -41,12 +59,17 @@ func (c *cluster) open(ctx context.Context, n network, names []string) error {
 		c.sites[name] = s
 		c.members = append(c.members, core.Node{Name: name, Addr: s.addr()})
 	}
-	for _, name := range names {
-		if err := c.start(ctx, name); err != nil {
+	return nil
+}
+
+// startAll starts the nodes of all places.
+func (c *cluster) startAll(ctx context.Context) error {
+	for _, n := range c.members {
+		if err := c.start(ctx, n.Name); err != nil {
 			return err
 		}
 	}
-	return c.waitConnected(ctx)
+	return nil
 }
 
 // start starts a node, for the first time or again.
@@ -56,7 +79,7 @@ func (c *cluster) start(ctx context.Context, name string) error {
 		return err
 	}
 	cfg := core.Config{
-		Cluster:       "bench",
+		Cluster:       clusterName,
 		Peers:         c.members,
 		Transport:     t,
 		AllowInsecure: true, // it never leaves this machine
@@ -117,6 +140,23 @@ func (c *cluster) close() {
 // calls, to another.
 func (c *cluster) connection(to string) *core.Connection {
 	return c.nodes[c.members[0].Name].Connection(to)
+}
+
+// peers returns the connections of the first node to all others.
+func (c *cluster) peers() (all []*core.Connection) {
+	for _, n := range c.members[1:] {
+		all = append(all, c.connection(n.Name))
+	}
+	return all
+}
+
+// wire is how many bytes the first node has given to its links and taken from them, without
+// what the transport adds to its frames.
+func (c *cluster) wire() (octets int64) {
+	for _, p := range c.nodes[c.members[0].Name].Stats().Peers {
+		octets += p.Sent + p.Received
+	}
+	return octets
 }
 
 // errWrongAnswer is what a call fails with whose answer is not its request.

@@ -7,10 +7,37 @@
 // line by line, what happens there: a call, a node that is killed with a call in
 // progress, what the other nodes see of it, and how the cluster heals when the
 // node is back. Then it measures for half a minute on the loopback interface and
-// prints three tables, and for almost as long over emulated links, with a table for
-// each. The exit code is 0 if everything succeeded, 1 if a transport failed, 2 for flags
-// that make no sense and 130 after an interrupt, which prints what there is by then.
+// prints tables, makes calls at a set rate, starts clusters and restarts a node of each,
+// measures for almost as long over emulated links, with a table for each, and for a
+// dozen seconds what compression is worth. At last it says in a few
+// sentences which transport to choose. The exit code is 0 if everything succeeded, 1 if a
+// transport failed or a -threshold was not kept, 2 for flags that make no sense or files that
+// cannot be read or written, at the beginning or, which does not keep others from being
+// written, at the end, and 130 after an interrupt, which prints and writes what there is by then.
 // Run it with -help for the flags.
+//
+// # What it writes
+//
+// The directory bench-out, or that of -out, gets
+//
+//   - report.html, a page with the verdict, pictures and tables, which needs no other
+//     file, no network and no scripts;
+//   - charts, a directory with each of its pictures as SVG;
+//   - results.txt, in the format of Go benchmarks with a line for each window, so that
+//     "benchstat -col /transport bench-out/results.txt" compares the transports;
+//   - results.json, with all there is: every window, every latency in whole histograms
+//     (in the V2 format of HdrHistogram, compressed, in base64), the environment, and
+//     the command. Its schema has a version, which is another one if a reader of the old
+//     one would misread it.
+//
+// A run that measured nothing leaves the directory as it was. With
+//
+//	go run ./bench compare old.json new.json
+//
+// two runs are compared, figure by figure, with the interval in which the change is
+// with a confidence of 99 %. What may be chance is said to be no difference. Since whole
+// machines become faster and slower, it also says which transports have changed beside
+// websocket in the same run.
 //
 // # On the loopback interface
 //
@@ -26,11 +53,17 @@
 //     over many at the same time.
 //   - mixed: a caller of small requests alone, and the same beside others whose
 //     requests and answers are large.
+//   - fanout: a caller that sends a request to several nodes at once and waits for
+//     all of them, as -fanout says.
+//
+// Calls are measured with further sizes too, those of -sizes, unless -size or -payload
+// names one. With -payload messages are what is in a file of yours.
 //
 // The transports take turns in short windows, round after round, so that what
 // the machine does besides disturbs all of them alike. At the beginning of each
 // window a part of it is not counted, for caches and pools to warm up. A figure
-// of the tables is the median of the windows.
+// of the tables is the median of the windows. What ends in a window counts for the rate,
+// over exactly its time; what begins in it has its latency measured to the end.
 //
 // # How to read the tables
 //
@@ -38,12 +71,14 @@
 //   - messages per s: how many messages were received in a second, or sent where
 //     they go to the handler: the two differ by what one window of flow control
 //     holds at most. MiB per s is how many bytes those were.
-//   - ±: how far, in per cent of that, the farthest window was off. Differences
-//     between two lines that are not larger than this mean nothing.
 //   - vs websocket: the rate compared with that of the reference transport in the
-//     same round, the median of the rounds. Figures in requests per second
+//     same round, the median of the rounds, and the interval in which it is with a
+//     confidence of 99 %. If 1 is in the interval there is no difference to be seen, and
+//     the ratio has an ≈ in front. Figures in requests per second
 //     depend on the machine and on what it does besides; of two runs, compare
 //     the ratios.
+//   - ±: where there is nothing to compare with, how far, in per cent of the rate, the
+//     farthest window was off.
 //   - p50, p99, p99.9: the latency that 50, 99 and 99.9 per cent of the requests
 //     stayed within, as the caller sees it.
 //   - bulk MiB per s: how many bytes the large requests beside the small ones
@@ -55,6 +90,53 @@
 // them. These tables say what the library and the transport cost, which is most
 // of the latency within a data centre, and nothing of what distance and loss
 // do to a transport.
+//
+// # At a set rate
+//
+// The workload paced makes calls at a set rate over the loopback interface, -link-rate of
+// them a second beside the streams of -link-streams, for -paced-time each transport, in
+// turns. Callers that wait for each answer before they make the next call, as above, find
+// out how much is possible; they send less while something is slow, and so hardly
+// notice it. Calls that are due whatever became of those before notice everything:
+// what is slow for a second is slow for all who called in it.
+//
+// # Clusters
+//
+// The workload clusters starts clusters of -nodes nodes, each connected to all others, and
+// says how long it takes from the start to where all are connected (mesh), and to where
+// each has been told by all others that they have the same configuration (bootstrap);
+// then how long it takes from the start of a node that was killed to where all others,
+// which come back to it at once, have had an answer from it (restart), with the processor
+// time of all nodes; and what memory and goroutines a connection has when nothing is
+// done, before any call and a second after a burst of calls. That second is short:
+// goroutines that wait for more work, and their stacks, stay for some seconds. Where a round
+// takes several times as long as usual, no further one is begun.
+//
+// # Between two hosts
+//
+//	go run ./bench serve                                     # on one host
+//	go run ./bench -connect HOST:7600 -key KEY               # on the other one
+//
+// measure the real path between them, with calls, streams, mixed and paced. The first
+// prints the second command, with a key that is made for it unless -key names one; as
+// -key @file it is what is in a file, where it is in no list of processes. Both ends
+// prove to each other that they have the key: with certificates, where there is TLS, of an
+// authority whose own key follows from it, and by an answer to a question of the other
+// end over every transport. Without TLS, what is sent can be read on the way; it is
+// random bytes, or your -payload. websocket and QUIC are at the port that is named, by TCP
+// and UDP, and wss at the next one. Processor time and allocations are those of the end
+// that calls, and not of both.
+//
+// # Thresholds
+//
+//	go run ./bench -workloads links -link wan -threshold 'p99<300ms' -threshold 'failed<1%'
+//
+// exits with 1, and a line for each figure that did not keep to it: p50, p90, p99, p99.9 or
+// max of latencies, rate of requests or messages per second, and failed, the share of calls
+// at a set rate. calls:p99<5ms is about the lines of one workload. Percentiles are those of all
+// calls of a line together, in whichever window they were, while the tables of calls have the
+// median of the windows: a slow second in one of them breaks a threshold. The rate is the one
+// of the table. A threshold that nothing was measured for is not kept either.
 //
 // # Over emulated links
 //
@@ -72,23 +154,84 @@
 //
 //   - Calls are due at fixed times, whatever became of those before (an open loop). The
 //     latency of a call counts from when it was due, so that one that was sent late is not
-//     taken for a fast one. Calls that failed count with what they took until then, and
-//     have a column if there are any.
+//     taken for a fast one. Calls that failed count as if they had taken the time-out of
+//     10 s, and have a column if there are any; over what calls failed wins nothing.
 //   - Streams have a message every 10 ms; what could not be sent in time is sent
 //     later. Their column has what all of them sent: a transport that is short of their
 //     rate did not carry the load.
 //   - All transports run at the same time, each over a link of its own with the same
 //     conditions and seed, so that what the machine does besides disturbs all alike. If it
 //     has too much to do for the links to be in time, a warning says so.
-//   - vs wss is the ratio of the p99. A transport wins over a link if its p99 was the
-//     lowest in each fifth of the time by itself: by chance that is so in one of sixteen
-//     runs of two that are alike.
+//   - vs wss is the ratio of the p99, and where it is with a confidence of 99 %: by a
+//     bootstrap of nine equal parts of the time, since what is slow is so for several calls
+//     in a row, and around 1 unless a permutation test, which exchanges the parts of
+//     the two, says that they differ. A transport wins over a link if its p99 is lower
+//     than that of all others by 5 %, and surely.
 //   - The matrix has the ratio of the p99 for every round-trip time and loss.
 //
 // With loss, congestion control decides more than the transport does: that of TCP is
 // the kernel's, that of QUIC is in quic-go, and both are named below the tables.
 // -tcp-congestion chooses another one of the kernel's.
 //
+// # Compression
+//
+// This is what the workload compression is for: which codec to give a handler, for what
+// it sends and the links that it sends over.
+//
+//	go run ./bench -workloads compression -compression-time 1m -speeds 1gbit,100mbit,10mbit
+//	go run ./bench -workloads compression -payloads log,msgpack -payload-sizes 200,4KiB
+//	go run ./bench -workloads compression -samples directory
+//
+// One node sends messages of each payload and size to the other, which answers with their
+// length, with the defaults of core: as they are, with S2, with Zstd, and with either and
+// a dictionary that was trained on other messages. There are as many callers as keep
+// the processors busy, and it goes over websocket unless -transports leaves it out. The
+// payloads are generated: JSON documents, lines of a log, records in MessagePack, JPEG
+// files, and random bytes. With -samples they are those in the files of a directory, a
+// message each, or with -lines in each line: a dictionary is trained on one half, and the
+// other half is sent.
+//
+//   - left: how many bytes a call takes on the link to the handler, in parts of what it
+//     takes without compression, frames included.
+//   - below: the speed of a link, in Mbit/s, below which there are more calls a second
+//     than without. It is computed: over a slower link as many calls are possible as
+//     fit through it, and never more than the processors of this machine can do, so the gain
+//     ends where a link carries as many plain messages as can be compressed; packets
+//     have 1,500 bytes for 1,448 of TCP. "any" means that compressed messages are surely faster
+//     even without a link, "none" that they do not get smaller. The verdict says where that
+//     speed is with a confidence of 99 %: with the few windows of a usual run that is a wide
+//     range, and -compression-time makes it narrower.
+//   - The fastest over a link is computed in the same way; a codec that costs more has to
+//     be ahead by 3 %, and surely.
+//   - The messages of the first payload that have about 16 KiB are also sent over emulated
+//     links of the -speeds, which shows what the computation is worth. Links are emulated by
+//     the same processors, so over those of a gigabit they may have too much to do; a
+//     warning says so.
+//
+// Both nodes share the processors of this machine, and these do nothing else. Two
+// machines of this sort that are idle otherwise would have up to twice the speeds.
+//
+// # Dictionaries
+//
+//	go run ./bench -train orders.dict directory
+//	go run ./bench -train logs.dict -lines -dictionary-size 16KiB service.log
+//
+// make a dictionary of samples, each file or with -lines each line one, and tell what it
+// leaves of every tenth sample, on which it is not trained. What they write is what
+// compress.ParseDictionary reads. Hidden files do not count. Samples are messages as a
+// handler gets them: a few lines around one keep its requests, as recorded in
+// bench/record.go does. To see how it goes with generated ones,
+//
+//	go run ./bench -record directory
+//
+// keeps a thousand requests of each payload there.
+//
+// # Where links work
+//
 // Links need Linux, and either root or a user who may make user namespaces, and who
 // can open /dev/net/tun. Elsewhere they are left out, and a line says what was refused.
+// With -shaping this process delays and slows down what it writes to the loopback
+// interface instead, anywhere. TCP knows nothing of that: there are no packets that could be
+// lost, overtake others or be too large, and -shaping refuses links with any of
+// this, for their figures would be a lie.
 package main

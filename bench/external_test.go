@@ -18,7 +18,7 @@ func overLinks(t *testing.T, args ...string) *linkReport {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "bench.json")
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), append([]string{"-no-demo", "-workloads", "links", "-json", file}, args...), &stdout, &stderr)
+	code := run(t.Context(), append([]string{"-no-demo", "-workloads", "links", "-out=", "-json", file}, args...), &stdout, &stderr)
 	if code != exitOK || stderr.Len() > 0 {
 		t.Fatalf("exit code %d and %q on stderr, want 0 and nothing\n%s", code, &stderr, &stdout)
 	}

@@ -15,10 +15,11 @@ import (
 
 const (
 	defaultDuration = 30 * time.Second
-	quickDuration   = 5 * time.Second
+	quickDuration   = 4 * time.Second
 	maxDuration     = 24 * time.Hour
 	maxCallers      = 10_000
 	defaultSize     = 512
+	defaultOut      = "bench-out"
 	maxSize         = 16 << 20 // the core's default limit on messages
 	// maxInFlight bounds what all callers together have in progress, since
 	// every one of them keeps a few copies of its request in memory.
@@ -32,10 +33,25 @@ type options struct {
 	streams  []int // rising
 	tables   []table
 	size     int
+	sizes    []int  // further ones of requests, rising
+	payload  []byte // of the user's, of size bytes; nil: random bytes
+	fanout   []int  // how many peers at once, rising
 	kinds    []kind
 	demo     bool
 	json     string
-	links    linkOptions
+	out      string // a directory; "": nothing is to be written
+	// linksAsked: the flags ask for emulated links, so that a run without is of no use.
+	linksAsked bool
+	links      linkOptions
+	paced      pacedOptions
+	clusters   clusterOptions
+
+	compression compressionOptions
+	train       trainOptions
+	thresholds  []threshold
+	key         string  // to the secret of remote, as -key has it
+	remote      *remote // nil: everything is on this machine
+	record      string  // a directory for samples; "": none are to be made
 }
 
 // parseFlags reads the command line. Its errors name the flag, the value and
@@ -47,11 +63,15 @@ func parseFlags(known []kind, args []string) (options, error) {
 		streams:  []int{1, 64},
 		tables:   tables(),
 		size:     defaultSize,
+		sizes:    defaultSizes,
+		fanout:   defaultFanout,
+		paced:    pacedOptions{wanted: true},
+		clusters: clusterOptions{wanted: true, nodes: defaultNodes},
 		kinds:    known,
 	}
 	var noDemo, quick bool
-	links := newLinkFlags()
-	fs := flagSet(known, &opts, links, &noDemo, &quick)
+	links, compression := newLinkFlags(), newCompressionFlags()
+	fs := flagSet(known, &opts, links, compression, &noDemo, &quick)
 	fs.SetOutput(io.Discard) // the caller prints the error
 	fs.Usage = func() {}
 	if err := fs.Parse(args); err != nil {
@@ -60,11 +80,18 @@ func parseFlags(known []kind, args []string) (options, error) {
 		}
 		return options{}, err
 	}
+	set := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if set["train"] || set["record"] {
+		err := makesSamples(&opts, compression, set, fs.Args())
+		return opts, err
+	}
 	if fs.NArg() > 0 {
 		return options{}, fmt.Errorf("unexpected argument %q: bench takes flags only, -help lists them", fs.Arg(0))
 	}
-	set := map[string]bool{}
-	fs.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if set["dictionary-size"] {
+		return options{}, errors.New("flag -dictionary-size is about a dictionary that is made: add -train")
+	}
 	if quick {
 		if set["duration"] {
 			return options{}, errors.New("flags -quick and -duration both say how long to measure: leave one out")
@@ -72,9 +99,16 @@ func parseFlags(known []kind, args []string) (options, error) {
 		opts.duration = quickDuration
 	}
 	if set["duration"] && len(opts.tables) == 0 {
-		return options{}, errors.New("flag -duration is about what is not over links, which -workloads leaves out: use -link-time")
+		return options{}, fmt.Errorf("flag -duration is about %s, which -workloads leaves out: use -link-time or -compression-time",
+			tableNames(tables()))
 	}
 	opts.demo = !noDemo
+	if err := opts.workloads(set, quick); err != nil {
+		return options{}, err
+	}
+	if err := opts.connect(links, compression, set); err != nil {
+		return options{}, err
+	}
 	if err := opts.check(); err != nil {
 		return options{}, err
 	}
@@ -82,7 +116,12 @@ func parseFlags(known []kind, args []string) (options, error) {
 	if opts.links, err = links.options(&opts, set, quick); err != nil {
 		return options{}, err
 	}
-	return opts, nil
+	opts.linksAsked = len(opts.links.over) > 0 && (set["workloads"] || set["link"] || set["rtt"] || set["loss"])
+	if opts.compression, err = compression.options(set, quick); err != nil {
+		return options{}, err
+	}
+	err = opts.completePaced(links, set, quick)
+	return opts, err
 }
 
 // check looks at what the flags say together.
@@ -94,8 +133,8 @@ func (o *options) check() error {
 	}{{"callers", calls, o.callers}, {"streams", streams, o.streams}} {
 		most := slices.Max(f.atOnce)
 		if slices.Contains(o.tables, f.of) && int64(o.size)*int64(most) > maxInFlight {
-			return fmt.Errorf("flags -size %d and -%s %d: together over %d MiB in progress at once: lower one of them",
-				o.size, f.name, most, maxInFlight>>20)
+			return fmt.Errorf("flags %s and -%s %d: together over %d MiB in progress at once: lower one of them",
+				o.sized(), f.name, most, maxInFlight>>20)
 		}
 	}
 	if least := time.Duration(o.lines()*len(o.kinds)*minRounds) * minWindow; o.duration < least {
@@ -105,11 +144,19 @@ func (o *options) check() error {
 	return nil
 }
 
+// sized is the flag that says how large requests are.
+func (o *options) sized() string {
+	if o.payload != nil {
+		return fmt.Sprintf("-payload with its %d bytes", o.size)
+	}
+	return fmt.Sprintf("-size %d", o.size)
+}
+
 // lines is how many lines the tables have for each transport.
 func (o *options) lines() int { return len(loads(*o, plan{})) }
 
 // flagSet defines the flags.
-func flagSet(known []kind, opts *options, links *linkFlags, noDemo, quick *bool) *flag.FlagSet {
+func flagSet(known []kind, opts *options, links *linkFlags, compression *compressionFlags, noDemo, quick *bool) *flag.FlagSet {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.Func("duration", "how long to measure without links, all transports together: `time` such as 30s or 5m (default "+
 		defaultDuration.String()+")",
@@ -132,7 +179,10 @@ func flagSet(known []kind, opts *options, links *linkFlags, noDemo, quick *bool)
 		})
 	fs.Func("workloads", "what to measure, in a `list` (default "+workloadNames()+")",
 		func(s string) (err error) {
-			opts.tables, links.wanted, err = parseWorkloads(s)
+			var w workloads
+			w, err = parseWorkloads(s)
+			opts.tables, links.wanted, compression.wanted = w.tables, w.links, w.compression
+			opts.paced.wanted, opts.clusters.wanted = w.paced, w.clusters
 			return err
 		})
 	fs.Func("size", "`bytes` of a request and of its answer, or of a message (default "+strconv.Itoa(defaultSize)+")",
@@ -149,8 +199,13 @@ func flagSet(known []kind, opts *options, links *linkFlags, noDemo, quick *bool)
 			return err
 		})
 	fs.BoolVar(noDemo, "no-demo", false, "measure at once, without showing a cluster first")
-	fs.BoolVar(quick, "quick", false, "measure for "+quickDuration.String()+" and over one link only: for a look, the figures are rough")
+	fs.BoolVar(quick, "quick", false, "measure for "+quickDuration.String()+
+		", over one link and few messages compressed: for a look, the figures are rough")
+	opts.defineWorkloads(fs)
 	links.define(fs)
+	compression.define(fs, opts)
+	fs.StringVar(&opts.out, "out", defaultOut,
+		"write the report with its pictures, and results for other programs, into `directory`; empty: do not")
 	fs.StringVar(&opts.json, "json", "", "write what was measured to `file` too, as JSON")
 	return fs
 }
@@ -158,11 +213,19 @@ func flagSet(known []kind, opts *options, links *linkFlags, noDemo, quick *bool)
 // usage tells what the flags are.
 func usage(w io.Writer, known []kind) {
 	fmt.Fprint(w, "Usage: go run ./bench [flags]\n\n"+
-		"Shows a cluster over each transport, then measures the transports side by side,\n"+
-		"on the loopback interface and over emulated links.\n\n")
+		"Shows a cluster over each transport, then measures the transports side by side:\n"+
+		"calls, streams, small calls beside bulk and fan-out on the loopback interface,\n"+
+		"calls there at a set rate (paced), how clusters start and recover, calls over\n"+
+		"emulated links, and what compression is worth.\n\n"+
+		"       go run ./bench serve [flags]\n\n"+
+		"Answers a run with -connect on another host. serve -help lists its flags.\n\n"+
+		"       go run ./bench compare old.json new.json\n\n"+
+		"Says what has changed from one run to another.\n\n"+
+		"       go run ./bench -train file [flags] samples...\n\n"+
+		"Makes a dictionary for compression.\n\n")
 	var opts options
 	var noDemo, quick bool
-	fs := flagSet(known, &opts, newLinkFlags(), &noDemo, &quick)
+	fs := flagSet(known, &opts, newLinkFlags(), newCompressionFlags(), &noDemo, &quick)
 	fs.SetOutput(w)
 	fs.PrintDefaults()
 	fmt.Fprint(w, "\nThe transports are:\n")
@@ -192,30 +255,50 @@ func parseAtOnce(s, of string) ([]int, error) {
 	return out, nil
 }
 
-// linksName is what the flag calls what is measured over links.
-const linksName = "links"
+// What the flag calls the workloads that have tables of their own.
+const (
+	pacedName       = "paced"
+	clustersName    = "clusters"
+	linksName       = "links"
+	compressionName = "compression"
+)
 
-// parseWorkloads returns the tables in their order, and whether there are links.
-func parseWorkloads(s string) (all []table, links bool, err error) {
+// workloads is what is to be measured: the tables in their order, and which of the others.
+type workloads struct {
+	tables                              []table
+	paced, clusters, links, compression bool
+}
+
+func parseWorkloads(s string) (w workloads, err error) {
+	var seen []string
 	for field := range strings.SplitSeq(s, ",") {
 		name := strings.TrimSpace(field)
 		i := slices.IndexFunc(tables(), func(t table) bool { return t.String() == name })
 		switch {
-		case i < 0 && name != linksName:
-			return nil, false, fmt.Errorf("there is no workload %q: choose from %s", name, workloadNames())
-		case i < 0 && links, i >= 0 && slices.Contains(all, table(i)):
-			return nil, false, fmt.Errorf("%q is there twice: list every workload once", name)
+		case slices.Contains(seen, name):
+			return w, fmt.Errorf("%q is there twice: list every workload once", name)
+		case name == pacedName:
+			w.paced = true
+		case name == clustersName:
+			w.clusters = true
+		case name == linksName:
+			w.links = true
+		case name == compressionName:
+			w.compression = true
 		case i < 0:
-			links = true
+			return w, fmt.Errorf("there is no workload %q: choose from %s", name, workloadNames())
 		default:
-			all = append(all, table(i))
+			w.tables = append(w.tables, table(i))
 		}
+		seen = append(seen, name)
 	}
-	slices.Sort(all)
-	return all, links, nil
+	slices.Sort(w.tables)
+	return w, nil
 }
 
-func workloadNames() string { return tableNames(tables()) + "," + linksName }
+func workloadNames() string {
+	return strings.Join([]string{tableNames(tables()), pacedName, clustersName, linksName, compressionName}, ",")
+}
 
 func tableNames(all []table) string {
 	names := make([]string, len(all))

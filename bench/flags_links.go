@@ -35,6 +35,7 @@ var (
 	defaultLosses = []float64{0, 0.005, 0.02}
 	quickRTTs     = defaultRTTs[1:]
 	quickLosses   = defaultLosses[1:2]
+	shapedLosses  = defaultLosses[:1]
 )
 
 // linkFlags is what the flags about links say, before it is put together.
@@ -48,8 +49,12 @@ type linkFlags struct {
 
 // linkFlagNames are the flags that only links need.
 func linkFlagNames() []string {
-	return []string{"link", "rtt", "loss", "link-time", "link-rate", "link-streams", "stream-rate", "tcp-congestion", "seed"}
+	return []string{"link", "rtt", "loss", "link-time", "link-rate", "link-streams", "stream-rate", "tcp-congestion", "seed", "shaping"}
 }
+
+// pacedFlagNames are those of them that say what the load is, which is the same without
+// a link.
+func pacedFlagNames() []string { return []string{"link-rate", "link-streams", "stream-rate"} }
 
 func newLinkFlags() *linkFlags {
 	f := &linkFlags{wanted: true}
@@ -120,6 +125,8 @@ func (f *linkFlags) define(fs *flag.FlagSet) {
 			f.congestion = s
 			return nil
 		})
+	fs.BoolVar(&f.shaped, "shaping", false, "delay and slow down the loopback interface in this process in place of emulated links, "+
+		"which shows no loss: for systems without network namespaces")
 	fs.Func("seed", "`number` that decides which packets links lose (default 1)",
 		func(s string) (err error) {
 			if f.seed, err = strconv.ParseUint(s, 10, 64); err != nil {
@@ -145,17 +152,17 @@ func (f *linkFlags) addLink(s string, c link.Conditions) error {
 // options puts together what the flags say. set has those that were given.
 func (f *linkFlags) options(opts *options, set map[string]bool, quick bool) (linkOptions, error) {
 	for _, name := range linkFlagNames() {
-		if set[name] && !f.wanted {
+		needed := f.wanted || opts.paced.wanted && slices.Contains(pacedFlagNames(), name)
+		if set[name] && !needed {
 			return linkOptions{}, fmt.Errorf("flag -%s is about links, which -workloads leaves out: add %s to it", name, linksName)
 		}
 	}
 	if !f.wanted {
 		return linkOptions{}, nil
 	}
-	f.size = opts.size
-	if int64(f.size)*int64(f.rate) > maxInFlight {
-		return linkOptions{}, fmt.Errorf("flags -size %d and -link-rate %d: together over %d MiB per second: lower one of them",
-			f.size, f.rate, maxInFlight>>20)
+	f.size, f.payload = opts.size, opts.content()
+	if err := f.tooMuch(opts.sized()); err != nil {
+		return linkOptions{}, err
 	}
 	for _, k := range opts.kinds {
 		// Links are a network, where nobody would go without TLS unless he is asked to.
@@ -172,6 +179,9 @@ func (f *linkFlags) options(opts *options, set map[string]bool, quick bool) (lin
 	if quick && !set["link-time"] {
 		f.duration = quickLinkTime
 	}
+	if err := f.tooLittle("link-time"); err != nil {
+		return linkOptions{}, err
+	}
 	rtts, losses := defaultRTTs, defaultLosses
 	switch {
 	case set["link"] && !set["rtt"] && !set["loss"]:
@@ -181,6 +191,9 @@ func (f *linkFlags) options(opts *options, set map[string]bool, quick bool) (lin
 	}
 	if set["rtt"] {
 		rtts = f.rtts
+	}
+	if f.shaped {
+		losses = shapedLosses
 	}
 	if set["loss"] {
 		losses = f.losses
@@ -192,7 +205,23 @@ func (f *linkFlags) options(opts *options, set map[string]bool, quick bool) (lin
 			f.over = append(f.over, linkSpec{title: c.String(), conditions: c, grid: true})
 		}
 	}
-	return f.linkOptions, nil
+	return f.linkOptions, f.checkShaped()
+}
+
+// checkShaped refuses links that shaping cannot show.
+func (f *linkFlags) checkShaped() error {
+	if !f.shaped {
+		return nil
+	}
+	if f.congestion != "" {
+		return errors.New("flags -shaping and -tcp-congestion: below, TCP is on the loopback interface and loses nothing: leave one out")
+	}
+	for _, l := range f.over {
+		if err := honest(l.conditions); err != nil {
+			return fmt.Errorf("flag -shaping, for %s: %w", l.title, err)
+		}
+	}
+	return nil
 }
 
 // parseEach reads a list of values of one setting of a link.

@@ -21,15 +21,24 @@ func (r *linkReport) header() string {
 	return wrap(fmt.Sprintf("Now over emulated links, %d of them, each for %v after a warm-up of %v: "+
 		"node a makes %s calls per second of %d B, which b echoes%s. "+
 		"A call is due at its time whatever became of those before (an open loop), and its latency counts from then. "+
-		"Each transport has a link of its own, all at the same time, with the same conditions and seed (%d).",
-		r.Planned, r.Duration, r.WarmUp, count(float64(r.Rate)), r.Size, beside, r.Seed), lineWidth)
+		"Each transport has a link of its own, all at the same time, with the same conditions and seed (%d).%s",
+		r.Planned, r.Duration, r.WarmUp, count(float64(r.Rate)), r.Size, beside, r.Seed, r.aboutShaping()), lineWidth)
+}
+
+// aboutShaping says what links are that are not emulated.
+func (r *linkReport) aboutShaping() string {
+	if !r.Shaped {
+		return ""
+	}
+	return " The links are shaped by this process: what it writes to the loopback interface is delayed and slowed down. " +
+		"Congestion control sees nothing of that, and packets have no part in it."
 }
 
 // render prints a table for each link, and what follows from them.
 func (r *linkReport) render(w io.Writer) {
 	if r.LeftOut != "" {
 		fmt.Fprintf(w, "\nEmulated links are left out: %s. They need Linux, and root or a user who may "+
-			"make user namespaces, and who can open /dev/net/tun.\n", r.LeftOut)
+			"make user namespaces, and who can open /dev/net/tun. With -shaping they are shown without loss.\n", r.LeftOut)
 		return
 	}
 	if len(r.Results) == 0 {
@@ -65,7 +74,10 @@ func (r *linkResult) heading() string {
 }
 
 // table is the transports side by side.
-func (r *linkReport) table(result *linkResult) string {
+func (r *linkReport) table(result *linkResult) string { return grid(r.rows(result)) }
+
+// rows returns its header and its lines.
+func (r *linkReport) rows(result *linkResult) (header []string, rows [][]string) {
 	measured := func(value func(*linkLine) string) func(*linkLine) string {
 		return func(l *linkLine) string {
 			if !l.measured() {
@@ -91,8 +103,10 @@ func (r *linkReport) table(result *linkResult) string {
 		{"p99.9\nms", measured(func(l *linkLine) string { return millis(l.P999) })},
 		{"max\nms", measured(func(l *linkLine) string { return millis(l.Max) })},
 	}
-	if result.line(r.reference()) != nil && len(result.Lines) > 1 {
-		cols = append(cols, column{"p99 vs\n" + r.reference(), measured(func(l *linkLine) string { return times(l.Ratio) })})
+	if ref := result.line(r.reference()); ref != nil && len(result.Lines) > 1 {
+		cols = append(cols, column{
+			"p99 vs " + r.reference() + "\n99% interval", measured(func(l *linkLine) string { return l.ratio(ref) }),
+		})
 	}
 	if r.Streams > 0 {
 		cols = append(cols, column{"streams\nMbit/s", measured(func(l *linkLine) string { return digits(l.Bits / 1e6) })})
@@ -100,11 +114,10 @@ func (r *linkReport) table(result *linkResult) string {
 	if slices.ContainsFunc(result.Lines, func(l linkLine) bool { return l.Failed > 0 }) {
 		cols = append(cols, column{"failed", measured(func(l *linkLine) string { return strconv.FormatInt(l.Failed, 10) })})
 	}
-	header := []string{""}
+	header = []string{""}
 	for _, c := range cols {
 		header = append(header, c.title)
 	}
-	rows := make([][]string, 0, len(result.Lines))
 	for i := range result.Lines {
 		l := &result.Lines[i]
 		row := []string{l.Transport}
@@ -113,7 +126,7 @@ func (r *linkReport) table(result *linkResult) string {
 		}
 		rows = append(rows, row)
 	}
-	return grid(header, rows)
+	return header, rows
 }
 
 // verdict says who wins and by how much.
@@ -121,10 +134,12 @@ func (r *linkReport) verdict(result *linkResult) string {
 	var parts []string
 	all := result.ranking()
 	switch best := result.winner(); {
+	case best == nil && len(all) > 0 && all[0].Failed > 0:
+		parts = append(parts, fmt.Sprintf("No transport wins: %s has the lowest p99, and %s of its calls failed.",
+			all[0].Transport, count(float64(all[0].Failed))))
 	case best == nil && len(all) > 1:
 		parts = append(parts, fmt.Sprintf(
-			"No transport was the fastest at p99 in every fifth of the time, "+
-				"and by 5 %% in all: no clear winner between %s.", names(all)))
+			"No transport has a p99 that is surely lower than that of all others, and by 5 %%: no clear winner between %s.", names(all)))
 	case best == nil:
 	case len(all) == 1:
 		parts = append(parts, best.Transport+" wins, as the only one that connects.")
@@ -155,6 +170,18 @@ func names(lines []*linkLine) string {
 		all[i] = l.Transport
 	}
 	return strings.Join(all, ", ") + " and " + lines[last].Transport
+}
+
+// ratio says what part of the p99 of the reference it has, and where that is.
+func (l *linkLine) ratio(ref *linkLine) string {
+	if l == ref || !l.Within.known() {
+		return times(l.Ratio)
+	}
+	text := times(l.Ratio) + " " + l.Within.String()
+	if !differ(l, ref) {
+		text = undecided + " " + text
+	}
+	return text
 }
 
 // undecided marks a ratio of two of which none was clearly the faster.
@@ -241,18 +268,21 @@ func (r *linkReport) reading() string {
 
 // legend explains the columns, and says what the transports do about lost packets.
 func (r *linkReport) legend() string {
-	parts := []string{"Latencies count from when a call was due."}
+	texts := []string{"Latencies count from when a call was due."}
+	if slices.ContainsFunc(r.Results, func(result linkResult) bool { return failing(&result) != "" }) {
+		texts[0] += fmt.Sprintf(" Calls that failed count as if they had taken %v.", callTimeout)
+	}
 	if len(r.Transports) > 1 {
-		parts = append(parts, fmt.Sprintf(
-			"A transport wins if its p99 is the lowest in every fifth of the time, "+
-				"and by 5 %% in all; %s is a ratio where neither does.", undecided))
+		texts = append(texts, fmt.Sprintf(
+			"Intervals have a confidence of 99 %%, by %d parts of the time. A transport wins if its p99 is lower than all others by 5 %%, "+
+				"and surely lower; %s is a ratio where neither does.", parts, undecided))
 	}
-	parts = append(parts, fmt.Sprintf("Congestion control: %s (TCP, the kernel's), %s (QUIC, quic-go's).",
+	texts = append(texts, fmt.Sprintf("Congestion control: %s (TCP, the kernel's), %s (QUIC, quic-go's).",
 		cmp.Or(r.TCPCongestion, "unknown"), r.QUICCongestion))
-	if n := r.fewest(); n < 10_000 {
-		parts = append(parts, fmt.Sprintf("Of a line with %d calls, %s above its p99.9: -link-time measures longer.", n, areIs(n/1000)))
+	if n := r.fewest(); n > 0 && n < enoughForP999 {
+		texts = append(texts, fmt.Sprintf("Of a line with %d calls, %s above its p99.9: -link-time measures longer.", n, areIs(n/1000)))
 	}
-	return strings.Join(parts, " ")
+	return strings.Join(texts, " ")
 }
 
 func areIs(n int64) string {
@@ -262,7 +292,7 @@ func areIs(n int64) string {
 	return strconv.FormatInt(n, 10) + " are"
 }
 
-// fewest is how many calls the shortest line has.
+// fewest is how many calls the shortest line has, or -1 if nothing was measured.
 func (r *linkReport) fewest() int64 {
 	n := int64(-1)
 	for i := range r.Results {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -25,6 +26,8 @@ type linkReport struct {
 
 	Transports []string `json:"transports"` // that were to be measured
 	Planned    int      `json:"planned_links"`
+	// Shaped: the links are the loopback interface, delayed and slowed down by this process.
+	Shaped bool `json:"shaped,omitempty"`
 	// LeftOut is why there are no emulated links, if so.
 	LeftOut string       `json:"left_out,omitempty"`
 	Results []linkResult `json:"results"`
@@ -59,8 +62,13 @@ type linkLine struct {
 	Max     time.Duration `json:"max_ns"`
 	// PartsP99 is the p99 of equal parts of the run; 0 for one without calls.
 	PartsP99 [parts]time.Duration `json:"p99_of_parts_ns"`
-	Ratio    float64              `json:"p99_vs_reference,omitempty"` // 0: there is no reference
+	Ratio    float64              `json:"p99_vs_reference,omitempty"` // 0: there is nothing to compare
+	Within   interval             `json:"p99_vs_reference_interval"`  // zero: too few parts to tell
 	Bits     float64              `json:"streams_bits_per_second"`    // of all streams together
+
+	Latencies *histogram        `json:"latencies,omitempty"`
+	Parts     [parts]*histogram `json:"latencies_of_parts"` // null for one without calls
+	OverTime  []moment          `json:"over_time,omitempty"`
 
 	// What crossed the link in both directions, warm-up included.
 	Packets uint64 `json:"packets"`
@@ -78,7 +86,7 @@ func newLinkReport(opts linkOptions, of []kind) *linkReport {
 	r := &linkReport{
 		Rate: opts.rate, Size: opts.size, Streams: opts.streams, StreamBits: opts.bits,
 		WarmUp: opts.warmUp, Duration: opts.duration, Seed: opts.seed,
-		QUICCongestion: quicCongestion, Planned: len(opts.over), Results: []linkResult{},
+		Shaped: opts.shaped, QUICCongestion: quicCongestion, Planned: len(opts.over), Results: []linkResult{},
 	}
 	for _, k := range of {
 		r.Transports = append(r.Transports, k.name)
@@ -91,7 +99,7 @@ func (r *linkReport) add(result linkResult) {
 	if ref := result.line(r.reference()); ref != nil {
 		for i := range result.Lines {
 			if l := &result.Lines[i]; l.measured() {
-				l.Ratio = float64(l.P99) / float64(ref.P99)
+				l.Ratio, l.Within = l.beside(ref)
 			}
 		}
 	}
@@ -123,18 +131,27 @@ func (r *linkResult) line(transport string) *linkLine {
 
 func (l *linkLine) measured() bool { return l.Calls > 0 }
 
+// measured reports whether there are figures of any line.
+func (r *linkReport) measured() bool {
+	return r != nil && slices.ContainsFunc(r.Results, func(result linkResult) bool { return len(result.ranking()) > 0 })
+}
+
 func (l *linkLine) fill(r pacedResult) {
 	total := newLinkHistogram()
 	for i, h := range r.latency {
 		total.Merge(h)
 		if h.TotalCount() > 0 {
-			l.PartsP99[i] = quantile(h, 99)
+			l.PartsP99[i], l.Parts[i] = quantile(h, 99), &histogram{h}
 		}
 	}
 	l.Calls, l.Failed, l.Elapsed, l.Bits = total.TotalCount(), r.failed, r.elapsed, r.bits
 	if l.Calls > 0 {
 		l.P50, l.P90, l.P99 = quantile(total, 50), quantile(total, 90), quantile(total, 99)
 		l.P999, l.Max = quantile(total, 99.9), quantile(total, 100)
+		l.Latencies = &histogram{total}
+	}
+	if r.when != nil {
+		l.OverTime = r.when.moments(l.Elapsed)
 	}
 }
 
@@ -148,19 +165,16 @@ func (l *linkLine) count(before, after link.Stats) {
 	l.Overrun, l.Late = after.Overrun-before.Overrun, after.Late-before.Late
 }
 
-// faster reports whether the p99 of one transport was lower than that of another in
-// every part of the run, and by a twentieth at least in all of it: less nobody should
-// choose a transport for.
+// beside returns how many times as long as that of another transport the p99 is, and where that is.
+func (l *linkLine) beside(other *linkLine) (ratio float64, within interval) {
+	return pairedTails(&l.Parts, &other.Parts)
+}
+
+// faster reports whether the p99 of one transport was lower than that of another, with a
+// confidence of 99 %, and by a twentieth at least: less nobody should choose a transport for.
 func (l *linkLine) faster(than *linkLine) bool {
-	if 20*l.P99 > 19*than.P99 {
-		return false
-	}
-	for i, p := range l.PartsP99 {
-		if p == 0 || than.PartsP99[i] == 0 || p >= than.PartsP99[i] {
-			return false
-		}
-	}
-	return true
+	ratio, within := l.beside(than)
+	return within.below() && ratio <= 0.95
 }
 
 // differ reports whether one of two was clearly faster.
@@ -173,14 +187,31 @@ func (r *linkResult) ranking() (all []*linkLine) {
 			all = append(all, &r.Lines[i])
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *linkLine) int { return int(a.P99 - b.P99) })
+	slices.SortStableFunc(all, func(a, b *linkLine) int { return cmp.Compare(a.P99, b.P99) })
 	return all
 }
 
-// winner returns the transport that was faster than all others, or nil.
+// failing names the transports over which calls failed, in brackets, or is empty.
+func failing(results ...*linkResult) string {
+	var names []string
+	for _, r := range results {
+		for _, l := range r.ranking() {
+			if l.Failed > 0 && !slices.Contains(names, l.Transport) {
+				names = append(names, l.Transport)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " (calls failed over " + list(names) + ")"
+}
+
+// winner returns the transport that was faster than all others, or nil. One over which
+// calls failed is none.
 func (r *linkResult) winner() *linkLine {
 	all := r.ranking()
-	if len(all) == 0 {
+	if len(all) == 0 || all[0].Failed > 0 {
 		return nil
 	}
 	if len(all) == 1 && len(r.Lines) == 1 {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,60 +139,80 @@ func TestRenderLinks(t *testing.T) {
 }
 
 // TestLinksLeftOut expects a machine without emulated links to be told in one line, with
-// what it lacks, and to be no failure, and links that break to be one.
+// what it lacks, and to be no failure unless the flags ask for links, and links that break to
+// be one.
 func TestLinksLeftOut(t *testing.T) {
+	unavailable := func(uint64, link.Conditions) (emulated, error) { return nil, errors.Join(link.ErrUnavailable) }
 	for _, test := range []struct {
-		name  string
-		open  linkOpener
-		code  int
-		wants []string
+		name           string
+		open           linkOpener
+		args           []string
+		code           int
+		stdout, stderr string
 	}{
 		{
-			"unavailable",
-			func(uint64, link.Conditions) (emulated, error) { return nil, errors.Join(link.ErrUnavailable) },
-			exitOK,
-			[]string{"\nEmulated links are left out: no emulated links on this machine. They need Linux"},
+			"unavailable", unavailable,
+			strings.Fields("-transports wss -duration 900ms -callers 1 -sizes none -streams 1 -fanout 1 -paced-time 180ms -nodes 3 " +
+				"-payloads random -payload-sizes 1KiB -compression-time 300ms"),
+			exitOK, "\nEmulated links are left out: no emulated links on this machine. They need Linux", "",
 		},
+		{"asked for", unavailable, []string{"-workloads", "links"}, exitUsage, "", "bench: no emulated links on this machine: they need Linux"},
+		{"one asked for", unavailable, []string{"-link", "wan"}, exitUsage, "", "bench: no emulated links on this machine: they need Linux"},
 		{
-			"broken",
-			func(uint64, link.Conditions) (emulated, error) { return nil, errBroken },
-			exitFailed,
-			[]string{"\nFAILED: links, emulating rtt=20ms,loss=0.5%: broken on purpose\n", "There is no table"},
+			"broken", func(uint64, link.Conditions) (emulated, error) { return nil, errBroken },
+			[]string{"-workloads", "links", "-quick"},
+			exitFailed, "\nFAILED: links, emulating rtt=20ms,loss=0.5%: broken on purpose\n", "",
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
 			p := program{kinds(), test.open, &stdout, &stderr}
-			if code := p.run(t.Context(), []string{"-no-demo", "-quick", "-workloads", "links"}); code != test.code {
+			dir := filepath.Join(t.TempDir(), "out")
+			if code := p.run(t.Context(), append(test.args, "-no-demo", "-out", dir)); code != test.code {
 				t.Errorf("exit code %d, want %d", code, test.code)
 			}
-			for _, want := range test.wants {
-				if !bytes.Contains(stdout.Bytes(), []byte(want)) {
-					t.Errorf("the output lacks %q:\n%s", want, &stdout)
-				}
+			if !strings.Contains(stdout.String(), test.stdout) || test.code == exitUsage && stdout.Len() > 0 {
+				t.Errorf("want %q in the output:\n%s", test.stdout, &stdout)
+			}
+			if got := stderr.String(); !strings.HasPrefix(got, test.stderr) || test.stderr == "" && got != "" || strings.Count(got, "\n") > 1 {
+				t.Errorf("%q on stderr, want %q", got, test.stderr)
+			}
+			if _, err := os.Stat(dir); (err == nil) != (test.code == exitOK) {
+				t.Errorf("the output directory: %v, with exit code %d", err, test.code)
 			}
 		})
 	}
 }
 
-// TestWinner expects a transport to win only if it was the faster in every part, and by
-// a twentieth in all: one was told to win by a hundredth.
+// TestWinner expects a transport to win only if it was surely the faster, and by a twentieth
+// at least: one was told to win by a hundredth.
 func TestWinner(t *testing.T) {
-	line := func(name string, p99 ...time.Duration) linkLine {
-		return linkLine{Transport: name, Calls: 10, P99: p99[0], PartsP99: [parts]time.Duration(p99)}
+	// The calls of each part took so many milliseconds, those of further ones as long as the last; 0: there are none.
+	line := func(name string, millis ...int64) linkLine {
+		p := pacedResult{elapsed: time.Second}
+		for i := range p.latency {
+			p.latency[i] = newLinkHistogram()
+			if took := millis[min(i, len(millis)-1)] * int64(time.Millisecond); took > 0 {
+				_ = p.latency[i].RecordValues(took, 100)
+			}
+		}
+		l := linkLine{Transport: name}
+		l.fill(p)
+		return l
 	}
-	a := line("a", 1, 1, 1, 1, 1)
+	a := line("a", 10)
 	for _, test := range []struct {
 		lines []linkLine
 		want  string
 	}{
-		{[]linkLine{a, line("b", 2, 2, 2, 2, 2)}, "a"},
-		{[]linkLine{line("b", 2, 2, 2, 2, 2), a}, "a"},
-		{[]linkLine{a, line("b", 2, 2, 2, 2, 1)}, ""},
-		{[]linkLine{line("a", 99, 99, 99, 99, 99), line("b", 100, 100, 100, 100, 100)}, ""},
-		{[]linkLine{line("a", 95, 95, 95, 95, 95), line("b", 100, 100, 100, 100, 100)}, "a"},
-		{[]linkLine{a, line("b", 2, 2, 2, 2, 0)}, ""}, // nothing was due there
-		{[]linkLine{a, line("b", 2, 2, 2, 2, 2), line("c", 3, 3, 3, 3, 0)}, ""},
+		{[]linkLine{a, line("b", 20)}, "a"},
+		{[]linkLine{line("b", 20), a}, "a"},
+		{[]linkLine{a, line("b", 20, 20, 9)}, ""}, // in most parts it was slower
+		{[]linkLine{a, line("b", 20, 9)}, ""},     // and but for one
+		{[]linkLine{line("a", 99), line("b", 100)}, ""},
+		{[]linkLine{line("a", 94), line("b", 100)}, "a"},
+		{[]linkLine{a, line("b", 20, 20, 0)}, ""}, // nothing was due in most
+		{[]linkLine{a, line("b", 20), line("c", 30, 30, 9)}, ""},
 		{[]linkLine{a, {Transport: "b", NoConnection: "no"}}, "a"},
 		{[]linkLine{a}, ""},
 		{[]linkLine{{Transport: "b", NoConnection: "no"}}, ""},
@@ -203,5 +225,63 @@ func TestWinner(t *testing.T) {
 		if got != test.want {
 			t.Errorf("of %+v %q wins, not %q", test.lines, got, test.want)
 		}
+	}
+}
+
+// TestNothingMeasured expects a run in which no transport connected to count as none that measured
+// anything, and not to speak of lines with a negative number of calls.
+func TestNothingMeasured(t *testing.T) {
+	over := []linkSpec{{title: "udp-blocked", conditions: link.Conditions{RTT: 20 * time.Millisecond, BlockUDP: true}}}
+	r := madeUp(over, []string{"quic"}, nil)
+	if rep := (&report{Links: r}); rep.measured() || rep.verdict() != nil {
+		t.Errorf("measured: %v, verdict: %q, want neither", rep.measured(), rep.verdict())
+	}
+	if got := r.legend(); strings.Contains(got, "-1") || strings.Contains(got, "calls,") {
+		t.Errorf("the legend says %q", got)
+	}
+}
+
+// TestFailedCallsDoNotWin expects no transport to win over which calls failed, however fast the others
+// were, and the verdict to say why.
+func TestFailedCallsDoNotWin(t *testing.T) {
+	r := overGrid(&report{}, 3).Links
+	result := &r.Results[len(r.Results)-1]
+	quic := result.line("quic")
+	if result.winner() != quic {
+		t.Fatal("quic does not win anyway")
+	}
+	quic.Failed = 3
+	if w := result.winner(); w != nil {
+		t.Errorf("%s wins", w.Transport)
+	}
+	if got, want := result.outcome(), "no clear difference (calls failed over quic)"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got, want := r.verdict(result), "No transport wins: quic has the lowest p99, and 3 of its calls failed."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestUnconnectedIsLeftOut expects a transport that does not connect over a link to be tried over that one
+// alone, and the other one to be measured over all.
+func TestUnconnectedIsLeftOut(t *testing.T) {
+	never, works := broken(false, 0), kinds()[0]
+	never.name, never.carrier, never.tls = "never", overTCP, true
+	works.name, works.carrier, works.tls = "works", overTCP, true
+	var stdout, stderr bytes.Buffer
+	file := filepath.Join(t.TempDir(), "results.json")
+	args := []string{"-no-demo", "-workloads", "links", "-rtt", "1ms,2ms", "-loss", "0", "-link-time", "100ms", "-link-streams", "0", "-out=", "-json", file}
+	if code := (program{[]kind{never, works}, unshaped, &stdout, &stderr}).run(t.Context(), args); code != exitFailed {
+		t.Errorf("exit code %d\n%s%s", code, &stdout, &stderr)
+	}
+	rep, err := readReport(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Failures) != 1 || rep.Failures[0].Transport != "never" || rep.Failures[0].Doing != "connecting two nodes over rtt=1ms" {
+		t.Errorf("failures %v, want one, over the first link", rep.Failures)
+	}
+	if len(rep.Links.Results) != 2 || rep.Links.Results[1].line("works") == nil {
+		t.Errorf("%d links, want both with the transport that works", len(rep.Links.Results))
 	}
 }

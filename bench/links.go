@@ -22,6 +22,16 @@ type linkOptions struct {
 	seed  uint64
 	// congestion is that of TCP; "" leaves it to the kernel.
 	congestion string
+	// shaped: in this process, instead of between network namespaces.
+	shaped bool
+}
+
+// opener returns what makes the links.
+func (o *linkOptions) opener(p program) linkOpener {
+	if o.shaped {
+		return openShaped
+	}
+	return p.link
 }
 
 // hosts returns the ends of a link, as they are to be.
@@ -105,13 +115,13 @@ type contender struct {
 }
 
 // measureLinks measures every link and puts what there is into the report.
-func (p program) measureLinks(ctx context.Context, opts linkOptions, of []kind, rep *report) {
+func (p program) measureLinks(ctx context.Context, opts linkOptions, of []kind, rep *report, after time.Duration) {
 	if len(of) == 0 {
 		return
 	}
 	rep.Links = newLinkReport(opts, of)
 	// Before anything is announced, whether there are links at all.
-	switch l, err := p.link(opts.seed, opts.over[0].conditions); {
+	switch l, err := opts.opener(p)(opts.seed, opts.over[0].conditions); {
 	case errors.Is(err, link.ErrUnavailable):
 		rep.Links.LeftOut = trimPackage(err).Error()
 		return
@@ -119,13 +129,17 @@ func (p program) measureLinks(ctx context.Context, opts linkOptions, of []kind, 
 		l.close()
 	}
 	fmt.Fprintf(p.stdout, "\n%s\n", rep.Links.header())
-	progress := newLinkProgress(p.stdout, p.stderr, opts)
+	progress := newLinkProgress(p.stdout, p.stderr, opts, after)
 	defer progress.finish()
 	for _, spec := range opts.over {
 		progress.begin(spec)
-		err := p.measureLink(ctx, opts, spec, of, rep)
+		unconnected, err := p.measureLink(ctx, opts, spec, of, rep)
 		progress.end()
+		// What failed to connect once would take that long over each link.
+		of = slices.DeleteFunc(slices.Clone(of), func(k kind) bool { return slices.Contains(unconnected, k.name) })
 		switch {
+		case err == nil && len(of) == 0:
+			return
 		case err != nil:
 			rep.fail("links", "emulating "+spec.title, err)
 			return
@@ -137,8 +151,10 @@ func (p program) measureLinks(ctx context.Context, opts linkOptions, of []kind, 
 
 // measureLink measures all transports over links of the same conditions and the
 // same seed, at the same time, so that what the machine does besides disturbs all of
-// them alike. Its error is that of a link.
-func (p program) measureLink(ctx context.Context, opts linkOptions, spec linkSpec, of []kind, rep *report) error {
+// them alike. It returns those that failed to connect. Its error is that of a link.
+func (p program) measureLink(
+	ctx context.Context, opts linkOptions, spec linkSpec, of []kind, rep *report,
+) (unconnected []string, err error) {
 	var all []*contender
 	defer func() {
 		for _, c := range all {
@@ -146,9 +162,9 @@ func (p program) measureLink(ctx context.Context, opts linkOptions, spec linkSpe
 		}
 	}()
 	for _, k := range of {
-		l, err := p.link(opts.seed, spec.conditions)
+		l, err := opts.opener(p)(opts.seed, spec.conditions)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		all = append(all, &contender{kind: k, link: l, line: linkLine{Transport: k.name}})
 	}
@@ -156,7 +172,7 @@ func (p program) measureLink(ctx context.Context, opts linkOptions, spec linkSpe
 	together(all, func(c *contender) { c.connect(ctx, opts, spec) })
 	together(all, func(c *contender) { c.measure(ctx, opts) })
 	if ctx.Err() != nil && slices.ContainsFunc(all, func(c *contender) bool { return c.line.Calls == 0 && c.line.NoConnection == "" }) {
-		return nil // there is nothing to compare yet
+		return nil, nil // there is nothing to compare yet
 	}
 	result := linkResult{
 		Title: spec.title, Conditions: spec.conditions.String(),
@@ -165,12 +181,15 @@ func (p program) measureLink(ctx context.Context, opts linkOptions, spec linkSpe
 	for _, c := range all {
 		if c.line.err != nil {
 			rep.fail(c.name, c.line.doing+" over "+spec.title, c.line.err)
+			if c.cluster == nil {
+				unconnected = append(unconnected, c.name)
+			}
 			continue
 		}
 		result.Lines = append(result.Lines, c.line)
 	}
 	rep.Links.add(result)
-	return nil
+	return unconnected, nil
 }
 
 func together(all []*contender, do func(c *contender)) {
@@ -194,7 +213,7 @@ func (c *contender) connect(ctx context.Context, opts linkOptions, spec linkSpec
 	c.cluster, err = openCluster(connecting, c.open(opts.hosts(c.link)), []string{"a", "b"}, func(cfg *core.Config) {
 		cfg.MaxHandlers = max(opts.rate*int(callTimeout/time.Second), defaultMaxHandlers)
 		cfg.MaxReassembly = max(2*opts.rate*opts.size, defaultMaxReassembly)
-	}, func(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) })
+	}, serveLoads)
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case blocked:
@@ -215,7 +234,9 @@ func (c *contender) measure(ctx context.Context, opts linkOptions) {
 		c.line.err = err
 		return
 	}
-	result, err := opts.run(ctx, c.cluster.connection("b"))
+	load := opts.paced
+	load.waker = newWaker
+	result, err := load.run(ctx, c.cluster.connection("b"))
 	if err != nil {
 		c.line.err = err
 		return

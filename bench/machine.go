@@ -16,6 +16,8 @@ type machine struct {
 	Arch       string `json:"arch"`
 	Go         string `json:"go"`
 	GOMAXPROCS int    `json:"gomaxprocs"`
+
+	Environment environment `json:"environment"`
 }
 
 func thisMachine() machine {
@@ -26,6 +28,8 @@ func thisMachine() machine {
 		Arch:       runtime.GOARCH,
 		Go:         runtime.Version(),
 		GOMAXPROCS: runtime.GOMAXPROCS(0),
+
+		Environment: thisEnvironment(),
 	}
 }
 

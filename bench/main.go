@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -10,6 +11,9 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
+
+	"github.com/gridmux/gridmux/bench/internal/link"
 )
 
 // Exit codes.
@@ -43,6 +47,12 @@ type program struct {
 }
 
 func (p program) run(ctx context.Context, args []string) int {
+	if len(args) > 0 && args[0] == serveName {
+		return p.serve(ctx, args[1:])
+	}
+	if len(args) > 0 && args[0] == compareCommand {
+		return p.compareFiles(args[1:])
+	}
 	opts, err := parseFlags(p.known, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -52,42 +62,151 @@ func (p program) run(ctx context.Context, args []string) int {
 		fmt.Fprintf(p.stderr, "bench: %v\n", err)
 		return exitUsage
 	}
+	if opts.train.file != "" || opts.record != "" {
+		return p.makeSamples(ctx, opts)
+	}
+	if err := opts.compression.readOwn(); err != nil {
+		fmt.Fprintf(p.stderr, "bench: flag -samples: %v\n", err)
+		return exitUsage
+	}
+	if err := p.checkLinks(opts); err != nil {
+		fmt.Fprintf(p.stderr, "bench: %v\n", err)
+		return exitUsage
+	}
 	var file *outputFile
 	if opts.json != "" {
-		if file, err = openOutput(opts.json); err != nil {
+		if file, err = openOutput(opts.json, 0o666); err != nil {
 			fmt.Fprintf(p.stderr, "bench: flag -json: %v: name a file that can be written\n", err)
 			return exitUsage
 		}
 		defer file.abandon()
 	}
 
+	var dir *outputDir
+	if opts.out != "" {
+		if dir, err = openOutputDir(opts.out); err != nil {
+			fmt.Fprintf(p.stderr, "bench: flag -out: %v: name a directory that can be written\n", err)
+			return exitUsage
+		}
+	}
+
 	rep := report{Schema: schema, Machine: thisMachine()}
-	fmt.Fprintf(p.stdout, "gridmux bench on %v\n", rep.Machine)
+	rep.begin(args, time.Now())
+	if opts.remote != nil {
+		rep.Path = opts.remote.String()
+	}
+	fmt.Fprintf(p.stdout, "gridmux bench on %v\n%s\n", rep.Machine, wrap(rep.Machine.Environment.String(), lineWidth))
 	running := opts.kinds
 	if opts.demo {
 		running = p.demonstrate(ctx, running, &rep)
 	}
+	left := p.schedule(&opts, running)
+	after := left.next()
 	if ctx.Err() == nil {
-		p.measure(ctx, opts, running, &rep)
+		p.measure(ctx, opts, running, &rep, after)
 	}
+	if opts.remote != nil {
+		// Of a path that something does not get through, every attempt would take long.
+		running = unfailed(running, rep.Failures)
+	}
+	after = left.next()
+	if ctx.Err() == nil {
+		p.measurePaced(ctx, opts, running, &rep, after)
+	}
+	after = left.next()
+	if ctx.Err() == nil && opts.clusters.wanted {
+		p.measureClusters(ctx, opts, running, &rep, after)
+	}
+	after = left.next()
 	if ctx.Err() == nil && len(opts.links.over) > 0 {
-		p.measureLinks(ctx, opts.links, chosen(running, opts.links.kinds), &rep)
+		p.measureLinks(ctx, opts.links, chosen(running, opts.links.kinds), &rep, after)
 	}
-	rep.render(p.stdout)
+	if ctx.Err() == nil && opts.compression.wanted {
+		p.measureCompression(ctx, opts.compression, running, &rep)
+	}
 	interrupted := ctx.Err() != nil
-	if file != nil && (!interrupted || rep.measured()) {
-		if err := file.write(&rep); err != nil {
-			fmt.Fprintf(p.stderr, "bench: flag -json: %v\n", err)
-			return exitFailed
-		}
-		fmt.Fprintf(p.stdout, "\nAll of this is in %s.\n", opts.json)
-	}
+	rep.finish(interrupted)
+	rep.render(p.stdout)
+	code := p.write(dir, file, &rep)
 	if interrupted {
 		fmt.Fprintln(p.stderr, "bench: interrupted")
-		return exitInterrupted
+		return cmp.Or(code, exitInterrupted)
 	}
-	if len(rep.Failures) > 0 {
-		return exitFailed
+	if kept := p.judge(&rep, opts.thresholds); !kept || len(rep.Failures) > 0 {
+		return cmp.Or(code, exitFailed)
+	}
+	return code
+}
+
+// write writes what a run has found out to where that was asked for, of which either may be
+// nil, and returns the exit code. What cannot be written does not keep the other from it.
+func (p program) write(dir *outputDir, file *outputFile, rep *report) (code int) {
+	if dir != nil {
+		if err := p.writeDir(dir, rep); err != nil {
+			fmt.Fprintf(p.stderr, "bench: flag -out: %v\n", err)
+			code = exitUsage
+		}
+	}
+	if file != nil && (!rep.Interrupted || rep.measured()) {
+		if err := file.writeReport(rep); err != nil {
+			fmt.Fprintf(p.stderr, "bench: flag -json: %v\n", err)
+			return exitUsage
+		}
+		fmt.Fprintf(p.stdout, "\nAll of this is in %s.\n", file.Name())
+	}
+	return code
+}
+
+// checkLinks fails if the flags ask for emulated links and there are none. Who does not ask
+// for them gets what else there is, and a line that says what was left out.
+func (p program) checkLinks(opts options) error {
+	if !opts.linksAsked || opts.links.shaped {
+		return nil
+	}
+	l, err := p.link(opts.links.seed, opts.links.over[0].conditions)
+	switch {
+	case err == nil:
+		l.close()
+	case errors.Is(err, link.ErrUnavailable):
+		return fmt.Errorf("%w: they need Linux, and root or a user who may make user namespaces, and who can open /dev/net/tun; "+
+			"-shaping does without, and without loss",
+			trimPackage(err))
+	}
+	return nil // what else is wrong is told where the link is measured
+}
+
+// writeDir writes what a run has found out, if there is anything.
+func (p program) writeDir(dir *outputDir, rep *report) error {
+	if !rep.measured() {
+		dir.abandon()
+		return nil
+	}
+	if err := dir.write(rep); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "\n%s\n", wrap(dir.said(), lineWidth))
+	return nil
+}
+
+// makeSamples makes samples for a dictionary, or one from them, and measures nothing.
+func (p program) makeSamples(ctx context.Context, opts options) int {
+	var name string
+	var err error
+	if opts.train.file != "" {
+		name, err = "train", p.train(ctx, opts.train)
+	} else {
+		name, err = "record", p.record(ctx, opts.record, opts.compression.payloads)
+	}
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(p.stderr, "bench: interrupted")
+		return exitInterrupted
+	case err != nil:
+		fmt.Fprintf(p.stderr, "bench: flag -%s: %v\n", name, err)
+		if errors.Is(err, errNotRecorded) {
+			return exitFailed
+		}
+		return exitUsage
 	}
 	return exitOK
 }
@@ -122,15 +241,22 @@ func chosen(from, among []kind) (both []kind) {
 	return both
 }
 
+// unfailed returns those of some transports of which nothing failed.
+func unfailed(of []kind, failures []failure) []kind {
+	return slices.DeleteFunc(slices.Clone(of), func(k kind) bool {
+		return slices.ContainsFunc(failures, func(f failure) bool { return f.Transport == k.name })
+	})
+}
+
 // measure fills in the report's cells.
-func (p program) measure(ctx context.Context, opts options, of []kind, rep *report) {
+func (p program) measure(ctx context.Context, opts options, of []kind, rep *report, after time.Duration) {
 	if len(of) == 0 || len(opts.tables) == 0 {
 		return
 	}
 	m := newMeasurement(opts, of)
 	rep.describe(m)
 	fmt.Fprintf(p.stdout, "\n%s\n", rep.header())
-	m.progress = newProgress(p.stdout, p.stderr, m)
+	m.progress = newProgress(p.stdout, p.stderr, m.plan, len(m.loads)*len(m.kinds), after)
 	m.run(ctx, rep)
 	m.progress.finish()
 }

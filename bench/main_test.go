@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -22,12 +23,12 @@ import (
 // TestQuick runs the program as continuous integration would and holds that the
 // tables have no hole.
 func TestQuick(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "bench.json")
+	file, dir := filepath.Join(t.TempDir(), "bench.json"), filepath.Join(t.TempDir(), "new", "out")
 	var stdout, stderr bytes.Buffer
 	p := program{kinds(), unshaped, &stdout, &stderr}
 	// Fewer at once than by default, for what 512 do takes long with the race detector.
-	args := []string{"-quick", "-callers", "1,8", "-streams", "1,8", "-json", file}
-	if code := p.run(t.Context(), args); code != exitOK {
+	args := []string{"-quick", "-callers", "1,8", "-streams", "1,8", "-workloads", "calls,streams,mixed,links,compression", "-payload-sizes", "16KiB", "-compression-time", "600ms", "-json", file}
+	if code := p.run(t.Context(), append(args, "-out", dir)); code != exitOK {
 		t.Fatalf("exit code %d, want %d\n%s%s", code, exitOK, &stdout, &stderr)
 	}
 	out := stdout.String()
@@ -45,8 +46,8 @@ func TestQuick(t *testing.T) {
 		"round 1 of 3", "round 3 of 3",
 		"wss (websocket with TLS on the loopback interface)\n", "quic (QUIC on the loopback interface)\n",
 		"Reading: inmem answers ", "Reading: inmem moves ", "Reading: beside bulk, ",
-		"link 1 of 1, 2.5s left: rtt=20ms,loss=0.5%\n", "Over rtt=20ms,loss=0.5%\n",
-		"Reading: at p99 ", "All of this is in " + file,
+		"link 1 of 1, 2.5s left, 5s in all: rtt=20ms,loss=0.5%\n", "Over rtt=20ms,loss=0.5%\n",
+		"Reading: at p99 ", "over a link of 100mbit, ", "Compression: what is left", "Measured over emulated links, 16 KiB of json\n", "All of this is in " + file,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q", want)
@@ -62,6 +63,8 @@ func TestQuick(t *testing.T) {
 	if t.Failed() {
 		t.Logf("the output was:\n%s", out)
 	}
+
+	checkOutput(t, dir, file)
 
 	var rep report
 	text, err := os.ReadFile(file)
@@ -90,6 +93,17 @@ func TestQuick(t *testing.T) {
 			t.Errorf("JSON: a line without sense: %+v", l)
 		}
 	}
+	if rep.Compression == nil || len(rep.Compression.Results) != 2 || len(rep.Compression.Links) != 1 {
+		t.Fatalf("JSON: compression %+v, want two results and one link", rep.Compression)
+	}
+	for _, c := range rep.Compression.Results {
+		for _, l := range c.Lines {
+			smaller := l.Codec != off && c.Payload == "json"
+			if l.PerSecond <= 0 || len(l.Windows) != minRounds || smaller != (l.Wins != winsNever) || smaller != (l.Octets < 0.7*float64(c.Size)) {
+				t.Errorf("JSON: a line of %s of %d B without sense: %+v", c.Payload, c.Size, l)
+			}
+		}
+	}
 }
 
 // unshaped is a link without a network of its own, for what is to be tested where none
@@ -116,6 +130,8 @@ func checkPlain(t *testing.T, out string) {
 	}
 }
 
+var ratioAndInterval = regexp.MustCompile(`(?:≈ )?(\d\S*×)(?: \S+–\S+)?`)
+
 // checkTable holds that the first table has the blocks, each with a line for each
 // transport, and a value in each of its columns. It returns what follows.
 func checkTable(t *testing.T, out string, transports, blocks []string) (rest string) {
@@ -133,7 +149,8 @@ func checkTable(t *testing.T, out string, transports, blocks []string) (rest str
 	}
 	columns := 0
 	for i, line := range lines {
-		fields := strings.Fields(line)
+		// A ratio and its interval are one value.
+		fields := strings.Fields(ratioAndInterval.ReplaceAllString(line, "$1"))
 		block, in := blocks[i/(1+len(transports))], i%(1+len(transports))
 		switch {
 		case in == 0:
@@ -238,12 +255,12 @@ func TestFailures(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			known := append(kinds(), test.kind)
-			args := append([]string{"-duration", "500ms", "-workloads", "calls", "-callers", "1,8"}, test.args...)
+			args := append([]string{"-duration", "500ms", "-workloads", "calls", "-callers", "1,8", "-sizes", "none"}, test.args...)
 			others := append(slices.Clone(args), "-transports", "inmem,websocket,broken")
 
 			t.Run("beside others", func(t *testing.T) {
 				var stdout, stderr bytes.Buffer
-				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), others); code != exitFailed {
+				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), append(others, "-out=")); code != exitFailed {
 					t.Errorf("exit code %d, want %d", code, exitFailed)
 				}
 				out := stdout.String()
@@ -260,7 +277,7 @@ func TestFailures(t *testing.T) {
 			t.Run("alone", func(t *testing.T) {
 				var stdout, stderr bytes.Buffer
 				args := append(args, "-transports", "broken")
-				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), args); code != exitFailed {
+				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), append(args, "-out=")); code != exitFailed {
 					t.Errorf("exit code %d, want %d", code, exitFailed)
 				}
 				out := stdout.String()
@@ -289,10 +306,10 @@ func TestInterrupt(t *testing.T) {
 			stdout := &trigger{at: test.at, do: cancel}
 			var stderr bytes.Buffer
 			name := filepath.Join(t.TempDir(), "bench.json")
-			args := []string{"-duration", "600ms", "-workloads", "calls", "-callers", "1", "-transports", "inmem,websocket", "-json", name}
+			args := []string{"-duration", "600ms", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem,websocket", "-json", name}
 			began := time.Now()
 			p := program{kinds(), unshaped, stdout, &stderr}
-			if code := p.run(ctx, args); code != exitInterrupted {
+			if code := p.run(ctx, append(args, "-out=")); code != exitInterrupted {
 				t.Errorf("exit code %d, want %d", code, exitInterrupted)
 			}
 			if took := time.Since(began); took > 5*time.Second {
@@ -315,7 +332,7 @@ func TestInterrupt(t *testing.T) {
 				return
 			}
 			checkTable(t, out, []string{"inmem", "websocket"}, []string{"1 caller"})
-			if !strings.Contains(out, "Interrupted after round 2 of 3") {
+			if !strings.Contains(out, "Interrupted after round 2 of ") {
 				t.Errorf("the output does not say how many rounds there were:\n%s", out)
 			}
 		})
@@ -342,8 +359,8 @@ func (w *trigger) Write(p []byte) (int, error) {
 // with it.
 func TestOneTransport(t *testing.T) {
 	var stdout bytes.Buffer
-	args := []string{"-no-demo", "-duration", "2s", "-callers", "2", "-streams", "3", "-size", "0", "-transports", "inmem"}
-	if code := run(t.Context(), args, &stdout, io.Discard); code != exitOK {
+	args := []string{"-no-demo", "-duration", "2s", "-workloads", "calls,streams,mixed,fanout", "-callers", "2", "-streams", "3", "-size", "0", "-fanout", "2,3", "-transports", "inmem"}
+	if code := run(t.Context(), append(args, "-out="), &stdout, io.Discard); code != exitOK {
 		t.Errorf("exit code %d, want %d", code, exitOK)
 	}
 	out := stdout.String()
@@ -357,7 +374,8 @@ func TestOneTransport(t *testing.T) {
 	}
 	rest := checkTable(t, out, []string{"inmem"}, []string{"2 callers"})
 	rest = checkTable(t, rest, []string{"inmem"}, []string{"3 streams from b to a", "3 streams from a to b", "3 streams both ways"})
-	checkTable(t, rest, []string{"inmem"}, []string{"alone", "beside bulk"})
+	rest = checkTable(t, rest, []string{"inmem"}, []string{"alone", "beside bulk"})
+	checkTable(t, rest, []string{"inmem"}, []string{"to 2 peers", "to 3 peers"})
 }
 
 func TestPlan(t *testing.T) {
@@ -366,8 +384,8 @@ func TestPlan(t *testing.T) {
 		cells int
 		want  plan
 	}{
-		{30 * time.Second, 8, plan{5, 150 * time.Millisecond, 600 * time.Millisecond}},
-		{3 * time.Second, 8, plan{3, 25 * time.Millisecond, 100 * time.Millisecond}},
+		{30 * time.Second, 8, plan{9, 83200 * time.Microsecond, 332800 * time.Microsecond}},
+		{3 * time.Second, 8, plan{7, 10600 * time.Microsecond, 42400 * time.Microsecond}},
 		{time.Minute, 8, plan{11, 136200 * time.Microsecond, 544800 * time.Microsecond}},
 		{10 * time.Minute, 8, plan{15, time.Second, 4 * time.Second}},
 		{600 * time.Millisecond, 8, plan{3, 5 * time.Millisecond, 20 * time.Millisecond}},

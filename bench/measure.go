@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/gridmux/gridmux/core"
 )
@@ -14,10 +17,17 @@ import (
 const (
 	minRounds = 3
 	maxRounds = 15
+	// usualRounds are enough for a bootstrap to tell a difference from chance.
+	usualRounds = 9
 	// usualWindow is how long a window is if there is time for more than the
 	// fewest rounds.
 	usualWindow = 600 * time.Millisecond
-	minWindow   = 25 * time.Millisecond
+	// fairWindow is how long a window has to be for there to be usualRounds of them.
+	fairWindow = 50 * time.Millisecond
+	minWindow  = 25 * time.Millisecond
+	// timeSlack is the part of the time, one in so many, that it may take longer: windows
+	// have to be begun and ended.
+	timeSlack = 6
 	// connectTimeout bounds how long two nodes may take to connect. It takes
 	// milliseconds if nothing is wrong.
 	connectTimeout = 10 * time.Second
@@ -30,11 +40,13 @@ type plan struct {
 	window time.Duration // what is counted
 }
 
-// newPlan makes as many rounds as give every cell windows of the usual length:
-// an odd number, so that a median is a figure that was measured.
+// newPlan makes usualRounds if there is time for windows that are not too short, and
+// more if they have the usual length: an odd number, so that a median is a figure that
+// was measured.
 func newPlan(total time.Duration, cells int) plan {
 	p := plan{rounds: minRounds}
-	for p.rounds < maxRounds && total >= time.Duration(cells*(p.rounds+2))*usualWindow {
+	enough := func(window time.Duration) bool { return total >= time.Duration(cells*(p.rounds+2))*window }
+	for p.rounds < usualRounds && enough(fairWindow) || p.rounds < maxRounds && enough(usualWindow) {
 		p.rounds += 2
 	}
 	each := (total / time.Duration(cells*p.rounds)).Truncate(time.Millisecond)
@@ -68,31 +80,66 @@ func (m *measurement) most() int {
 	return slices.MaxFunc(m.loads, func(a, b load) int { return cmp.Compare(a.atOnce, b.atOnce) }).atOnce
 }
 
-// pair is two nodes over one transport, one of which calls the other.
+// pair is nodes over one transport, of which the first calls the others: a cluster of two
+// for most loads.
 type pair struct {
 	kind
-	*cluster
 
-	tasks  []tasks    // of each load
-	cells  [][]sample // of each load, by round
-	failed bool
+	clusters map[int]*cluster // by the number of nodes that are called
+
+	tasks   []tasks                   // of each load
+	cells   [][]sample                // of each load, by round
+	latency []*hdrhistogram.Histogram // of each load, of all its windows
+	failed  bool
 }
 
 func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
-	c, err := openCluster(ctx, k.open(onLoopback), []string{"a", "b"}, func(cfg *core.Config) {
-		// Defaults, unless the flags ask for more than they allow.
-		cfg.MaxHandlers = max(m.most(), defaultMaxHandlers)
-		cfg.MaxReassembly = max(2*m.most()*m.size, defaultMaxReassembly)
-	}, func(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) })
-	if err != nil {
-		return nil, err
-	}
-	p := &pair{kind: k, cluster: c, cells: make([][]sample, len(m.loads))}
-	for _, l := range m.loads {
-		p.tasks = append(p.tasks, l.tasks(c.connection("b")))
+	p := &pair{kind: k, clusters: map[int]*cluster{}, cells: make([][]sample, len(m.loads))}
+	for i := range m.loads {
+		l := &m.loads[i]
+		c := p.clusters[l.nodes()]
+		if c == nil {
+			var err error
+			if c, err = m.openCluster(ctx, k, l.nodes()); err != nil {
+				p.close()
+				return nil, err
+			}
+			p.clusters[l.nodes()] = c
+		}
+		work := l.tasks(c.peers())
+		work.wire = c.wire
+		p.tasks = append(p.tasks, work)
+		p.latency = append(p.latency, newHistogram())
 	}
 	return p, nil
 }
+
+// openCluster connects a node with those that it is to call, on this machine or, with
+// -connect, on another one.
+func (m *measurement) openCluster(ctx context.Context, k kind, called int) (*cluster, error) {
+	config := func(cfg *core.Config) {
+		// Defaults, unless the flags ask for more than they allow.
+		cfg.MaxHandlers = max(m.most(), defaultMaxHandlers)
+		cfg.MaxReassembly = max(2*m.most()*m.largest(), defaultMaxReassembly)
+	}
+	if m.remote != nil {
+		return m.remote.open(ctx, k, config)
+	}
+	names := []string{"a", "b"}
+	for i := 1; i < called; i++ {
+		names = append(names, "b"+strconv.Itoa(i+1))
+	}
+	return openCluster(ctx, k.open(onLoopback), names, config, serveLoads)
+}
+
+func (p *pair) close() {
+	for _, c := range p.clusters {
+		c.close()
+	}
+}
+
+// serveLoads registers what all loads call.
+func serveLoads(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) }
 
 // The core's defaults for these limits.
 const (
@@ -122,13 +169,39 @@ func (m *measurement) run(ctx context.Context, rep *report) {
 			m.pairs = append(m.pairs, p)
 		}
 	}
+	began := time.Now()
 	for round := 1; round <= m.rounds; round++ {
 		if !m.round(ctx, round, rep) {
 			break
 		}
 		rep.Rounds = round
+		m.fit(round, time.Since(began), rep)
 	}
 	rep.fill(m)
+}
+
+// fit leaves out as many rounds as the machine, by the time that those before took, is too
+// busy for.
+func (m *measurement) fit(round int, took time.Duration, rep *report) {
+	if fits := fitting(m.rounds, m.duration, round, took); fits < m.rounds {
+		m.rounds, rep.Planned = fits, fits
+		m.progress.shorten(fits, len(m.loads)*len(m.kinds))
+	}
+}
+
+// fitting is how many of the planned rounds there is time for if those before took so long:
+// minRounds at least, so that the first, which is slow where things are done for the first
+// time, does not decide, and those before.
+func fitting(planned int, total time.Duration, round int, took time.Duration) int {
+	if round < minRounds {
+		return planned
+	}
+	each := max(took/time.Duration(round), 1)
+	fits := int((total + total/timeSlack) / each)
+	if fits%2 == 0 {
+		fits-- // as in newPlan
+	}
+	return max(fits, round)
 }
 
 // round measures each load over each transport once. It reports
@@ -159,6 +232,7 @@ func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 			}
 			s.Round = round
 			p.cells[i] = append(p.cells[i], s)
+			p.latency[i].Merge(m.bench.total)
 		}
 	}
 	return slices.ContainsFunc(m.pairs, func(p *pair) bool { return !p.failed })

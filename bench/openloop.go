@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,20 +22,22 @@ const (
 // paceInterval is how often a paced stream has a message.
 const paceInterval = 10 * time.Millisecond
 
-// parts is how many equal parts of a run are compared by themselves, so that a
-// difference is told from chance: if there is none, all parts agree on one in one of
-// sixteen runs.
-const parts = 5
+// parts is how many equal parts a run has, whose percentiles are the samples that tell a
+// difference from chance.
+const parts = usualRounds
 
 // paced is what happens on a link: calls that are due at fixed times, whatever became
 // of those before (an open loop), beside streams that carry so much a second.
 type paced struct {
-	rate     int // calls per second
-	size     int // of a request, and of its answer
+	rate     int           // calls per second
+	size     int           // of a request, and of its answer
+	payload  func() []byte // what a request is; nil: random bytes
 	streams  int
 	bits     float64 // per second, of each stream
 	warmUp   time.Duration
 	duration time.Duration // what is counted, after the warm-up
+	// waker makes what wakes who calls; nil: the timers of the runtime.
+	waker func() waker
 }
 
 // message is how large a message of a stream is.
@@ -42,9 +45,42 @@ func (p *paced) message() int {
 	return max(1, int(p.bits*paceInterval.Seconds()/8+0.5))
 }
 
+// content is what a request is.
+func (p *paced) content() []byte {
+	if p.payload == nil {
+		return randomBytes(p.size)()
+	}
+	return p.payload()
+}
+
+// tooMuch says that the rate is not one that a machine could have. sized is the flag with the
+// size.
+func (p *paced) tooMuch(sized string) error {
+	if int64(p.size)*int64(p.rate) > maxInFlight {
+		return fmt.Errorf("flags %s and -link-rate %d: together over %d MiB per second: lower one of them",
+			sized, p.rate, maxInFlight>>20)
+	}
+	return nil
+}
+
+// leastPaced is how many calls a run has at least.
+const leastPaced = 50
+
+// tooLittle says that there are too few calls to say anything of. name is the flag with the
+// duration.
+func (p *paced) tooLittle(name string) error {
+	if float64(p.rate)*p.duration.Seconds() >= leastPaced {
+		return nil
+	}
+	least := (leastPaced*time.Second/time.Duration(p.rate) + time.Millisecond - 1).Truncate(time.Millisecond)
+	return fmt.Errorf("flags -link-rate %d and -%s %v: fewer than %d calls, of which no percentile says anything: "+
+		"use at least %v, or a higher rate", p.rate, name, p.duration, leastPaced, least)
+}
+
 // pacedResult is what became of the calls that were due while it was counted.
 type pacedResult struct {
-	latency [parts]*hdrhistogram.Histogram // of all calls, also of those that failed
+	latency [parts]*hdrhistogram.Histogram // of all calls; those that failed took the time-out
+	when    *timeline
 	failed  int64
 	failure error         // of one of the calls that failed
 	bits    float64       // per second, of all streams together
@@ -56,7 +92,7 @@ type pacedRun struct {
 	paced
 
 	to      *core.Connection
-	payload []byte
+	request []byte
 	options []core.CallOption
 	began   time.Time    // from when on it is counted
 	octets  atomic.Int64 // that the streams sent since, until the end
@@ -72,9 +108,10 @@ type pacedRun struct {
 // would be too good.
 func (p *paced) run(ctx context.Context, to *core.Connection) (pacedResult, error) {
 	r := &pacedRun{
-		paced: *p, to: to, payload: randomBytes(p.size)(), options: []core.CallOption{core.WithTimeout(callTimeout)},
+		paced: *p, to: to, request: p.content(), options: []core.CallOption{core.WithTimeout(callTimeout)},
 		began: time.Now().Add(p.warmUp), pending: map[int]time.Time{},
 	}
+	r.result.when = &timeline{length: r.duration}
 	for i := range r.result.latency {
 		r.result.latency[i] = newLinkHistogram()
 	}
@@ -118,12 +155,17 @@ func newLinkHistogram() *hdrhistogram.Histogram {
 // callAll starts every call when it is due.
 func (r *pacedRun) callAll(ctx, work context.Context, calls *sync.WaitGroup, failed <-chan error) error {
 	start := r.began.Add(-r.warmUp)
+	var w waker = timers{}
+	if r.waker != nil {
+		w = r.waker()
+	}
+	defer w.close()
 	for i := 0; ; i++ {
 		due := start.Add(time.Duration(i) * time.Second / time.Duration(r.rate))
 		if due.Sub(r.began) >= r.duration {
-			return nil
+			return w.wait(ctx, r.began.Add(r.duration), failed) // the streams go on until then
 		}
-		if err := pause(ctx, time.Until(due), failed); err != nil {
+		if err := w.wait(ctx, due, failed); err != nil {
 			return err
 		}
 		counted := !due.Before(r.began)
@@ -138,8 +180,8 @@ func (r *pacedRun) callAll(ctx, work context.Context, calls *sync.WaitGroup, fai
 
 // call makes one call.
 func (r *pacedRun) call(ctx context.Context, i int, due time.Time, counted bool) {
-	answer, err := r.to.Request(ctx, echoID, r.payload, r.options...)
-	if err == nil && !bytes.Equal(answer, r.payload) {
+	answer, err := r.to.Request(ctx, echoID, r.request, r.options...)
+	if err == nil && !bytes.Equal(answer, r.request) {
 		err = errWrongAnswer
 	}
 	if !counted {
@@ -152,18 +194,23 @@ func (r *pacedRun) call(ctx context.Context, i int, due time.Time, counted bool)
 		return
 	}
 	delete(r.pending, i)
-	r.record(due, ended)
 	if err != nil {
 		r.result.failed++
 		r.result.failure = err
+		if timeout := due.Add(callTimeout); ended.Before(timeout) {
+			ended = timeout // to fail at once is not to be fast
+		}
 	}
+	r.record(due, ended)
 }
 
 // record notes what a call took, counted from when it was due.
 func (r *pacedRun) record(due, ended time.Time) {
 	part := int(due.Sub(r.began) * parts / r.duration)
 	// What is longer than the histogram would have timed out.
-	_ = r.result.latency[part].RecordValue(int64(max(ended.Sub(due), shortestLinkLatency)))
+	latency := max(ended.Sub(due), shortestLinkLatency)
+	_ = r.result.latency[part].RecordValue(int64(latency))
+	r.result.when.call(due.Sub(r.began), latency)
 }
 
 // stream sends a message at every interval. One that could not be sent in time is
@@ -186,6 +233,7 @@ func (r *pacedRun) stream(ctx context.Context, number int) error {
 		}
 		if since := time.Since(r.began); since >= 0 && since < r.duration {
 			r.octets.Add(int64(len(message)))
+			r.result.when.sent(since, len(message))
 		}
 	}
 }

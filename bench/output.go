@@ -15,28 +15,39 @@ type outputFile struct {
 	written bool
 }
 
-func openOutput(name string) (*outputFile, error) {
+// openOutput opens it. mode is that of a file that is made.
+func openOutput(name string, mode os.FileMode) (*outputFile, error) {
 	_, err := os.Stat(name)
 	created := os.IsNotExist(err)
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, mode)
 	if err != nil {
 		return nil, err
 	}
 	return &outputFile{File: f, created: created}, nil
 }
 
-func (f *outputFile) write(rep *report) error {
-	text, err := json.MarshalIndent(rep, "", "  ")
-	if err != nil {
-		return err
-	}
+func (f *outputFile) write(content []byte) error {
 	// Fails for what is no regular file, which has nothing to be cut off.
 	_ = f.Truncate(0)
-	if _, err := f.Write(append(text, '\n')); err != nil {
+	if _, err := f.Write(content); err != nil {
 		return err
 	}
 	f.written = true
 	return f.Close()
+}
+
+func (f *outputFile) writeReport(rep *report) error {
+	text, err := rep.marshal()
+	if err != nil {
+		return err
+	}
+	return f.write(text)
+}
+
+// marshal returns the report as JSON.
+func (r *report) marshal() ([]byte, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	return append(text, '\n'), err
 }
 
 // abandon closes a file that was not written.

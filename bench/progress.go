@@ -21,13 +21,14 @@ type progress struct {
 	steps  int
 	done   int
 	each   time.Duration
+	after  time.Duration // what the run takes after this
 }
 
 // newProgress shows a bar on stderr if that is a terminal, so that it is not in
 // the way of a stdout that goes elsewhere.
-func newProgress(stdout, stderr io.Writer, m *measurement) *progress {
-	p := &progress{plain: stdout, rounds: m.rounds, each: m.warmUp + m.window}
-	p.steps = m.rounds * len(m.loads) * len(m.kinds)
+func newProgress(stdout, stderr io.Writer, of plan, cells int, after time.Duration) *progress {
+	p := &progress{plain: stdout, rounds: of.rounds, each: of.warmUp + of.window, after: after}
+	p.steps = of.rounds * cells
 	p.bar = newBar(stderr, p.steps)
 	return p
 }
@@ -47,17 +48,25 @@ func newBar(stderr io.Writer, steps int) *progressbar.ProgressBar {
 	)
 }
 
-// begin says what is measured now.
-func (p *progress) begin(round int, what, transport string) {
+// begin says what is measured now, and how.
+func (p *progress) begin(round int, what, how string) {
+	left := time.Duration(p.steps-p.done) * p.each
 	if p.bar != nil {
-		p.bar.Describe(fmt.Sprintf("round %d of %d: %s, %s", round, p.rounds, transport, what))
+		p.bar.Describe(fmt.Sprintf("round %d of %d: %s, %s%s", round, p.rounds, how, what, inAll(left, p.after)))
 		return
 	}
 	if round != p.round {
 		p.round = round
-		left := (time.Duration(p.steps-p.done) * p.each).Round(100 * time.Millisecond)
-		fmt.Fprintf(p.plain, "round %d of %d, %v left\n", round, p.rounds, left)
+		fmt.Fprintf(p.plain, "round %d of %d, %v left%s\n", round, p.rounds, left.Round(100*time.Millisecond), inAll(left, p.after))
 	}
+}
+
+// inAll says how long the whole run takes from now on, if more comes after what is under way.
+func inAll(left, after time.Duration) string {
+	if after == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %v in all", (left + after).Round(time.Second))
 }
 
 // end says that it was measured.
@@ -65,6 +74,14 @@ func (p *progress) end() {
 	p.done++
 	if p.bar != nil {
 		_ = p.bar.Add(1)
+	}
+}
+
+// shorten says that there are fewer rounds than was thought.
+func (p *progress) shorten(rounds, cells int) {
+	p.rounds, p.steps = rounds, rounds*cells
+	if p.bar != nil {
+		p.bar.ChangeMax(p.steps)
 	}
 }
 
@@ -85,7 +102,8 @@ type linkProgress struct {
 	bar   *progressbar.ProgressBar // nil: plain
 	links int
 	each  time.Duration
-	done  int // links
+	done  int           // links
+	after time.Duration // what the run takes after the last
 
 	stop    chan struct{} // of what moves the bar
 	stopped sync.WaitGroup
@@ -94,8 +112,8 @@ type linkProgress struct {
 // barStep is how often the bar of the links moves.
 const barStep = 250 * time.Millisecond
 
-func newLinkProgress(stdout, stderr io.Writer, opts linkOptions) *linkProgress {
-	p := &linkProgress{plain: stdout, links: len(opts.over), each: opts.warmUp + opts.duration}
+func newLinkProgress(stdout, stderr io.Writer, opts linkOptions, after time.Duration) *linkProgress {
+	p := &linkProgress{plain: stdout, links: len(opts.over), each: opts.warmUp + opts.duration, after: after}
 	p.bar = newBar(stderr, p.links*p.steps())
 	return p
 }
@@ -105,12 +123,13 @@ func (p *linkProgress) steps() int { return max(1, int(p.each/barStep)) }
 
 // begin says which link is measured now.
 func (p *linkProgress) begin(spec linkSpec) {
+	left := time.Duration(p.links-p.done) * p.each
 	if p.bar == nil {
-		left := (time.Duration(p.links-p.done) * p.each).Round(100 * time.Millisecond)
-		fmt.Fprintf(p.plain, "link %d of %d, %v left: %s\n", p.done+1, p.links, left, spec.title)
+		fmt.Fprintf(p.plain, "link %d of %d, %v left%s: %s\n",
+			p.done+1, p.links, left.Round(100*time.Millisecond), inAll(left, p.after), spec.title)
 		return
 	}
-	p.bar.Describe(fmt.Sprintf("link %d of %d: %s", p.done+1, p.links, spec.title))
+	p.bar.Describe(fmt.Sprintf("link %d of %d: %s%s", p.done+1, p.links, spec.title, inAll(left, p.after)))
 	p.stop = make(chan struct{})
 	p.stopped.Go(func() {
 		tick := time.NewTicker(barStep)

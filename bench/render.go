@@ -35,8 +35,17 @@ func (r *report) render(w io.Writer) {
 			fmt.Fprintf(w, "\n%s\n", wrap(warning, lineWidth))
 		}
 	}
+	if r.Paced != nil {
+		r.Paced.render(w)
+	}
+	if r.Clusters != nil {
+		r.Clusters.render(w)
+	}
 	if r.Links != nil {
 		r.Links.render(w)
+	}
+	if r.Compression != nil {
+		r.Compression.render(w)
 	}
 	for _, f := range r.Failures {
 		fmt.Fprintf(w, "\nFAILED: %s, %s: %s\n", f.Transport, f.Doing, f.Error)
@@ -47,17 +56,34 @@ func (r *report) render(w io.Writer) {
 	case len(r.Failures) > 0:
 		fmt.Fprintln(w, "There is no table, since nothing could be measured.")
 	}
+	if len(r.Verdict) > 0 {
+		fmt.Fprintf(w, "\nVERDICT\n")
+		for _, sentence := range r.Verdict {
+			fmt.Fprintf(w, "\n%s\n", wrap(sentence, lineWidth))
+		}
+	}
 }
 
 // measured reports whether there are any figures.
 func (r *report) measured() bool {
-	return len(r.Cells) > 0 || r.Links != nil && len(r.Links.Results) > 0
+	return len(r.Cells) > 0 ||
+		r.Paced.measured() || r.Links.measured() ||
+		r.Clusters != nil && len(r.Clusters.Lines) > 0 ||
+		r.Compression != nil && len(r.Compression.Results) > 0
 }
 
 // legend explains the columns that need it.
 func (r *report) legend() string {
-	s := "Latencies (p50 to p99.9) are as the caller sees them, allocations and processor time of both ends together."
-	if r.Rounds > 1 {
+	whose := "of both ends together"
+	if r.Path != "" {
+		whose = "of this end alone"
+	}
+	s := "Latencies (p50 to p99.9) are as the caller sees them, allocations and processor time " + whose + "."
+	switch {
+	case slices.ContainsFunc(r.Cells, func(c cell) bool { return c.Within.known() }):
+		s = "Behind a ratio is where it is with a confidence of 99 %; " + undecided + " stands before one that may as well be 1: " +
+			"no difference. " + s
+	case r.Rounds > 1:
 		s = "± is how far the farthest window was off. " + s
 	}
 	return s
@@ -73,13 +99,15 @@ func wrap(s string, width int) string {
 }
 
 // table prints one of them.
-func (r *report) table(of table) string {
+func (r *report) table(of table) string { return grid(r.rows(of)) }
+
+// rows returns its header and its lines; one of a block has nothing but the name of that.
+func (r *report) rows(of table) (header []string, rows [][]string) {
 	cols := r.columns(of)
-	header := []string{""}
+	header = []string{""}
 	for _, col := range cols {
 		header = append(header, col.title)
 	}
-	var rows [][]string
 	block := "" // of the lines above
 	for i := range r.Cells {
 		c := &r.Cells[i]
@@ -96,7 +124,7 @@ func (r *report) table(of table) string {
 		}
 		rows = append(rows, row)
 	}
-	return grid(header, rows)
+	return header, rows
 }
 
 // grid lays out a table whose first column is of names and the others of numbers.

@@ -8,11 +8,19 @@ import (
 
 // schema names the form of the JSON output. It changes when a reader of the old
 // one would misread the new.
-const schema = "gridmux-bench/2"
+const (
+	schemaName = "gridmux-bench/"
+	schema     = schemaName + "4"
+)
 
 // report is what a run has found out.
 type report struct {
-	Schema  string  `json:"schema"`
+	Schema  string    `json:"schema"`
+	Command string    `json:"command"` // that makes another one like it
+	Began   time.Time `json:"began"`
+	// Interrupted: there is less in it than was asked for.
+	Interrupted bool `json:"interrupted,omitempty"`
+
 	Machine machine `json:"machine"`
 
 	Loads      []string      `json:"loads"` // what each table is about
@@ -22,19 +30,28 @@ type report struct {
 	WarmUp     time.Duration `json:"warm_up_ns"`
 	Window     time.Duration `json:"window_ns"`
 	Transports []string      `json:"transports"` // that were to be measured
+	// Path is where the other node is, of -connect; "": both nodes are in one process.
+	Path string `json:"path,omitempty"`
 
 	// Cells are in the order of the tables and their blocks. Each transport has
 	// one in each block, or none at all.
 	Cells    []cell    `json:"cells"`
 	Failures []failure `json:"failures,omitempty"`
 
-	Links *linkReport `json:"links,omitempty"` // nil: not asked for, or not come to
+	Paced       *linkReport        `json:"paced,omitempty"`
+	Clusters    *clusterReport     `json:"clusters,omitempty"`
+	Links       *linkReport        `json:"links,omitempty"` // nil: not asked for, or not come to
+	Compression *compressionReport `json:"compression,omitempty"`
+
+	Verdict []string `json:"verdict,omitempty"`
+	Charts  []string `json:"charts,omitempty"` // files beside this one's, below charts
 }
 
 // cell is one line of a table: the medians of its windows.
 type cell struct {
 	table table
 
+	Table     string `json:"table"` // its name, as -workloads has it
 	Workload  string `json:"workload"`
 	Title     string `json:"title"`
 	AtOnce    int    `json:"at_once"` // callers, or streams
@@ -43,6 +60,8 @@ type cell struct {
 	PerSecond float64 `json:"per_second"`             // requests, or messages
 	Spread    float64 `json:"spread"`                 // of the rate, in parts of it
 	Ratio     float64 `json:"vs_reference,omitempty"` // 0: the reference was not measured
+	// Within is where the ratio is; the zero value: there are too few windows to tell.
+	Within interval `json:"vs_reference_within,omitzero"`
 
 	Bulk float64 `json:"bulk_bytes_per_second,omitempty"` // of requests beside those, one way
 
@@ -52,7 +71,9 @@ type cell struct {
 	Allocs float64       `json:"allocs_each"`
 	CPU    time.Duration `json:"cpu_ns_each"`
 
-	Windows []sample `json:"windows"`
+	// Latencies are of the requests in all windows together; nil: there are none.
+	Latencies *histogram `json:"latencies,omitempty"`
+	Windows   []sample   `json:"windows"`
 }
 
 // failure is why a transport is not in the table.
@@ -96,8 +117,12 @@ func (r *report) fill(m *measurement) {
 				continue
 			}
 			c := newCell(&m.loads[i], p.name, p.cells[i][:r.Rounds])
+			if c.table != streams && i < len(p.latency) {
+				c.Latencies = &histogram{p.latency[i]}
+			}
 			if ref != nil {
-				c.Ratio = median(ratios(c.Windows, ref.cells[i]))
+				all := ratios(c.Windows, ref.cells[i])
+				c.Ratio, c.Within = median(all), ratioInterval(all)
 			}
 			r.Cells = append(r.Cells, c)
 		}
@@ -108,6 +133,7 @@ func newCell(l *load, transport string, windows []sample) cell {
 	rates := each(windows, (*sample).PerSecond)
 	return cell{
 		table:     l.table,
+		Table:     l.table.String(),
 		Workload:  l.name,
 		Title:     l.title,
 		AtOnce:    l.atOnce,
@@ -143,8 +169,12 @@ func ratios(of, to []sample) []float64 {
 
 // header says what the tables are about to show.
 func (r *report) header() string {
-	parts := []string{wrap(fmt.Sprintf("Now node a calls node b, both in this process, over one connection per transport. "+
-		"%d windows of %v per line, the first %v of each not counted.", r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth)}
+	who := "node a calls node b, both in this process"
+	if r.Path != "" {
+		who = "this node calls the one at " + r.Path
+	}
+	parts := []string{wrap(fmt.Sprintf("Now %s, over one connection per transport. "+
+		"%d windows of %v per line, the first %v of each not counted.", who, r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth)}
 	for _, about := range r.Loads {
 		parts = append(parts, wrap(about, lineWidth))
 	}

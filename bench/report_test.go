@@ -94,7 +94,7 @@ func measured(t *testing.T, transports []string, callers []int, of ...table) *me
 	for _, name := range transports {
 		over = append(over, kind{name: name})
 	}
-	opts := options{callers: callers, streams: []int{1, 64}, tables: of, size: 512}
+	opts := options{callers: callers, streams: []int{1, 64}, fanout: []int{3}, tables: of, size: 512}
 	opts.duration = time.Duration(3*opts.lines()*len(over)) * 750 * time.Millisecond
 	m := newMeasurement(opts, over)
 	for slower, k := range m.kinds {
@@ -118,7 +118,7 @@ func measured(t *testing.T, transports []string, callers []int, of ...table) *me
 				}
 				windows = append(windows, s)
 			}
-			p.cells = append(p.cells, windows)
+			p.cells, p.latency = append(p.cells, windows), append(p.latency, newHistogram())
 		}
 		m.pairs = append(m.pairs, p)
 	}

@@ -28,7 +28,7 @@ const (
 // streamLoads are messages one way, the other, and both.
 func streamLoads(opts options, p plan) (all []load) {
 	s := &streamLoad{
-		payload: randomBytes(opts.size),
+		payload: opts.content(),
 		step:    max(min(stepBytes/max(opts.size, 1), maxStep), 1),
 		// So that a stream that hangs is reported.
 		options: []core.CallOption{core.WithTimeout(p.warmUp + p.window + callTimeout)},
@@ -44,9 +44,9 @@ func streamLoads(opts options, p plan) (all []load) {
 		for _, n := range opts.streams {
 			all = append(all, load{
 				table: streams, name: direction.name, title: plural(n, "stream") + " " + direction.title, atOnce: n, each: s.step,
-				tasks: func(c *core.Connection) (t tasks) {
+				tasks: func(to []*core.Connection) (t tasks) {
 					for range n {
-						t.measured = append(t.measured, direction.task(c))
+						t.measured = append(t.measured, direction.task(to[0]))
 					}
 					return t
 				},

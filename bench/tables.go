@@ -13,20 +13,25 @@ const (
 	calls table = iota
 	streams
 	mixed
+	fanout
 )
 
 // tables returns all of them in the order in which they are printed.
-func tables() []table { return []table{calls, streams, mixed} }
+func tables() []table { return []table{calls, streams, mixed, fanout} }
 
 // String is what the flag calls it.
-func (t table) String() string { return [...]string{"calls", "streams", "mixed"}[t] }
+func (t table) String() string { return [...]string{"calls", "streams", "mixed", "fanout"}[t] }
 
 // unit is what its lines count.
 func (t table) unit() string {
-	if t == streams {
+	switch t {
+	case streams:
 		return "messages"
+	case fanout:
+		return "rounds"
+	default:
+		return "requests"
 	}
-	return "requests"
 }
 
 // about describes its loads in sentences.
@@ -36,6 +41,8 @@ func (t table) about(size int) string {
 		return "Calls: " + aboutCalls(size) + "."
 	case streams:
 		return "Streams: " + aboutStreams(size) + "."
+	case fanout:
+		return "Fan-out: " + aboutFanout(size) + "."
 	default:
 		return fmt.Sprintf("Mixed: one caller whose requests and answers have %d B, alone, then beside %d others where they have %d MiB.",
 			size, bulkCallers, bulkSize>>20)
@@ -51,10 +58,15 @@ type column struct {
 // columns returns those of a table.
 func (r *report) columns(t table) []column {
 	cols := []column{{t.unit() + "\nper s", func(c *cell) string { return count(c.PerSecond) }}}
-	if r.Rounds > 1 {
+	compared := len(r.transports()) > 1 && r.Cells[0].Ratio > 0
+	sure := compared && r.Cells[0].Within.known()
+	if r.Rounds > 1 && !sure {
 		cols = append(cols, column{"±", func(c *cell) string { return percent(c.Spread) }})
 	}
-	if len(r.transports()) > 1 && r.Cells[0].Ratio > 0 {
+	switch {
+	case sure:
+		cols = append(cols, column{"vs " + reference + "\n99% interval", func(c *cell) string { return c.ratio() }})
+	case compared:
 		cols = append(cols, column{"vs\n" + reference, func(c *cell) string { return times(c.Ratio) }})
 	}
 	if t == streams {
@@ -74,13 +86,38 @@ func (r *report) columns(t table) []column {
 			return mebibytes(c.Bulk)
 		}})
 	}
-	per := map[table]string{calls: "/req", streams: "/msg"}[t]
+	per := map[table]string{calls: "/req", streams: "/msg", fanout: "/round"}[t]
 	cols = append(cols, column{"allocs\n" + per, func(c *cell) string { return fmt.Sprintf("%.2f", c.Allocs) }})
 	// A system that does not tell its processor time has no column for it.
 	if slices.ContainsFunc(r.Cells, func(c cell) bool { return c.CPU > 0 }) {
 		cols = append(cols, column{"CPU µs\n" + per, func(c *cell) string { return micros(c.CPU) }})
 	}
 	return cols
+}
+
+// ratio says how many times as much as the reference, and where that is with a confidence of
+// 99 %, or that there is no difference to be seen.
+func (c *cell) ratio() string {
+	switch {
+	case c.Transport == reference:
+		return times(1)
+	case !c.Within.known():
+		return times(c.Ratio)
+	case c.Within.same():
+		return undecided + " " + times(c.Ratio) + " " + c.Within.String()
+	}
+	return times(c.Ratio) + " " + c.Within.String()
+}
+
+// String is a range of ratios.
+func (i interval) String() string { return digits(i.Low) + "–" + short(i.High) }
+
+// short is the upper end of an interval, which has no bound if there were few windows.
+func short(v float64) string {
+	if v > 99 {
+		return ">99"
+	}
+	return digits(v)
 }
 
 // reading says a table in a sentence.
@@ -90,6 +127,8 @@ func (r *report) reading(t table) string {
 		return "Reading: " + r.compare(t, "answers", "requests") + " " + r.halfOfTheAnswers()
 	case streams:
 		return "Reading: " + r.compare(t, "moves", "messages")
+	case fanout:
+		return "Reading: " + r.compare(t, "completes", "rounds")
 	default:
 		return "Reading: " + r.besideBulk()
 	}

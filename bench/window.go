@@ -33,7 +33,7 @@ const (
 // sample is what one window measured.
 type sample struct {
 	Round   int           `json:"round"`
-	Count   int64         `json:"count"` // of requests, or of messages
+	Count   int64         `json:"count"` // of requests, or of messages, that ended in it
 	Beside  int64         `json:"beside,omitempty"`
 	Elapsed time.Duration `json:"elapsed_ns"`
 
@@ -45,7 +45,11 @@ type sample struct {
 
 	// Of each that was counted.
 	Allocs float64       `json:"allocs_each"`
+	Memory float64       `json:"allocated_bytes_each"`
 	CPU    time.Duration `json:"cpu_ns_each"` // 0 where the system does not tell
+	// Wire is how many bytes went over the connection in both directions, frames of core
+	// included, without what the transport adds; 0 where nobody counts.
+	Wire float64 `json:"wire_bytes_each,omitempty"`
 }
 
 // PerSecond is the rate of the window.
@@ -58,12 +62,15 @@ func (s *sample) BesidePerSecond() float64 { return float64(s.Beside) / s.Elapse
 // not count its own allocations.
 type bench struct {
 	workers []worker
-	total   *hdrhistogram.Histogram
+	total   *hdrhistogram.Histogram // of what the last window measured
 	mem     runtime.MemStats
 }
 
 // worker is the place of one task.
-type worker struct{ latency *hdrhistogram.Histogram }
+type worker struct {
+	latency *hdrhistogram.Histogram // of the steps that began while the window counted
+	done    int64                   // steps that ended while it did
+}
 
 func newBench(tasks int) *bench {
 	b := &bench{workers: make([]worker, tasks), total: newHistogram()}
@@ -79,24 +86,28 @@ func newHistogram() *hdrhistogram.Histogram {
 
 // reading is what the process has used so far.
 type reading struct {
-	mallocs uint64
-	cpu     time.Duration
-	at      time.Time
+	mallocs, bytes uint64
+	wire           int64
+	cpu            time.Duration
+	at             time.Time
 }
 
-func (b *bench) before() (r reading) {
+// before reads in the order that keeps the reading out of what is read.
+func (b *bench) before(wire func() int64) (r reading) {
+	r.wire = wire()
 	runtime.ReadMemStats(&b.mem)
-	r.mallocs = b.mem.Mallocs
+	r.mallocs, r.bytes = b.mem.Mallocs, b.mem.TotalAlloc
 	r.cpu, _ = processorTime()
 	r.at = time.Now()
 	return r
 }
 
-func (b *bench) after() (r reading) {
+func (b *bench) after(wire func() int64) (r reading) {
 	r.at = time.Now()
 	r.cpu, _ = processorTime()
 	runtime.ReadMemStats(&b.mem)
-	r.mallocs = b.mem.Mallocs
+	r.mallocs, r.bytes = b.mem.Mallocs, b.mem.TotalAlloc
+	r.wire = wire()
 	return r
 }
 
@@ -116,7 +127,7 @@ func (b *bench) window(ctx context.Context, l *load, t tasks, warmUp, length tim
 // tried again, four times as long.
 const longestWindow = 5 * time.Second
 
-var errTooShort = errors.New("nothing began and ended in the window")
+var errTooShort = errors.New("nothing ended in the window")
 
 // oneWindow is one attempt of window.
 func (b *bench) oneWindow(ctx context.Context, l *load, t tasks, warmUp, length time.Duration) (sample, error) {
@@ -124,6 +135,7 @@ func (b *bench) oneWindow(ctx context.Context, l *load, t tasks, warmUp, length 
 	b.total.Reset()
 	for i := range all {
 		b.workers[i].latency.Reset()
+		b.workers[i].done = 0
 	}
 	runtime.GC() // what the window before has left is not for this one to clean up
 	var now atomic.Int32
@@ -139,16 +151,20 @@ func (b *bench) oneWindow(ctx context.Context, l *load, t tasks, warmUp, length 
 			}
 		})
 	}
+	wire := t.wire
+	if wire == nil {
+		wire = func() int64 { return 0 }
+	}
 	var first, last reading
 	err := pause(ctx, warmUp, failed)
 	if err == nil {
-		first = b.before()
+		first = b.before(wire)
 		now.Store(int32(counting))
 		err = pause(ctx, length, failed)
 	}
 	now.Store(int32(ending))
+	last = b.after(wire) // what is under way still has its latency measured, but is no part of the rate
 	wg.Wait()
-	last = b.after()
 	if err == nil {
 		select {
 		case err = <-failed:
@@ -164,11 +180,11 @@ func (b *bench) oneWindow(ctx context.Context, l *load, t tasks, warmUp, length 
 	s := sample{Elapsed: last.at.Sub(first.at)}
 	for i := range t.measured {
 		b.total.Merge(b.workers[i].latency)
+		s.Count += b.workers[i].done * int64(l.each)
 	}
 	for i := range t.beside {
-		s.Beside += b.workers[len(t.measured)+i].latency.TotalCount()
+		s.Beside += b.workers[len(t.measured)+i].done
 	}
-	s.Count = b.total.TotalCount() * int64(l.each)
 	if s.Count == 0 || len(t.beside) > 0 && s.Beside == 0 {
 		return sample{}, fmt.Errorf("%w of %v", errTooShort, s.Elapsed.Round(time.Millisecond))
 	}
@@ -177,13 +193,15 @@ func (b *bench) oneWindow(ctx context.Context, l *load, t tasks, warmUp, length 
 		s.P50, s.P99, s.P999, s.Max = quantile(50), quantile(99), quantile(99.9), quantile(100)
 	}
 	s.Allocs = float64(last.mallocs-first.mallocs) / float64(s.Count)
+	s.Memory = float64(last.bytes-first.bytes) / float64(s.Count)
+	s.Wire = float64(last.wire-first.wire) / float64(s.Count)
 	s.CPU = (last.cpu - first.cpu) / time.Duration(s.Count)
 	return s, nil
 }
 
-// run steps until the window ends. It counts the steps that began while the
-// window did, and waits for the last one: leaving it out would leave out the
-// slow ones.
+// run steps until the window ends. It counts the steps that ended while the window
+// counted, for the rate, and measures those that began while it did, of which it waits
+// for the last one: leaving it out would leave out the slow ones.
 func (w *worker) run(ctx context.Context, begin task, now *atomic.Int32) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -192,13 +210,10 @@ func (w *worker) run(ctx context.Context, begin task, now *atomic.Int32) error {
 		return err
 	}
 	defer end()
+	done := int64(0) // not in w, which shares its cache line with other workers
 	epoch := time.Now()
 	began := time.Since(epoch)
-	for {
-		at := phase(now.Load())
-		if at == ending {
-			return nil
-		}
+	for at := phase(now.Load()); at != ending; {
 		if err := step(); err != nil {
 			return err
 		}
@@ -207,8 +222,13 @@ func (w *worker) run(ctx context.Context, begin task, now *atomic.Int32) error {
 			// What is longer than the histogram would have timed out.
 			_ = w.latency.RecordValue(int64(ended - began))
 		}
+		if at = phase(now.Load()); at == counting {
+			done++
+		}
 		began = ended
 	}
+	w.done = done
+	return nil
 }
 
 // pause waits. It returns early if ctx ends or something arrives on failed.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,12 +25,20 @@ type load struct {
 	title  string // of the block
 	atOnce int
 	each   int // operations of a step
-	tasks  func(c *core.Connection) tasks
+	called int // nodes; 0: one
+	tasks  func(to []*core.Connection) tasks
 }
+
+// nodes is how many nodes are called.
+func (l *load) nodes() int { return max(l.called, 1) }
 
 // tasks are what is done at the same time over one connection. Only those that
 // are measured are in the figures; those beside them are counted.
-type tasks struct{ measured, beside []task }
+type tasks struct {
+	measured, beside []task
+	// wire tells how many bytes have gone over the connections; nil: nobody counts.
+	wire func() int64
+}
 
 // task begins what one goroutine does in a window, and returns what it does over
 // and over. end is called after the last step. A task is for one goroutine at a
@@ -45,22 +55,49 @@ func loads(opts options, p plan) (all []load) {
 			all = append(all, streamLoads(opts, p)...)
 		case mixed:
 			all = append(all, mixedLoads(opts)...)
+		case fanout:
+			all = append(all, fanoutLoads(opts)...)
 		}
 	}
 	return all
 }
 
-// callLoads are requests that are answered with themselves.
+// callLoads are requests that are answered with themselves, of each size by as many at
+// once as have a moderate number of bytes under way.
 func callLoads(opts options) (all []load) {
-	e := newEchoLoad(opts.size)
-	for _, n := range opts.callers {
-		all = append(all, load{
-			table: calls, name: "calls", title: plural(n, "caller"), atOnce: n, each: 1,
-			tasks: func(c *core.Connection) tasks { return tasks{measured: e.callers(c, n)} },
-		})
+	for i, size := range append([]int{opts.size}, opts.sizes...) {
+		content, name, of := opts.content(), "calls", ""
+		if i > 0 {
+			content, name, of = randomBytes(size), "calls-of-"+strconv.Itoa(size), ", "+octets(size)
+		}
+		e := newEchoLoad(content)
+		for _, n := range opts.callers {
+			if i > 0 && n > 1 && size*n > sizesUnderWay {
+				continue
+			}
+			all = append(all, load{
+				table: calls, name: name, title: plural(n, "caller") + of, atOnce: n, each: 1,
+				tasks: func(to []*core.Connection) tasks { return tasks{measured: e.callers(to[0], n)} },
+			})
+		}
 	}
 	return all
 }
+
+// sizesUnderWay is how many bytes of larger requests are under way at most. More of
+// them take longer, and are not faster.
+const sizesUnderWay = 256 << 10
+
+// content makes what requests and messages are: the payload of the user, if there is one.
+func (o *options) content() func() []byte {
+	if o.payload != nil {
+		return func() []byte { return o.payload }
+	}
+	return randomBytes(o.size)
+}
+
+// largest is the size of the largest request or message.
+func (o *options) largest() int { return slices.Max(append([]int{o.size}, o.sizes...)) }
 
 // echoLoad makes callers.
 type echoLoad struct {
@@ -68,8 +105,8 @@ type echoLoad struct {
 	options []core.CallOption // built once, so that no call allocates for them
 }
 
-func newEchoLoad(size int) *echoLoad {
-	return &echoLoad{payload: randomBytes(size), options: []core.CallOption{core.WithTimeout(callTimeout)}}
+func newEchoLoad(payload func() []byte) *echoLoad {
+	return &echoLoad{payload: payload, options: []core.CallOption{core.WithTimeout(callTimeout)}}
 }
 
 // randomBytes returns what makes a payload when it is needed. It is the same every
@@ -123,16 +160,16 @@ const (
 
 // mixedLoads are a caller of small requests alone, and beside large ones.
 func mixedLoads(opts options) []load {
-	small, bulk := newEchoLoad(opts.size), newEchoLoad(bulkSize)
+	small, bulk := newEchoLoad(opts.content()), newEchoLoad(randomBytes(bulkSize))
 	return []load{
 		{
 			table: mixed, name: "alone", title: "alone", atOnce: 1, each: 1,
-			tasks: func(c *core.Connection) tasks { return tasks{measured: small.callers(c, 1)} },
+			tasks: func(to []*core.Connection) tasks { return tasks{measured: small.callers(to[0], 1)} },
 		},
 		{
 			table: mixed, name: "beside-bulk", title: "beside bulk", atOnce: 1, each: 1,
-			tasks: func(c *core.Connection) tasks {
-				return tasks{measured: small.callers(c, 1), beside: bulk.callers(c, bulkCallers)}
+			tasks: func(to []*core.Connection) tasks {
+				return tasks{measured: small.callers(to[0], 1), beside: bulk.callers(to[0], bulkCallers)}
 			},
 		},
 	}

@@ -25,10 +25,10 @@ func openPair(t *testing.T, handlers func(m *core.Manager) error) *cluster {
 // window, and to leave nothing under way.
 func TestTasks(t *testing.T) {
 	for _, size := range []int{0, 1, 512, 100_000} {
-		opts := options{callers: []int{1, 3}, streams: []int{1, 3}, tables: tables(), size: size}
+		opts := options{callers: []int{1, 3}, streams: []int{1, 3}, fanout: []int{1}, tables: tables(), size: size, sizes: []int{2000}}
 		c := openPair(t, func(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) })
 		for _, l := range loads(opts, plan{}) {
-			b, work := newBench(l.atOnce+bulkCallers), l.tasks(c.connection("b"))
+			b, work := newBench(l.atOnce+bulkCallers), l.tasks(c.peers())
 			if len(work.measured) != l.atOnce {
 				t.Errorf("%s: %d tasks", l.title, len(work.measured))
 			}
@@ -99,7 +99,7 @@ func TestWrongMessages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := openPair(t, test.handlers)
 			l := streamLoads(options{streams: []int{1}, size: 10}, plan{})[0]
-			_, err := newBench(1).window(t.Context(), &l, l.tasks(c.connection("b")), 0, time.Second)
+			_, err := newBench(1).window(t.Context(), &l, l.tasks(c.peers()), 0, time.Second)
 			if !errors.Is(err, test.want) {
 				t.Errorf("the window returned %v, want %v", err, test.want)
 			}

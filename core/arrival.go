@@ -37,20 +37,21 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	s.giveUp(c, wire.MakeCallID(c.generation, f.ID.Slot(), f.ID.Side()), context.Canceled)
 	c.generation = f.ID.Generation()
 	h, err := s.admit(f, r)
-	if err == nil && r.Size > uint64(s.m.cfg.MaxMessage) {
-		err = fmt.Errorf("%w: %d bytes, limit %d", ErrMessageTooLarge, r.Size, s.m.cfg.MaxMessage)
+	if err == nil && r.Decoded > uint64(s.m.cfg.MaxMessage) {
+		err = fmt.Errorf("%w: %d bytes, limit %d", ErrMessageTooLarge, r.Decoded, s.m.cfg.MaxMessage)
 	}
 	if err != nil {
 		s.refuse(f.ID, err)
 		return nil
 	}
-	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity}
+	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity, accept: r.Accept}
+	start.how = packedOf(f, r.Decoded)
 	if start.meta, err = receiveMetadata(r.Metadata); err != nil {
 		s.refuse(f.ID, err)
 		return nil
 	}
 	if f.Flags&wire.FlagFragmented != 0 {
-		a := &assembly{s: s, id: f.ID, budget: &s.peer.memory[kindRequest], size: int(r.Size)}
+		a := &assembly{s: s, id: f.ID, budget: &s.peer.memory[kindRequest], size: int(r.Size), how: start.how}
 		if err := s.begin(a); err != nil {
 			return err
 		}
@@ -58,9 +59,9 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 		s.busy.Add(1)
 		return s.onRequestPart(f.ID, r.Payload)
 	}
-	if len(r.Payload) > maxSmall {
+	if r.Decoded > maxSmall {
 		// We would have cut it. It counts all the same.
-		if err := s.peer.memory[kindRequest].try(len(r.Payload)); err != nil {
+		if err := s.peer.memory[kindRequest].try(int(r.Decoded)); err != nil {
 			s.refuse(f.ID, err)
 			return nil
 		}
@@ -82,7 +83,7 @@ func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 		return nil, fmt.Errorf("%w: the node has left this connection", ErrDraining)
 	case r.Timeout != 0 && s.root.alive.stale(s.clock(), wire.Duration(r.Timeout)):
 		return nil, fmt.Errorf("%w: the node did not run for a while, and the time of the call may be over", ErrOverloaded)
-	case f.Codec != 0 || f.Dict != 0:
+	case f.Codec != 0 && !s.m.decodes(f.Codec, f.Dict):
 		return nil, errUnsupported
 	case h == nil:
 		return nil, ErrUnknownHandler
@@ -96,6 +97,12 @@ func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 }
 
 var errUnsupported = errors.New("the codec was not agreed on")
+
+// decodes reports whether the node has what a message is compressed with.
+func (m *Manager) decodes(codec, dict uint8) bool {
+	_, _, err := m.codecs.set.Load().decoder(codec, dict)
+	return err == nil
+}
 
 // refuse answers a call whose handler will not run.
 func (s *session) refuse(id wire.CallID, err error) {
@@ -166,7 +173,7 @@ func (s *session) accept(id wire.CallID, c *cell, start callStart, payload []byt
 	call, err := s.newCall(id, c, start)
 	if err != nil {
 		if owned {
-			s.peer.memory[kindRequest].release(int64(len(payload)))
+			s.peer.memory[kindRequest].release(int64(start.how.weight(len(payload))))
 		}
 		s.refuse(id, err)
 		return
@@ -174,8 +181,8 @@ func (s *session) accept(id wire.CallID, c *cell, start callStart, payload []byt
 	call.req = payload
 	switch {
 	case owned:
-		call.held = int64(len(payload))
-	case start.h.inline && !s.w.full():
+		call.held = int32(start.how.weight(len(payload)))
+	case start.h.inline && start.how.codec == 0 && !s.w.full():
 		s.runInline(call)
 		return
 	case payload != nil:
@@ -197,7 +204,7 @@ func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
 		}
 		return
 	}
-	call.req, call.buf, call.held = p.mem.b, p.mem, int64(p.size)
+	call.req, call.buf, call.held = p.mem.b, p.mem, int32(p.weight())
 	whole := p.whenGranted(func(ok bool) {
 		p.letGo()
 		if ok {
@@ -228,6 +235,7 @@ func (s *session) newCall(id wire.CallID, c *cell, start callStart) (*inCall, er
 	}
 	call := inCalls.Get().(*inCall)
 	*call = inCall{s: s, h: start.h, id: id, cell: c, ctx: s.newContext(start.h, start.timeout), prio: start.prio}
+	call.how, call.accept = start.how, start.accept
 	call.ctx.meta = start.meta
 	if start.capacity > 0 {
 		if err := s.serveStream(call, start.capacity); err != nil {

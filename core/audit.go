@@ -22,11 +22,14 @@ func init() {
 func (m *Manager) books() (b audit.Books) {
 	b.Handlers = int(m.handlersRunning.Load())
 	m.peersMu.Lock()
+	b.Usages = make([]audit.Usage, 0, len(m.usages))
 	for _, name := range slices.Sorted(maps.Keys(m.usages)) {
 		b.Usages = append(b.Usages, m.usages[name].audit(name))
 	}
 	m.peersMu.Unlock()
-	for _, s := range m.liveSessions() {
+	live := m.liveSessions()
+	b.Sessions = make([]audit.Session, 0, len(live))
+	for _, s := range live {
 		if !s.ending.Load() {
 			b.Sessions = append(b.Sessions, s.audit())
 		}

@@ -29,13 +29,15 @@ const (
 	// reserved memory for the whole of it (W45).
 	headSize = 128 << 10
 	// maxUngranted is how many messages of a kind a sender begins in a session
-	// before memory is reserved for them (W45).
-	maxUngranted = 16
+	// before memory is reserved for them, and maxUngrantedOnLane how many it begins
+	// on each lane beside the first one, which has a call at a time (W46).
+	maxUngranted       = 16
+	maxUngrantedOnLane = 2
 	// maxWaiting is how many a receiver puts up with. It may learn that one was
-	// given up after the next has begun. A session with lanes, which have a call
-	// each, may have maxWaitingOnLanes more.
+	// given up after the next has begun. A session with lanes may have
+	// maxWaitingOnLanes more.
 	maxWaiting        = 4 * maxUngranted
-	maxWaitingOnLanes = 2 * maxLanes
+	maxWaitingOnLanes = maxLanes * maxUngrantedOnLane
 	// grantPatience is how long requests wait for memory while none is given
 	// back, and nothing arrives of what it is for. Handlers that hold it may wait
 	// for calls of their own that wait here.
@@ -62,8 +64,9 @@ type assembly struct {
 	id     wire.CallID
 	budget *budget // nil: its memory was reserved before
 	size   int
-	keep   bool // the memory is the user's, or becomes it; else it is recycled
-	base   int  // what stands in it before the message
+	how    packed // how it is compressed; its memory is reserved for what it becomes
+	keep   bool   // the memory is the user's, or becomes it; else it is recycled
+	base   int    // what stands in it before the message
 
 	// mu is held for the copy of a part, so that a caller who gives up waits no
 	// longer than that for its memory.
@@ -89,11 +92,14 @@ func (a *assembly) room() int {
 	return min(a.size, headSize)
 }
 
-// assembleInto begins a message that is appended to the user's dst.
-func assembleInto(s *session, id wire.CallID, size int, dst []byte) *assembly {
-	return &assembly{
-		s: s, id: id, budget: &s.peer.memory[kindResponse], size: size, keep: true, base: len(dst), mem: &buffer{dst},
+// assembleInto begins a response that is appended to the user's dst, at once if it
+// is not compressed.
+func assembleInto(s *session, id wire.CallID, size int, dst []byte, how packed) *assembly {
+	a := &assembly{s: s, id: id, budget: &s.peer.memory[kindResponse], size: size, how: how}
+	if how.codec == 0 {
+		a.keep, a.base, a.mem = true, len(dst), &buffer{b: dst}
 	}
+	return a
 }
 
 // grow makes room for the whole message, or for its beginning if there is little
@@ -105,13 +111,16 @@ func (a *assembly) grow(need int) {
 		if first := a.room(); need <= first {
 			size = first
 		}
-		a.mem = &buffer{append(make([]byte, 0, a.base+size), old.b...)}
+		a.mem = &buffer{b: append(make([]byte, 0, a.base+size), old.b...)}
 		return
 	}
 	a.mem = getBuffer(a.size)
 	a.mem.b = append(a.mem.b, old.b...)
 	old.put()
 }
+
+// weight is how many bytes are reserved for the message.
+func (a *assembly) weight() int { return a.how.weight(a.size) }
 
 // letGo makes the reader not touch the memory any more.
 func (a *assembly) letGo() {
@@ -157,8 +166,8 @@ func (b *budget) reserve(a *assembly) (granted bool, err error) {
 	if a.dropped {
 		return false, nil
 	}
-	if len(b.waiting) == 0 && b.held+int64(a.size) <= b.limit {
-		b.held += int64(a.size)
+	if len(b.waiting) == 0 && b.held+int64(a.weight()) <= b.limit {
+		b.held += int64(a.weight())
 		a.granted = true
 		return true, nil
 	}
@@ -205,9 +214,9 @@ func (b *budget) release(n int64) {
 // admit grants what fits. back says that memory was given back. b.mu is held.
 func (b *budget) admit(back bool) (in []settled) {
 	n := 0
-	for ; n < len(b.waiting) && b.held+int64(b.waiting[n].size) <= b.limit; n++ {
+	for ; n < len(b.waiting) && b.held+int64(b.waiting[n].weight()) <= b.limit; n++ {
 		a := b.waiting[n]
-		b.held += int64(a.size)
+		b.held += int64(a.weight())
 		a.granted = true
 		in = append(in, a.settle())
 	}
@@ -383,7 +392,7 @@ func (a *assembly) drop() (before bool) {
 	}
 	a.dropped, a.ready = true, nil
 	if a.granted {
-		b.held -= int64(a.size)
+		b.held -= int64(a.weight())
 	} else if i := slices.Index(b.waiting, a); i >= 0 {
 		b.waiting = slices.Delete(b.waiting, i, i+1)
 	}

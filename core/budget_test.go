@@ -95,7 +95,7 @@ func TestResponseGivenUpAtItsFirstPart(t *testing.T) {
 	m := newTestManager(t, nil)
 	s, _ := newTestSession(m)
 	defer s.finishTest()
-	a := assembleInto(s, wire.MakeCallID(1, 0, s.side), 1<<20, nil)
+	a := assembleInto(s, wire.MakeCallID(1, 0, s.side), 1<<20, nil, packed{})
 	a.letGo()
 	a.drop()
 	if err := s.begin(a); err != nil {

@@ -14,11 +14,12 @@ type bulkSend struct {
 	id       wire.CallID
 	kind     kind
 	prio     Priority
-	handler  uint64     // of a request
-	deadline int64      // of a request, manager's clock, 0: none
-	open     bool       // the message is the payload of a stream
-	capacity uint32     // of OPEN
-	meta     []byte     // of what opens a call; nil: none
+	handler  uint64 // of a request
+	deadline int64  // of a request, manager's clock, 0: none
+	open     bool   // the message is the payload of a stream
+	capacity uint32 // of OPEN
+	meta     []byte // of what opens a call; nil: none
+	accept   wire.Accept
 	stream   *RawStream // of a message of a stream, else nil
 	release  func()     // of a response: gives its memory back; else nil
 
@@ -26,7 +27,9 @@ type bulkSend struct {
 	// waits no longer than that for its memory.
 	mu        sync.Mutex
 	data      []byte
-	size      int
+	how       packed // how it is compressed
+	size      int    // as it is sent
+	parts     bool   // it travels in parts: also one of a stream that would fit into a frame, if it is over the window
 	off       int
 	may       bool // it may begin
 	begun     bool // a part was taken for sending
@@ -38,6 +41,18 @@ type bulkSend struct {
 }
 
 func (b *bulkSend) level() Priority { return b.prio }
+
+// carry sets what is sent. Messages of up to free bytes, once decoded, need no GRANT.
+func (b *bulkSend) carry(data []byte, how packed, free int) {
+	b.how = how
+	n := how.weight(len(data))
+	b.granted = n <= free
+	if b.kind == kindMessage || n > maxSmall {
+		b.parts = true
+		data = how.body(data)
+	}
+	b.data, b.size = data, len(data)
+}
 
 // fill appends the next part to bt. more is false if nothing can be sent now.
 func (b *bulkSend) fill(bt *batch, l layout, now int64, _ int) (paced int, more bool) {
@@ -58,7 +73,7 @@ func (b *bulkSend) part(bt *batch, l layout, now int64) (paced int, more bool) {
 		b.dropped = true
 	}
 	n := min(maxSmall, len(b.data)-b.off, b.allowed()-b.off)
-	if n == b.size && b.fragmented() {
+	if n == b.size && b.parts {
 		n-- // a first part is never the whole message
 	}
 	if !b.sendable() {
@@ -70,9 +85,11 @@ func (b *bulkSend) part(bt *batch, l layout, now int64) (paced int, more bool) {
 	at := len(bt.buf)
 	bt.buf = b.appendPart(bt.buf, part, now)
 	if !b.begun {
+		b.how.mark(bt.buf, at)
+		bt.buf = wire.InsertAccept(bt.buf, at, b.accept)
 		bt.buf = wire.InsertMetadata(bt.buf, at, b.meta)
 	}
-	if b.fragmented() {
+	if b.parts {
 		paced = len(bt.buf) - at
 	}
 	b.off += n
@@ -80,10 +97,6 @@ func (b *bulkSend) part(bt *batch, l layout, now int64) (paced int, more bool) {
 	b.scheduled = !b.done && b.off < b.allowed()
 	return paced, b.scheduled
 }
-
-// fragmented reports whether the message travels in parts: also a message of a
-// stream that would fit into one frame, if it is over the window.
-func (b *bulkSend) fragmented() bool { return b.size > maxSmall || b.kind == kindMessage }
 
 // allowed is how many bytes may be sent so far.
 func (b *bulkSend) allowed() int {
@@ -95,7 +108,7 @@ func (b *bulkSend) allowed() int {
 
 // appendPart appends the frame that the part travels in.
 func (b *bulkSend) appendPart(dst, part []byte, now int64) []byte {
-	size, whole := uint64(b.size), !b.fragmented()
+	size, whole := uint64(b.size), !b.parts
 	if b.begun {
 		return wire.AppendFragment(dst, b.id, part)
 	}

@@ -22,7 +22,9 @@ func notSent(err error) result { return result{outcome: OutcomeNotSent, err: err
 // roundTrip makes one call over the session: it queues the request and waits
 // for the answer, for ctx, for the time-out or for the end of the session,
 // whichever comes first.
-func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte, timeout int64, set callSettings) result {
+func (s *session) roundTrip(
+	ctx context.Context, key handlerKey, handler uint64, req, dst []byte, timeout int64, set callSettings,
+) result {
 	if len(req) > s.maxSend {
 		return notSent(s.payloadTooLarge(len(req)))
 	}
@@ -32,9 +34,28 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 			r.deadline = at
 		}
 	}
+	if set.compress[fromHandler] != nil {
+		r.accept = s.accepts(&set)
+	}
+	if set.compress[toHandler] != nil || s.wishes.Load() != nil {
+		if p := s.requestPacker(key, handler, &set); p.with != nil {
+			if r.own, r.packed = s.pack(&p, req); r.own != nil {
+				r.payload = r.own.b
+			}
+		}
+	}
 	if len(req) > laneFrom || set.prio == PriorityLow {
 		s = s.takeLane() // in which the answer, too, holds up nobody
 	}
+	res := s.make(ctx, key, dst, timeout, &r)
+	if r.own != nil {
+		r.own.put()
+	}
+	return res
+}
+
+// make makes a call whose request is as it is sent.
+func (s *session) make(ctx context.Context, key handlerKey, dst []byte, timeout int64, r *outRequest) result {
 	s.busy.Add(1)
 	if err := s.refuseCall(ctx); err != nil {
 		s.release()
@@ -48,13 +69,22 @@ func (s *session) roundTrip(ctx context.Context, handler uint64, req, dst []byte
 	if timeout != 0 {
 		s.watch(timeout)
 	}
-	s.send(ctx, sl, &r)
+	s.send(ctx, sl, r)
+	if r.own != nil && sl.bulk == nil {
+		// It was copied. The next message to be compressed finds it in the
+		// processor's caches, where one that waits for the answer is long cold.
+		r.own.put()
+		r.own = nil
+	}
 	s.await(ctx, sl)
 	if sl.bulk != nil {
 		// Whatever completed the call, its memory is the caller's again.
 		s.w.dropLarge(sl)
 	}
 	res := result{sl.resp, sl.outcome, sl.err}
+	if sl.answer.buf != nil {
+		res = s.unpackAnswer(sl, key, r.handler, dst)
+	}
 	s.calls.put(sl)
 	s.release()
 	return res
@@ -166,11 +196,8 @@ func (s *session) onResponse(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	if f.Codec != 0 || f.Dict != 0 {
-		return fmt.Errorf("%w: RESPONSE with codec %d, which was not agreed on", wire.ErrMalformed, f.Codec)
-	}
 	if f.Flags&wire.FlagFragmented != 0 {
-		return s.beginResponse(f.ID, &r)
+		return s.beginResponse(f, &r)
 	}
 	sl, incomplete := s.calls.takeWhole(f.ID)
 	switch {
@@ -183,8 +210,10 @@ func (s *session) onResponse(f *wire.Frame) error {
 		return fmt.Errorf("%w: call %v", errStreamAnswer, f.ID)
 	case sl.stream != nil:
 		s.answerStream(sl, OutcomeRemote, nil)
-	case len(r.Payload) > s.m.cfg.MaxMessage:
-		s.declineResponse(sl, uint64(len(r.Payload)), s.tooLarge())
+	case r.Decoded > uint64(s.m.cfg.MaxMessage):
+		s.declineResponse(sl, r.Decoded, s.tooLarge())
+	case f.Codec != 0:
+		s.deliverPacked(sl, packedOf(f, r.Decoded), r.Payload)
 	default:
 		s.deliver(sl, r.Payload)
 	}
@@ -208,10 +237,28 @@ func (s *session) deliver(sl *slot, payload []byte) {
 	s.complete(sl, OutcomeMaybeRun, nil)
 }
 
+// deliverPacked completes a claimed call with a copy of a compressed response in one
+// frame, which its caller restores: what takes time is not for the reader.
+func (s *session) deliverPacked(sl *slot, how packed, payload []byte) {
+	a := packedAnswer{packed: how}
+	if how.size() > maxSmall {
+		// We would have sent it in parts. It counts all the same.
+		if err := s.peer.memory[kindResponse].try(how.size()); err != nil {
+			s.declineResponse(sl, uint64(how.size()), err)
+			return
+		}
+	}
+	a.buf = getBuffer(len(payload))
+	a.buf.b = append(a.buf.b, payload...)
+	sl.answer = a
+	s.complete(sl, OutcomeMaybeRun, nil)
+}
+
 var errStreamAnswer = fmt.Errorf("%w: RESPONSE to a stream with a payload, or in the middle of a message", wire.ErrMalformed)
 
 // beginResponse makes room for a response in parts.
-func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
+func (s *session) beginResponse(f *wire.Frame, r *wire.Response) error {
+	id := f.ID
 	sl, pending := s.calls.peek(id)
 	switch {
 	case !pending:
@@ -221,15 +268,15 @@ func (s *session) beginResponse(id wire.CallID, r *wire.Response) error {
 	case sl.partial != nil:
 		return secondAnswer(id)
 	}
-	if r.Size > uint64(s.m.cfg.MaxMessage) {
+	if r.Decoded > uint64(s.m.cfg.MaxMessage) {
 		if sl := s.calls.take(id); sl != nil {
-			s.declineResponse(sl, r.Size, s.tooLarge())
+			s.declineResponse(sl, r.Decoded, s.tooLarge())
 		}
 		return nil
 	}
 	// While the call is pending its dst is the reader's to write to, under the
 	// lock of the message.
-	a := assembleInto(s, id, int(r.Size), sl.dst)
+	a := assembleInto(s, id, int(r.Size), sl.dst, packedOf(f, r.Decoded))
 	if !s.calls.setPartial(id, a) {
 		return nil
 	}
@@ -269,6 +316,12 @@ func (s *session) onResponsePart(id wire.CallID, part []byte) error {
 // completeResponse completes a call with a response that is whole.
 func (s *session) completeResponse(id wire.CallID, a *assembly) {
 	if sl := s.calls.take(id); sl != nil {
+		if a.how.codec != 0 {
+			// What is reserved covers what it becomes, so the caller gives it back.
+			sl.answer = packedAnswer{packed: a.how, buf: a.mem}
+			s.complete(sl, OutcomeMaybeRun, nil)
+			return
+		}
 		sl.resp = a.mem.b
 		s.freePartial(sl)
 		s.complete(sl, OutcomeMaybeRun, nil)

@@ -21,25 +21,30 @@ const builtinPrefix = "gridmux."
 const catalogueID HandlerID = builtinPrefix + "catalogue"
 
 // catalogueEntry is the size of one handler in a catalogue: hash, kind,
-// capacities (W85).
-const catalogueEntry = 17
+// capacities (W85), codec (W95).
+const catalogueEntry = 18
 
 // Kinds of handlers in a catalogue.
 const (
 	singleHandler byte = 1
 	streamHandler byte = 2
+	// windowWish is no handler: it says of that of streams with the same hash that
+	// the messages of its callers shall share windows.
+	windowWish byte = 3
 )
 
 // catalogue is which handlers a node has.
 type catalogue struct {
 	digest  [wire.DigestSize]byte
 	entries map[uint64]handlerEntry
+	windows map[uint64]bool // handlers whose callers' messages shall share windows
 }
 
 // handlerEntry is what is known of a handler of another node.
 type handlerEntry struct {
 	kind                    byte // 0: there is none
 	inCapacity, outCapacity int  // of a stream
+	codec                   byte // number of that of its requests, in the lists of its node; 0: none
 }
 
 // catalogues remembers the catalogues of other nodes by their digests. Most
@@ -70,23 +75,24 @@ func (c *catalogues) add(known *catalogue) {
 	if c.byDigest[known.digest] != nil {
 		return
 	}
-	if c.byDigest == nil || len(c.byDigest) >= maxCatalogues || c.entries+len(known.entries) > maxEntries {
+	if c.byDigest == nil || len(c.byDigest) >= maxCatalogues || c.entries+len(known.entries)+len(known.windows) > maxEntries {
 		c.byDigest, c.entries = map[[wire.DigestSize]byte]*catalogue{}, 0
 	}
 	c.byDigest[known.digest] = known
-	c.entries += len(known.entries)
+	c.entries += len(known.entries) + len(known.windows)
 }
 
 // addBuiltin registers the handlers that every node has.
-func (r *registry) addBuiltin() error {
-	return r.add(&handler{id: catalogueID, inline: true, app: func(_ context.Context, _, dst []byte) ([]byte, error) {
-		return r.appendCatalogue(dst), nil
-	}})
+func (m *Manager) addBuiltin() error {
+	return m.handlers.add(&handler{id: catalogueID, inline: true, app: func(_ context.Context, _, dst []byte) ([]byte, error) {
+		return m.appendCatalogue(dst), nil
+	}}, &m.codecs)
 }
 
 // appendCatalogue appends the entries of the user's handlers, in the order of
 // their hashes.
-func (r *registry) appendCatalogue(dst []byte) []byte {
+func (m *Manager) appendCatalogue(dst []byte) []byte {
+	r, codecs := m.handlers, m.codecs.set.Load()
 	for _, hash := range slices.Sorted(maps.Keys(r.byHash)) {
 		h := r.byHash[hash]
 		if strings.HasPrefix(string(h.id), builtinPrefix) {
@@ -99,12 +105,21 @@ func (r *registry) appendCatalogue(dst []byte) []byte {
 		dst = append(binary.LittleEndian.AppendUint64(dst, hash), kind)
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(h.inCapacity))
 		dst = binary.LittleEndian.AppendUint32(dst, uint32(h.outCapacity))
+		var codec byte
+		if c := h.compress[toHandler]; c != nil && c != notCompressed {
+			codec = codecs.number(c.name)
+		}
+		dst = append(dst, codec)
+		if h.window && codec != 0 {
+			dst = append(binary.LittleEndian.AppendUint64(dst, hash), windowWish)
+			dst = append(dst, make([]byte, catalogueEntry-9)...)
+		}
 	}
 	return dst
 }
 
 // digest is the fingerprint of the catalogue.
-func (r *registry) digest() [wire.DigestSize]byte { return sha256.Sum256(r.appendCatalogue(nil)) }
+func (m *Manager) digest() [wire.DigestSize]byte { return sha256.Sum256(m.appendCatalogue(nil)) }
 
 func parseCatalogue(b []byte) (*catalogue, error) {
 	if len(b)%catalogueEntry != 0 || len(b) > maxEntries*catalogueEntry {
@@ -116,9 +131,17 @@ func parseCatalogue(b []byte) (*catalogue, error) {
 			kind:        b[8],
 			inCapacity:  int(min(binary.LittleEndian.Uint32(b[9:]), limitCapacity)),
 			outCapacity: int(min(binary.LittleEndian.Uint32(b[13:]), limitCapacity)),
+			codec:       b[17],
 		}
-		if e.kind == singleHandler || e.kind == streamHandler {
-			c.entries[binary.LittleEndian.Uint64(b)] = e
+		hash := binary.LittleEndian.Uint64(b)
+		switch e.kind {
+		case singleHandler, streamHandler:
+			c.entries[hash] = e
+		case windowWish:
+			if c.windows == nil {
+				c.windows = map[uint64]bool{}
+			}
+			c.windows[hash] = true
 		}
 	}
 	return c, nil
@@ -173,15 +196,20 @@ func (m *Manager) learnCatalogue(b []byte) (*catalogue, error) {
 // none.
 func (s *session) handlersOf(ctx context.Context, deadline int64) (*catalogue, error) {
 	if known := s.m.catalogues.find(s.catalogue); known != nil {
+		s.takeWishes(known) // another session may have learned it
 		return known, nil
 	}
-	res := s.roundTrip(ctx, handlerKey{id: catalogueID}.hash(), nil, nil, deadline, callSettings{})
+	key := handlerKey{id: catalogueID}
+	res := s.roundTrip(ctx, key, key.hash(), nil, nil, deadline, callSettings{})
 	if res.err != nil {
 		return nil, fmt.Errorf("which handlers the peer has: %w", res.err)
 	}
 	known, err := s.m.learnCatalogue(res.resp)
 	if err == nil && known.digest != s.catalogue && s.catalogue != ([wire.DigestSize]byte{}) {
 		err = errOtherCatalogue
+	}
+	if err == nil {
+		s.takeWishes(known)
 	}
 	return known, err
 }
@@ -191,7 +219,11 @@ var errOtherCatalogue = errors.New("the peer has other handlers than it has anno
 // learnHandlers asks for the catalogue of the peer if it is new, so that it is
 // known when the first stream is opened.
 func (s *session) learnHandlers() {
-	if s.catalogue == ([wire.DigestSize]byte{}) || s.m.catalogues.find(s.catalogue) != nil {
+	if s.catalogue == ([wire.DigestSize]byte{}) {
+		return
+	}
+	if known := s.m.catalogues.find(s.catalogue); known != nil {
+		s.takeWishes(known)
 		return
 	}
 	s.m.spawn(func() {

@@ -70,6 +70,10 @@ type Config struct {
 	// Auth cover the TLS session, so that nobody can sit in the middle, and a
 	// link that speaks TLS at one end only is refused.
 	AllowTLSProxy bool
+	// Compressors are what this node can decode besides the Compressors of its own
+	// handlers, see [WithCompression]: a node that calls handlers of others, and has none
+	// with compression itself, names those here that the others use.
+	Compressors []Compressor
 	// Intercept surrounds all calls of this node: those that it makes and those
 	// that it serves, single requests and streams. The first is outermost.
 	Intercept []Interceptor
@@ -85,7 +89,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// MaxMessage is the largest request or response in bytes, in either
-	// direction. Default 16 MiB, at most 1 GiB.
+	// direction, before compression and after it. Default 16 MiB, at most 1 GiB.
 	MaxMessage int
 	// MaxCalls bounds the calls that this node has in progress towards one peer
 	// and those that a peer has towards it; of the two nodes' values the lower
@@ -116,13 +120,16 @@ type Config struct {
 	// that waits is refused with [ErrOverloaded] when nothing was given back,
 	// and nothing arrived of what holds it, for 5 s. Default 64 MiB, at least
 	// MaxMessage.
+	// Compressed messages count with what they become.
 	// As many bytes may the large buffers have that handlers running for the peer
 	// are given for their results, see [Manager.HandleAppend].
 	MaxReassembly int
 	// StreamWindow is how many bytes of one stream may be under way towards
 	// this node at first, sent and not taken yet by the user. It grows up to
 	// 1 MiB, or stays at StreamWindow if that is more, while the user is quick.
-	// A message over StreamWindow needs room in MaxReassembly. Default 64 KiB.
+	// A message over StreamWindow needs room in MaxReassembly, and takes all of the
+	// first window. Compressed messages that are not over it, once restored, count
+	// with the bytes that they are sent as. Default 64 KiB.
 	StreamWindow int
 	// MaxStreamBuffers bounds the windows of all streams with one peer together.
 	// A stream for which there is no room fails with [ErrOverloaded]. Default

@@ -35,6 +35,12 @@
 // repeat what [OutcomeOf] calls safe lose nothing when a cluster is restarted
 // node by node.
 //
+// # Compression
+//
+// Messages are compressed where a handler or a call asks for it by
+// [WithCompression], with a [Compressor] such as those of package compress, and only
+// as far as the other node has it too. [Stats] tells what it has saved.
+//
 // # What a call promises
 //
 // A call returns exactly once, with the answer to its own request or with an

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ func FuzzReader(f *testing.F) {
 	seed(join(wire.AppendPing(nil, wire.TypePing, 1), wire.AppendPing(nil, wire.TypePong, 2), wire.AppendStatus(nil, wire.TypeGoaway, 0, status)))
 	seed(join(wire.AppendRequest(nil, theirs(1, 0), hash("wait"), 0, 0, nil), wire.AppendRequest(nil, theirs(2, 0), hash("wait"), 0, 0, nil)))
 	seedStreams(seed, join)
+	seedPacked(seed, join)
 	f.Fuzz(readArbitrary)
 }
 
@@ -91,11 +93,55 @@ func seedStreams(seed func(batches ...[]byte), join func(frames ...[]byte) []byt
 	}
 }
 
+// seedPacked adds compressed messages of all kinds, in one frame and in parts: such
+// that can be restored, by a known codec and dictionary, and such that cannot.
+func seedPacked(seed func(batches ...[]byte), join func(frames ...[]byte) []byte) {
+	hash := func(id HandlerID) uint64 { return handlerKey{id: id}.hash() }
+	theirs, ours := wire.MakeCallID(1, 0, 0), wire.MakeCallID(1, 3, 1)
+	const room = "\x00\x00\x00\x00"
+	for _, c := range []struct {
+		codec, dict uint8
+		decoded     uint64
+		body        string
+	}{
+		{1, 0, 20, "\x14a"},
+		{1, 1, 20, "\x14a"},
+		{1, 0, 60_000, "\xffa"},
+		{1, 0, 40_035, strings.Repeat("\xffa", 157)},
+		{1, 0, 21, "\x14a"},
+		{1, 0, 19, "\x14a"},
+		{2, 0, 20, "\x14a"},
+		{1, 2, 20, "\x14a"},
+		{1, 0, 1 << 31, "\x14a"},
+		{1, 0, 2, "\x14a"},
+	} {
+		packed := func(frame []byte) []byte {
+			wire.SetCodec(frame, c.codec, c.dict, c.decoded)
+			return frame
+		}
+		whole, size, first, rest := []byte(room+c.body), uint64(len(c.body)), []byte(c.body[:1]), []byte(c.body[1:])
+		for _, h := range []HandlerID{"echo", "inline", "append"} {
+			seed(packed(wire.AppendRequest(nil, theirs, hash(h), 0, 0, whole)))
+			seed(wire.InsertAccept(packed(wire.AppendRequest(nil, theirs, hash(h), 0, wire.FlagLow, whole)), 0, wire.Accept{Said: true, Codec: c.codec}))
+			seed(packed(wire.AppendRequestStart(nil, theirs, hash(h), 0, 0, size, first)), wire.AppendFragment(nil, theirs, rest))
+		}
+		seed(packed(wire.AppendOpen(nil, theirs, hash("stream.echo"), 0, 2, 0, whole)))
+		open := wire.AppendOpen(nil, theirs, hash("stream.echo"), 0, 2, 0, nil)
+		for _, id := range []wire.CallID{theirs, ours} {
+			seed(open, packed(wire.AppendData(nil, id, whole)), wire.AppendEnd(nil, id))
+			seed(open, packed(wire.AppendDataStart(nil, id, size, first)), join(wire.AppendFragment(nil, id, rest), wire.AppendEnd(nil, id)))
+		}
+		seed(packed(wire.AppendResponse(nil, wire.MakeCallID(1, 0, 1), whole)))
+		seed(packed(wire.AppendResponseStart(nil, wire.MakeCallID(1, 0, 1), size, first)), wire.AppendFragment(nil, wire.MakeCallID(1, 0, 1), rest))
+	}
+	seed(wire.AppendCodecs(nil, []string{"runs", "other"}, []wire.Dict{{Codec: 1, ID: 1}}), wire.AppendRequest(nil, theirs, hash("echo"), 0, 0, make([]byte, 600)))
+}
+
 func readArbitrary(t *testing.T, in []byte) {
 	m, err := NewManager(Config{
 		Local: Node{Addr: "a"}, Peers: []Node{{Addr: "b"}}, Transport: inmem.NewNetwork().Node("a"),
 		MaxMessage: 1 << 16, MaxReassembly: 1 << 17, MaxHandlers: 8, MaxCalls: 64,
-		StreamWindow: 1 << 12, MaxStreamBuffers: 1 << 15,
+		StreamWindow: 1 << 12, MaxStreamBuffers: 1 << 15, Compressors: []Compressor{runs{name: "runs", ids: []uint64{1}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +149,7 @@ func readArbitrary(t *testing.T, in []byte) {
 	echo := func(_ context.Context, req []byte) ([]byte, error) { return req, nil }
 	err = errors.Join(
 		m.Handle("echo", echo),
-		m.Handle("inline", echo, WithInline()),
+		m.Handle("inline", echo, WithInline(), WithCompression(runs{name: "runs"})),
 		m.HandleAppend("append", func(_ context.Context, req, dst []byte) ([]byte, error) { return append(dst, req...), nil }),
 		m.Handle("panic", func(context.Context, []byte) ([]byte, error) { panic("as asked") }),
 		m.Handle("goexit", func(context.Context, []byte) ([]byte, error) { runtime.Goexit(); return nil, nil }),
@@ -128,12 +174,14 @@ func readArbitrary(t *testing.T, in []byte) {
 	calls := make(chan result, 3)
 	const outgoing = 3
 	for i := range outgoing {
-		go func() { calls <- s.roundTrip(t.Context(), 1, make([]byte, i*20_000), nil, 0, callSettings{}) }()
+		go func() {
+			calls <- s.roundTrip(t.Context(), handlerKey{}, 1, make([]byte, i*20_000), nil, 0, callSettings{})
+		}()
 	}
 	for s.busy.Load() < outgoing {
 		runtime.Gosched()
 	}
-	m.catalogues.add(&catalogue{digest: s.catalogue, entries: map[uint64]handlerEntry{handlerKey{id: "theirs"}.hash(): {streamHandler, 2, 2}}})
+	m.catalogues.add(&catalogue{digest: s.catalogue, entries: map[uint64]handlerEntry{handlerKey{id: "theirs"}.hash(): {streamHandler, 2, 2, 0}}})
 	st, res := s.openStream(t.Context(), handlerKey{id: "theirs"}, []byte("initial"), callSettings{}, 0, false, nil)
 	if res.err != nil {
 		t.Fatal(res.err)

@@ -48,6 +48,11 @@ type handler struct {
 	inCapacity, outCapacity int          // of a stream
 	listener                *netListener // that its streams are for; nil: none
 
+	compress  [directions]*compressor // nil: nothing is said
+	threshold int32                   // of compression; 0: the default
+	window    bool                    // messages of a stream share one
+	flows     atomic.Pointer[handlerFlows]
+
 	running atomic.Int32
 	// hints are the recent sizes of results, for app's buffer: of small requests
 	// and of large ones, since a large request often has a large answer.
@@ -200,10 +205,16 @@ func (m *Manager) register(h *handler, opts []HandlerOption) error {
 	if h.listener != nil && h.inCapacity == 0 {
 		return handleError(h.id, errNoBytesIn)
 	}
-	return m.handlers.add(h)
+	if err := h.checkWindow(); err != nil {
+		return handleError(h.id, err)
+	}
+	findWindows(h.compress[:])
+	return m.handlers.add(h, &m.codecs)
 }
 
-func (r *registry) add(h *handler) error {
+// add adds a handler, and what it compresses with to the codecs: both, or with an
+// error neither.
+func (r *registry) add(h *handler, codecs *codecTable) error {
 	key := handlerKey{h.id, h.route}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -216,6 +227,9 @@ func (r *registry) add(h *handler) error {
 			return handleError(h.id, fmt.Errorf("%v is registered already: use another id or WithRoute", key))
 		}
 		return handleError(h.id, fmt.Errorf("%v has the same hash as %v: rename one of them", key, handlerKey{old.id, old.route}))
+	}
+	if err := codecs.add(h.compress[:]...); err != nil {
+		return handleError(h.id, err)
 	}
 	r.byHash[hash] = h
 	return nil

@@ -34,6 +34,7 @@ type agreement struct {
 	moves    bool // it is to take the place of another session
 	remote   wire.Hello
 	identity Identity
+	told     *codecSet // what our HELLO says that we decode
 }
 
 // The roles, as the transcripts name them (W71).
@@ -61,7 +62,7 @@ func (m *Manager) greet(
 		if err := g.bindLink(); err != nil {
 			return err
 		}
-		own := m.hello(tc, c.name)
+		own, told := m.hello(tc, c.name)
 		own.Features |= features
 		hello, proof, err := g.present(&own, roleDialler)
 		if err != nil {
@@ -88,6 +89,7 @@ func (m *Manager) greet(
 			return err
 		}
 		a = agree(0, &own, &remote, identity)
+		a.told = told
 		if err := ready(&remote); err != nil {
 			return err
 		}
@@ -142,8 +144,9 @@ func (m *Manager) welcome(ctx context.Context, tc transport.Conn, n *newcomer, p
 			c = nil
 			return err
 		}
-		own := m.hello(tc, remote.From)
+		own, told := m.hello(tc, remote.From)
 		a = agree(1, &own, &remote, identity)
+		a.told = told
 		hello, proof, err := g.present(&own, roleAcceptor)
 		if err != nil {
 			return err
@@ -408,8 +411,8 @@ func (m *Manager) checkHello(h *wire.Hello) error {
 }
 
 // hello is what this node says of itself on this link.
-func (m *Manager) hello(tc transport.Conn, to string) wire.Hello {
-	h := wire.Hello{
+func (m *Manager) hello(tc transport.Conn, to string) (h wire.Hello, told *codecSet) {
+	h = wire.Hello{
 		Cluster:   m.cfg.Cluster,
 		From:      m.cfg.Local.Name,
 		To:        to,
@@ -420,12 +423,14 @@ func (m *Manager) hello(tc transport.Conn, to string) wire.Hello {
 		Window:    uint64(m.cfg.StreamWindow),
 		KeepAlive: uint32(min(m.cfg.KeepAlive.Milliseconds(), math.MaxUint32)),
 		Lanes:     ownLanes(tc),
-		Catalogue: m.handlers.digest(),
+		Catalogue: m.digest(),
 	}
+	told = m.codecs.set.Load()
+	h.Codecs, h.Dicts = told.announcement(0, 0)
 	if !tc.Info().Integrity {
 		h.Features |= wire.FeatureChecksum
 	}
-	return h
+	return h, told
 }
 
 // agree derives what is in force from the two hellos.

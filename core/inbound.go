@@ -60,6 +60,8 @@ type callStart struct {
 	prio     Priority
 	capacity int // of OPEN: messages that the caller takes
 	meta     *receivedMetadata
+	how      packed      // how the message is compressed
+	accept   wire.Accept // how the caller wants the answer
 }
 
 // cellOf returns the cell of a slot, or nil if no call was opened in it or near

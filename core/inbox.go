@@ -45,6 +45,8 @@ type inbox struct {
 	// Of who receives.
 	cur           *buffer
 	off           int
+	folded        *buffer // what cur was before it became a restored message of it
+	foldedOff     int
 	takenMessages int // whose credit was not given back yet
 	takenBytes    int
 	reportAt      int // how many of those bytes are given back together
@@ -53,6 +55,9 @@ type inbox struct {
 const (
 	lengthSize = 4
 	largeMark  = 1<<32 - 1
+	// packedMark is a bit of the length of a compressed message, behind which stands
+	// how it is compressed; plain ones of the inbox are shorter.
+	packedMark = 1 << 31
 	// maxGrown is the size that the window of a stream grows to.
 	maxGrown = 1 << 20
 	// growWithin is how soon half of a window has to be used up for it to grow.
@@ -81,7 +86,13 @@ func (q *inbox) wakeUp() {
 
 // append adds a message to the last chunk. RawStream.mu is held.
 func (q *inbox) append(mark uint32, msg []byte) {
-	need := lengthSize + len(msg)
+	c := q.chunkFor(lengthSize + len(msg))
+	c.b = append(binary.LittleEndian.AppendUint32(c.b, mark), msg...)
+}
+
+// chunkFor returns the last chunk, or a new one, that has room for n more bytes.
+// RawStream.mu is held.
+func (q *inbox) chunkFor(need int) *buffer {
 	n := len(q.chunks)
 	if n == 0 || cap(q.chunks[n-1].b)-len(q.chunks[n-1].b) < need {
 		size := max(firstChunk, need)
@@ -91,8 +102,7 @@ func (q *inbox) append(mark uint32, msg []byte) {
 		q.chunks = append(q.chunks, getBuffer(size))
 		n++
 	}
-	c := q.chunks[n-1]
-	c.b = append(binary.LittleEndian.AppendUint32(c.b, mark), msg...)
+	return q.chunks[n-1]
 }
 
 // arrive takes the credit for a message of size bytes that begins. skip is set if
@@ -118,6 +128,7 @@ func (st *RawStream) arrive(size uint64, cost int) (skip bool, err error) {
 var (
 	errNoCredit = errors.New("sent a message beyond its credit")
 	errOversize = errors.New("sent a message over the limit")
+	errUncut    = errors.New("sent a message in one frame that is over the window once decoded")
 )
 
 // deliver takes a whole message from the reader.
@@ -190,8 +201,11 @@ func (st *RawStream) receive(dst []byte) ([]byte, error) {
 		}
 	}
 	n := binary.LittleEndian.Uint32(q.cur.b[q.off:])
-	if n == largeMark {
-		return st.receiveLarge(dst)
+	if n&packedMark != 0 {
+		if n == largeMark {
+			return st.receiveLarge(dst)
+		}
+		return st.receivePacked(dst)
 	}
 	at := q.off + lengthSize
 	q.off = at + int(n)
@@ -208,6 +222,9 @@ func (st *RawStream) nextChunk() error {
 	q := &st.in
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if q.unfolded(st.dropped.Load()) {
+		return nil
+	}
 	if q.cur != nil {
 		q.cur.put()
 		q.cur, q.off = nil, 0
@@ -221,6 +238,9 @@ func (st *RawStream) nextChunk() error {
 			q.chunks = slices.Delete(q.chunks, 0, 1)
 			return nil
 		case st.over || q.ended:
+			st.mu.Unlock()
+			st.freeReceived()
+			st.mu.Lock()
 			return st.recvError()
 		case q.expired:
 			return os.ErrDeadlineExceeded
@@ -261,6 +281,9 @@ func (st *RawStream) recvError() error {
 // is enough of it.
 func (st *RawStream) took(cost int) {
 	q := &st.in
+	if q.folded != nil {
+		return // it was taken when it was restored
+	}
 	q.takenMessages++
 	q.takenBytes += cost
 	if 2*q.takenMessages >= q.capacity || q.takenBytes >= q.reportAt {
@@ -355,6 +378,7 @@ func (st *RawStream) discard(err error) {
 	if stop != nil {
 		stop()
 	}
+	st.freeReceived()
 	for _, m := range drop {
 		m.drop()
 	}

@@ -77,7 +77,7 @@ func TestCreditGivenBackOnce(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			if err := st.deliverFirst(40<<10, make([]byte, 20<<10)); err != nil {
+			if err := st.deliverFirst(40<<10, make([]byte, 20<<10), packed{}); err != nil {
 				t.Error(err)
 			}
 			if err := st.deliverPart(make([]byte, 20<<10)); err != nil {

@@ -13,22 +13,32 @@ type largeMessage struct {
 	*assembly
 	cost  int
 	ready bool // guarded by RawStream.mu
-	taken int  // of its bytes, by a net.Conn; of who receives
+
+	// Of who receives.
+	taken    int  // of its bytes, by a net.Conn
+	restored bool // what it became stands in mem; what is reserved for it stays
 }
 
+// isPacked reports whether the message has to be restored yet.
+func (m *largeMessage) isPacked() bool { return m.how.codec != 0 && !m.restored }
+
 // deliverFirst takes the first part of a message from the reader.
-func (st *RawStream) deliverFirst(size uint64, part []byte) (err error) {
+func (st *RawStream) deliverFirst(size uint64, part []byte, how packed) (err error) {
 	q := &st.in
-	m := &largeMessage{cost: int(min(size, uint64(q.first)))}
+	decoded := size
+	if how.codec != 0 {
+		decoded = uint64(how.size())
+	}
+	m := &largeMessage{cost: how.cost(int(min(size, limitMaxMessage)), q.first)}
 	st.mu.Lock()
-	skip, err := st.arrive(size, m.cost)
+	skip, err := st.arrive(decoded, m.cost)
 	if skip {
 		st.mu.Unlock()
 		return err
 	}
-	m.assembly = &assembly{s: st.s, id: st.id, size: int(size)}
-	if size <= uint64(q.first) {
-		m.mem = getBuffer(int(size)) // the window has room for it
+	m.assembly = &assembly{s: st.s, id: st.id, size: int(size), how: how}
+	if decoded <= uint64(q.first) {
+		m.mem = getBuffer(m.size) // the window has room for it
 	} else {
 		m.budget = &st.s.peer.memory[kindMessage]
 	}
@@ -97,7 +107,7 @@ func (st *RawStream) largeReady(m *largeMessage) {
 	if dropping {
 		q.large = slices.DeleteFunc(q.large, func(other *largeMessage) bool { return other == m })
 	} else {
-		st.countIn(m.size)
+		st.countIn(m.weight())
 	}
 	q.wakeUp()
 	st.mu.Unlock()
@@ -112,6 +122,9 @@ func (st *RawStream) receiveLarge(dst []byte) ([]byte, error) {
 	m, err := st.awaitLarge()
 	if err != nil {
 		return dst, err
+	}
+	if m.isPacked() {
+		return st.unpackLarge(dst, m)
 	}
 	st.takeLarge(m)
 	if m.taken == 0 {

@@ -17,11 +17,16 @@ func (st *RawStream) read(p []byte) (n int, err error) {
 			}
 		}
 		size := binary.LittleEndian.Uint32(q.cur.b[q.off:])
-		if size == largeMark {
-			if n > 0 {
-				return n, nil
-			}
+		switch {
+		case size == largeMark && n > 0:
+			return n, nil
+		case size == largeMark:
 			return st.readLarge(p)
+		case size&packedMark != 0:
+			if err := st.unfold(); err != nil {
+				return n, err
+			}
+			continue
 		}
 		at := q.off + lengthSize
 		took := copy(p[n:], q.cur.b[at:at+int(size)])
@@ -31,7 +36,9 @@ func (st *RawStream) read(p []byte) (n int, err error) {
 			// the bytes have been that were taken.
 			q.off += took
 			binary.LittleEndian.PutUint32(q.cur.b[q.off:], size-uint32(took))
-			q.takenBytes += took
+			if q.folded == nil {
+				q.takenBytes += took
+			}
 			return n, nil
 		}
 		q.off = at + took
@@ -46,6 +53,11 @@ func (st *RawStream) readLarge(p []byte) (int, error) {
 	m, err := st.awaitLarge()
 	if err != nil {
 		return 0, err
+	}
+	if m.isPacked() {
+		if err := st.unfoldLarge(m); err != nil {
+			return 0, err
+		}
 	}
 	n := copy(p, m.mem.b[m.taken:])
 	m.taken += n

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport"
@@ -29,6 +30,7 @@ const laneFrom = 256 << 10
 type lanes struct {
 	link  transport.LaneConn // nil: there are none
 	limit int                // how many the peer takes
+	calls atomic.Int32       // that this side makes, on all of them and the root
 
 	mu        sync.Mutex
 	all       []*session // in the order in which they were begun
@@ -52,6 +54,7 @@ type lane struct {
 func (s *session) useLanes(limit uint32) {
 	if link, ok := s.tc.(transport.LaneConn); ok && s.tc.Info().Lanes && limit > 0 {
 		s.lanes.link, s.lanes.limit = link, int(min(limit, maxLanes))
+		s.calls.all = &s.lanes.calls
 	}
 }
 

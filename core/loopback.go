@@ -18,10 +18,8 @@ func (m *Manager) loopback() *session {
 		return s
 	}
 	near, far := newPipe()
-	a := agreement{
-		remote:   m.hello(near, m.cfg.Local.Name),
-		identity: Identity{Name: m.cfg.Local.Name, Method: "loopback"},
-	}
+	a := agreement{identity: Identity{Name: m.cfg.Local.Name, Method: "loopback"}}
+	a.remote, a.told = m.hello(near, m.cfg.Local.Name)
 	calling := newSession(m, c, near, a)
 	a.side = 1
 	serving := newSession(m, c, far, a)

@@ -63,6 +63,8 @@ type Manager struct {
 	finish    chan struct{} // closed when Close is through
 
 	catalogues catalogues
+	codecs     codecTable
+	flows      flowTable
 
 	refusalLogged  time.Time // when logRefusal wrote its last line
 	refusalsMissed int       // refusals since then
@@ -93,13 +95,26 @@ func NewManager(cfg Config) (*Manager, error) {
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	_, _ = rand.Read(m.instance[:])
 	_, _ = rand.Read(m.seed[:])
+	m.codecs.set.Store(new(codecSet))
+	for i, c := range cfg.Compressors {
+		with, err := newCompressor(c)
+		if err == nil {
+			err = m.codecs.add(with)
+		}
+		if err != nil {
+			return nil, configError("Compressors", fmt.Sprintf("cannot be used at index %d", i), err.Error())
+		}
+	}
 	m.local = newConnection(m, cfg.Local)
 	peers := make([]*Connection, len(cfg.Peers))
 	for i, n := range cfg.Peers {
 		peers[i] = newConnection(m, n)
 	}
 	m.members.Store(newMembers(m.local, peers))
-	return m, m.handlers.addBuiltin()
+	if err := m.addBuiltin(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // made reports whether the Manager was made by NewManager.
@@ -129,7 +144,8 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.started = true
 	m.mu.Unlock()
 	m.handlers.seal()
-	if _, err := m.learnCatalogue(m.handlers.appendCatalogue(nil)); err != nil {
+	m.codecs.seal()
+	if _, err := m.learnCatalogue(m.appendCatalogue(nil)); err != nil {
 		return startError(err)
 	}
 	listeners, err := m.listen(ctx)

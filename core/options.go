@@ -31,6 +31,10 @@ type callSettings struct {
 	prio    Priority
 	meta    *metadata
 	err     error
+
+	compress  [directions]*compressor // nil: nothing is said
+	threshold int32                   // of compression; 0: the default
+	window    bool                    // messages of a stream share one
 }
 
 type timeoutOption time.Duration
@@ -125,7 +129,9 @@ type inlineOption struct{}
 // WithInline runs the handler on the goroutine that reads the connection, which
 // saves a hand-over. It is for handlers that never block: no I/O, no lock that
 // is held for long, no call to another node. Everything else that arrives from
-// the peer waits meanwhile.
+// the peer waits meanwhile; over a transport with lanes, as QUIC, what arrives on the
+// same lane, and such handlers may run beside each other for one peer. A request that
+// is over 32 KiB or compressed is handed over all the same.
 func WithInline() HandlerOption { return inlineOption{} }
 
 func (inlineOption) applyHandler(h *handler) error {

@@ -17,23 +17,23 @@ type outbox struct {
 	buf       *buffer   // frames
 	large     *bulkSend // behind them
 	tail      *buffer   // frames behind that
-	opened    bool      // OPEN was taken by the writer, or is not ours to send
 	deadline  int64     // for OPEN, manager's clock; 0: none
-	scheduled bool      // the stream stands in the ring, or has its turn
-	ended     bool      // END, or the answer, is queued
-	answered  bool      // the answer is queued, or was sent
-	cut       bool      // nothing more is sent
 	dropped   *bulkSend // a large message that was, maybe in the middle
-	parts     bool      // some message was large
 	messages  int       // credit
 	bytes     int
-	capacity  int  // messages never exceed it
-	unlisted  bool // the peer has no such handler, and is about to say so
-	window    int  // of the peer: a message never costs more
-	waiting   int  // users that wait
+	capacity  int // messages never exceed it
+	window    int // of the peer: a message never costs more
+	waiting   int // users that wait
 	since     int64
-	expired   bool   // the time to wait is over
 	release   func() // called when everything is taken, after the answer
+	opened    bool   // OPEN was taken by the writer, or is not ours to send
+	scheduled bool   // the stream stands in the ring, or has its turn
+	ended     bool   // END, or the answer, is queued
+	answered  bool   // the answer is queued, or was sent
+	cut       bool   // nothing more is sent
+	parts     bool   // some message was large
+	unlisted  bool   // the peer has no such handler, and is about to say so
+	expired   bool   // the time to wait is over
 	cond      sync.Cond
 
 	// Of the writer's goroutine.
@@ -99,9 +99,18 @@ func (st *RawStream) send(p []byte) error {
 	if err := st.checkSize(p); err != nil {
 		return err
 	}
+	if st.pack != nil {
+		return st.sendPacked(p)
+	}
+	return st.sendAs(p, packed{})
+}
+
+// sendAs sends a message that is as it is sent.
+func (st *RawStream) sendAs(p []byte, how packed) error {
 	o := &st.out
-	cost := min(len(p), o.window)
-	large := len(p) > maxSmall || len(p) > o.window
+	n := how.weight(len(p))
+	cost := how.cost(len(how.body(p)), o.window)
+	large := n > maxSmall || n > o.window
 	st.mu.Lock()
 	for {
 		if st.ending() {
@@ -120,13 +129,15 @@ func (st *RawStream) send(p []byte) error {
 	o.messages--
 	o.bytes -= cost
 	if large {
-		return st.sendLarge(&bulkSend{
-			id: st.id, kind: kindMessage, prio: st.prio, stream: st, data: p, size: len(p), granted: len(p) <= o.window,
-		})
+		b := &bulkSend{id: st.id, kind: kindMessage, prio: st.prio, stream: st}
+		b.carry(p, how, o.window)
+		return st.sendLarge(b)
 	}
 	o.buf = room(o.buf, wire.HeaderSize+len(p))
+	at := len(o.buf.b)
 	o.buf.b = wire.AppendData(o.buf.b, st.id, p)
-	st.countOut(len(p))
+	how.mark(o.buf.b, at)
+	st.countOut(n)
 	tell := o.schedule()
 	st.mu.Unlock()
 	if tell {
@@ -153,7 +164,7 @@ func (st *RawStream) sendLarge(b *bulkSend) error {
 		st.waitOut()
 	}
 	if b.sent() {
-		st.countOut(b.size)
+		st.countOut(b.how.weight(b.size))
 		return nil
 	}
 	if err := st.sendError(); err != nil {
@@ -204,8 +215,10 @@ func (st *RawStream) closeSend() {
 	}
 	st.out.ended = true
 	st.out.wakeUp()
+	shared := st.takeShared()
 	tell := st.appendLast(wire.HeaderSize, func(dst []byte) []byte { return wire.AppendEnd(dst, st.id) })
 	st.mu.Unlock()
+	closeWindow(shared)
 	if tell {
 		st.s.w.schedule(st)
 	}

@@ -55,10 +55,10 @@ func TestPaceNeverStops(t *testing.T) {
 // is not measured behind what is under way already. It was, where a sender did not
 // fill its window when the measurement was due.
 func TestPaceIsMeasuredAlone(t *testing.T) {
-	p := pace{window: maxPace, flat: flatAlone, known: true, fastest: 1_000_000}
+	p := pace{window: maxPace, flat: flatAlone, known: true, fastest: 1_000_000, took: 2 * ackEvery}
 	now := int64(forgetAfter + 1)
 	for range 16 {
-		p.wrote(128<<10, now) // half a window: it is marked
+		p.wrote(128<<10, now) // half a window, which is a part: it is marked
 	}
 	for range 15 {
 		p.wrote(128<<10, now)
@@ -78,13 +78,13 @@ func TestPaceIsMeasuredAlone(t *testing.T) {
 	}
 }
 
-// TestPaceMarksBehindMessagesThatFillNoHalf holds that half a window is marked also
+// TestPaceMarksBehindMessagesThatFillNoPart holds that a part of a window is marked also
 // where messages do not fill it to the byte, and that the fragment which is measured
 // alone grows by one message at most. Streams of 1 KiB sent a whole window and
 // waited for a round trip, and were compared with what took twice as long.
-func TestPaceMarksBehindMessagesThatFillNoHalf(t *testing.T) {
+func TestPaceMarksBehindMessagesThatFillNoPart(t *testing.T) {
 	const message = 1 << 10
-	p := pace{window: minPace, flat: flatAlone, known: true, fastest: 1_000_000}
+	p := pace{window: minPace, flat: flatAlone, known: true, fastest: 1_000_000, took: 1_000_000}
 	if n := p.quota(maxSmall) - message/2; !p.wrote(n, 1) {
 		t.Errorf("no mark behind %d of a window of %d bytes: %+v", n, minPace, p)
 	}
@@ -95,10 +95,40 @@ func TestPaceMarksBehindMessagesThatFillNoHalf(t *testing.T) {
 	}
 }
 
+// TestPaceAsksByTime holds that acknowledgements of bulk are a while apart, as far as a
+// window lets them be, and no more than sixteen in a round trip: where one takes
+// 0.8 ms and more, what goes out at once is a sixteenth of the window.
+func TestPaceAsksByTime(t *testing.T) {
+	for took, acks := range map[int64]uint64{0: 1, ackEvery / 2: 1, 2 * ackEvery: 2, 4 * ackEvery: 4, 16 * ackEvery: 16, 1000 * ackEvery: 16} {
+		p := pace{window: maxPace, flat: flatAlone, known: true, fastest: 1, took: took}
+		var marks, writes uint64
+		for ; p.room() > 0; writes++ {
+			n := p.quota(fragmentsPerWrite * maxSmall)
+			if uint64(n) > max(maxPace/acks, maxSmall) {
+				t.Errorf("%d bytes go out at once where a round trip takes %d ns", n, took)
+			}
+			if p.wrote(n, 1) {
+				marks++
+			}
+		}
+		if marks != acks {
+			t.Errorf("%d marks in a window where a round trip takes %d ns, want %d; %d writes", marks, took, acks, writes)
+		}
+	}
+}
+
 // TestPaceGrowsForTwoAnswersInTime holds that one answer that is early by chance, as
-// where the sender had a pause, makes no queue.
+// where the sender had a pause, makes no queue. Until one was late the window doubles.
 func TestPaceGrowsForTwoAnswersInTime(t *testing.T) {
 	p := pace{window: minPace, flat: flatAlone, known: true, fastest: 1_000_000}
+	for range 2 {
+		p.full = true
+		p.adapt(1_000_000, 2_000_000)
+	}
+	if p.window != 4*minPace {
+		t.Errorf("two answers in time at first, and the window is %d bytes, want %d", p.window, 4*minPace)
+	}
+	p.window, p.settled = minPace, true
 	for i, took := range []int64{1_000_000, 3_000_000, 1_000_000, 3_000_000} {
 		p.full = true
 		if p.adapt(took, 2_000_000); p.window != minPace {

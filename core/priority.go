@@ -8,7 +8,10 @@ import (
 
 // Priority says what of the traffic with one peer goes first. It orders what
 // waits to be sent, in both directions; it changes nothing about which handler
-// runs first.
+// runs first. Over a transport with lanes, as QUIC, every stream, every request over
+// 256 KiB and every one of PriorityLow has a lane of its own, as long as there are
+// enough: small requests go before all of these, and these share the link alike,
+// whatever their priority.
 type Priority uint8
 
 const (
@@ -19,9 +22,8 @@ const (
 	// PriorityHigh is for what goes before other large messages and streams.
 	PriorityHigh
 	// PriorityLow is for what waits for all others, be it small or large. Over a
-	// transport with lanes, as QUIC, a request of this priority has one of its own,
-	// as streams and requests over 256 KiB have: give it to requests whose answers
-	// are large, and what is lost of one on the way holds up nothing else.
+	// transport with lanes give it to requests whose answers are large: what is lost
+	// of one on the way holds up nothing else.
 	PriorityLow
 )
 

@@ -212,6 +212,8 @@ func (s *session) dispatch(f *wire.Frame) error {
 		return err
 	case wire.TypeLanes:
 		return s.onLanes(f)
+	case wire.TypeCodecs:
+		return s.onCodecs(f)
 	case wire.TypePadding:
 		return nil
 	default:

@@ -180,7 +180,7 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 		if s == nil {
 			return notSent(at.whyNoSession(ctx, set.wait, deadline))
 		}
-		res := s.roundTrip(ctx, hash, req, dst, deadline, set)
+		res := s.roundTrip(ctx, key, hash, req, dst, deadline, set)
 		if !set.again(ctx, res, s) {
 			return res
 		}

@@ -34,6 +34,7 @@ type bulkClass struct {
 	levels [priorities]ring
 	rounds uint64 // of turns that were taken
 	pace   pace
+	lane   bool               // beside the first one
 	begun  [kinds][]*bulkSend // of which the peer has not said yet that it has memory
 	later  [kinds][]*bulkSend // that begin after those
 
@@ -127,10 +128,14 @@ func (k *bulkClass) remove(src source) {
 // announce lets a message begin, or makes it wait until fewer messages of its
 // kind wait for the peer's memory.
 func (k *bulkClass) announce(b *bulkSend) {
+	most := maxUngranted
+	if k.lane {
+		most = maxUngrantedOnLane
+	}
 	switch {
 	case b.isGranted():
 		b.allow()
-	case len(k.begun[b.kind]) < maxUngranted:
+	case len(k.begun[b.kind]) < most:
 		b.allow()
 		k.begun[b.kind] = append(k.begun[b.kind], b)
 		k.waiting.Add(1)

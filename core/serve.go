@@ -20,12 +20,16 @@ type inCall struct {
 	req    []byte
 	buf    *buffer    // holds req, if it is pooled
 	out    *buffer    // the buffer of a HandleAppend, or a copy of the result
-	held   int64      // reserved for req
-	hinted int64      // reserved for out
+	held   int32      // reserved for req
+	hinted int32      // reserved for out
 	stream *RawStream // if the call is one
 	prio   Priority
 	over   bool // its place among the handlers of the node is given back
 	left   bool // that among those of the peer is too
+	ran    bool // the handler did, on the reader, and req is its result, for a worker to compress and send
+
+	accept wire.Accept // how the caller wants the result
+	how    packed      // how req is compressed, until it is restored; then how the result is
 }
 
 var inCalls = sync.Pool{New: func() any { return new(inCall) }}
@@ -50,6 +54,20 @@ func (c *inCall) run(inline bool) {
 		c.release()
 		return
 	}
+	if c.ran {
+		c.answer(c.req, false)
+		return
+	}
+	if c.how.codec != 0 {
+		if err := c.unpackRequest(); err != nil {
+			c.decline(err)
+			return
+		}
+		if c.abandoned() { // meanwhile
+			c.release()
+			return
+		}
+	}
 	result, failed := c.invoke(inline)
 	if c.stream != nil {
 		c.answerStream(failed)
@@ -61,13 +79,29 @@ func (c *inCall) run(inline bool) {
 	}
 	switch {
 	case c.abandoned():
-	case failed == nil && (len(result) > maxSmall || c.prio == PriorityLow && len(result) > 0):
-		c.respondLarge(c.keep(result))
+	case failed == nil && inline && c.packElsewhere(result):
+		return
+	case failed == nil:
+		c.answer(result, inline)
 		return
 	default:
-		c.respond(result, failed, inline)
+		c.respond(nil, failed, inline)
 	}
 	c.release()
+}
+
+// answer sends a result. The call must not be used after it.
+func (c *inCall) answer(result []byte, inline bool) {
+	if c.packs() {
+		result = c.packResult(result)
+	}
+	switch n := c.how.weight(len(result)); {
+	case n > maxSmall || c.prio == PriorityLow && n > 0:
+		c.respondLarge(c.keep(result))
+	default:
+		c.respond(result, nil, inline)
+		c.release()
+	}
 }
 
 // answerStream answers a stream whose handler does not run any more. The call must
@@ -107,9 +141,8 @@ func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 // waits for that.
 func (c *inCall) respondLarge(result []byte) {
 	c.handlerOver()
-	b := &bulkSend{
-		id: c.id, kind: kindResponse, prio: c.prio, data: result, size: len(result), granted: len(result) <= maxSmall, release: c.release,
-	}
+	b := &bulkSend{id: c.id, kind: kindResponse, prio: c.prio, release: c.release}
+	b.carry(result, c.how, maxSmall)
 	s, ctx, cell := c.s, c.ctx, c.cell
 	ctx.response.Store(b) // from here on the call may be released
 	if cell.ctx.Load() != ctx {
@@ -264,7 +297,7 @@ func (c *inCall) reserve(n int) int {
 		hinted.Add(-int64(n))
 		return freeHint
 	}
-	c.hinted = int64(n)
+	c.hinted = int32(n)
 	return n
 }
 
@@ -335,10 +368,10 @@ func (c *inCall) release() {
 		c.out.put()
 	}
 	if c.held != 0 {
-		s.peer.memory[kindRequest].release(c.held)
+		s.peer.memory[kindRequest].release(int64(c.held))
 	}
 	if c.hinted != 0 {
-		s.peer.hinted.Add(-c.hinted)
+		s.peer.hinted.Add(-int64(c.hinted))
 	}
 	c.leave()
 	*c = inCall{}

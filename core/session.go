@@ -32,7 +32,15 @@ type session struct {
 
 	instance  [wire.InstanceSize]byte // of the peer
 	catalogue [wire.DigestSize]byte   // digest of the peer's
-	link      *linkInfo               // what handlers can learn of the session
+
+	// Of the root: what the peer decodes, which of its handlers want compressed
+	// requests (nil: none), and what it was told that we decode.
+	peerCodecs atomic.Pointer[peerCodecs]
+	wishes     atomic.Pointer[map[uint64]wish]
+	wished     atomic.Bool // wishes is known
+	told       atomic.Pointer[codecSet]
+
+	link *linkInfo // what handlers can learn of the session
 
 	// Agreed in the handshake.
 	layout    layout
@@ -107,6 +115,8 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		peerWindow: int(a.remote.Window),
 	}
 	s.calls.limit = int(min(a.remote.MaxCalls, uint32(m.cfg.MaxCalls)))
+	s.peerCodecs.Store(newPeerCodecs(a.remote.Codecs, a.remote.Dicts))
+	s.told.Store(a.told)
 	s.init(s, tc)
 	s.useLanes(a.remote.Lanes)
 	return s
@@ -124,7 +134,7 @@ func newSessionOf(s *session, tc transport.Conn) *session {
 		link:       s.link,
 		peerWindow: s.peerWindow,
 	}
-	l.calls.limit = s.calls.limit
+	l.calls.limit, l.calls.all = s.calls.limit, s.calls.all
 	l.init(s, tc)
 	return l
 }
@@ -139,7 +149,7 @@ func (s *session) init(root *session, tc transport.Conn) {
 	s.w.small.seq = 1
 	s.w.bulk.pace.window, s.w.bulk.pace.flat = firstPace, flatAlone
 	if s.isLane() {
-		s.w.bulk.pace.flat = flatLane
+		s.w.bulk.pace.flat, s.w.bulk.lane = flatLane, true
 	}
 	s.calls.side = s.side
 }

@@ -266,7 +266,7 @@ func TestOutputIsBounded(t *testing.T) {
 	}{
 		{"requests", func(t *testing.T, s *session) {
 			for range n {
-				go func() { s.roundTrip(t.Context(), 1, make([]byte, size), nil, 0, callSettings{}) }()
+				go func() { s.roundTrip(t.Context(), handlerKey{}, 1, make([]byte, size), nil, 0, callSettings{}) }()
 			}
 		}},
 		{"results", func(t *testing.T, s *session) {

@@ -5,6 +5,9 @@ import "time"
 // Stats is what a node does at one moment.
 type Stats struct {
 	Peers []PeerStats // those of [Manager.Connections], in their order, then the local node
+	// Compression is what it has done, by handler: those for which messages were
+	// compressed, or were to be.
+	Compression []CompressionStats
 }
 
 // PeerStats is what happens between the node and one peer.
@@ -106,6 +109,7 @@ func (m *Manager) Stats() Stats {
 		all.Peers = append(all.Peers, c.stats())
 	}
 	all.Peers = append(all.Peers, m.local.stats())
+	all.Compression = m.flows.stats()
 	return all
 }
 

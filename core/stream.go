@@ -30,7 +30,11 @@ type RawStream struct {
 	slot *slot        // of the calling side
 	ctx  *callContext // of the serving side
 	key  handlerKey
-	prio Priority
+	hash uint64 // of the key; of the calling side
+
+	pack *packer // of what this end sends; nil: none
+
+	shared atomic.Pointer[sharedWindows] // what messages share; nil: nothing yet
 
 	sizes *callSizes // for interceptors; nil: there are none
 
@@ -48,6 +52,7 @@ type RawStream struct {
 	// other side has said so.
 	answered bool
 	watched  bool          // the context is watched also after the end
+	prio     Priority      // never changes; here it takes no room
 	err      error         // why, unless the handler returned without an error
 	done     chan struct{} // closed when over; made on demand
 	stop     func() bool   // ends the watching of the context, on the calling side
@@ -235,7 +240,9 @@ func (st *RawStream) finish(err error) {
 	if st.done != nil {
 		close(st.done)
 	}
+	shared := st.takeShared()
 	st.mu.Unlock()
+	closeWindow(shared)
 	for _, m := range drop {
 		m.drop()
 	}

@@ -69,7 +69,9 @@ func (s *session) openStream(
 	if err != nil {
 		return nil, notSent(err)
 	}
-	entry := known.entry(key)
+	hash := key.hash()
+	entry := known.entries[hash]
+	pack, accept := s.requestPacker(key, hash, &set), s.acceptsShared(s.accepts(&set), &set)
 	s = s.takeLane()
 	s.busy.Add(1)
 	if err := s.refuseCall(ctx); err != nil {
@@ -84,7 +86,11 @@ func (s *session) openStream(
 		s.release()
 		return nil, notSent(err)
 	}
-	st := &RawStream{s: s, key: key, prio: set.prio, sizes: sizes}
+	st := &RawStream{s: s, key: key, hash: hash, prio: set.prio, sizes: sizes}
+	if pack.with != nil {
+		st.pack = &packer{pack.with, pack.threshold, pack.flow, pack.window}
+		st.share()
+	}
 	// What empty messages cost here is bounded by the window too.
 	capacity := min(max(entry.outCapacity, 1), max(window/lengthSize, 1))
 	st.in.init(st, capacity, window, window)
@@ -99,7 +105,8 @@ func (s *session) openStream(
 		s.watch(deadline)
 	}
 	st.watch(ctx)
-	if err := st.open(ctx, key.hash(), payload, set.meta.bytes(), deadline); err != nil {
+	r := outRequest{handler: hash, payload: payload, meta: set.meta.bytes(), deadline: deadline, accept: accept}
+	if err := st.open(ctx, &r); err != nil {
 		return nil, streamResult(err)
 	}
 	return st, result{}
@@ -156,10 +163,18 @@ func (st *RawStream) watchInstead(ctx context.Context) {
 
 // open queues OPEN. A payload over maxSmall goes out in parts; then it waits for
 // the last one.
-func (st *RawStream) open(ctx context.Context, handler uint64, payload, meta []byte, deadline int64) error {
+func (st *RawStream) open(ctx context.Context, r *outRequest) error {
 	if d, ok := ctx.Deadline(); ok {
-		if at := st.s.m.at(d); deadline == 0 || at < deadline {
-			deadline = at
+		if at := st.s.m.at(d); r.deadline == 0 || at < r.deadline {
+			r.deadline = at
+		}
+	}
+	n := len(r.payload)
+	if st.pack != nil {
+		var own *buffer
+		if own, r.packed = st.s.pack(st.pack, r.payload); own != nil {
+			r.payload = own.b
+			defer own.put()
 		}
 	}
 	capacity := uint32(st.in.capacity)
@@ -169,23 +184,27 @@ func (st *RawStream) open(ctx context.Context, handler uint64, payload, meta []b
 		defer st.mu.Unlock()
 		return st.err
 	}
-	o.deadline = deadline
-	if len(payload) > maxSmall {
-		return st.sendLarge(&bulkSend{
+	o.deadline = r.deadline
+	if n > maxSmall {
+		b := &bulkSend{
 			id: st.id, kind: kindRequest, prio: st.prio, stream: st, open: true, capacity: capacity,
-			handler: handler, deadline: deadline, meta: meta, data: payload, size: len(payload),
-		})
+			handler: r.handler, deadline: r.deadline, meta: r.meta, accept: r.accept,
+		}
+		b.carry(r.payload, r.packed, 0)
+		return st.sendLarge(b)
 	}
-	st.countOut(len(payload))
-	o.buf = getBuffer(wire.OpenOverhead + wire.MetadataSize(meta) + len(payload))
-	o.buf.b = wire.AppendOpen(o.buf.b, st.id, handler, 0, capacity, st.prio.flag(), payload)
-	o.buf.b = wire.InsertMetadata(o.buf.b, 0, meta)
+	o.buf = getBuffer(wire.OpenOverhead + wire.MetadataSize(r.meta) + len(r.payload))
+	o.buf.b = wire.AppendOpen(o.buf.b, st.id, r.handler, 0, capacity, st.prio.flag(), r.payload)
+	r.mark(o.buf.b, 0)
+	o.buf.b = wire.InsertAccept(o.buf.b, 0, r.accept)
+	o.buf.b = wire.InsertMetadata(o.buf.b, 0, r.meta)
 	o.scheduled = true
 	st.mu.Unlock()
 	if !st.s.w.scheduleOpen(st) {
 		st.giveUp(st.s.whyShut(), wire.CodeCanceled)
 		return st.Err()
 	}
+	st.countOut(n) // not before: what is not sent is sent by another session
 	return nil
 }
 

@@ -40,7 +40,7 @@ func TestEndedStreamsLeaveTheirContexts(t *testing.T) {
 		}
 
 		cut := open()
-		if err := cut.deliverFirst(1<<20, make([]byte, 1<<10)); err != nil {
+		if err := cut.deliverFirst(1<<20, make([]byte, 1<<10), packed{}); err != nil {
 			t.Fatal(err)
 		}
 		cut.giveUp(ErrDisconnected, wire.CodeNone)
@@ -50,7 +50,7 @@ func TestEndedStreamsLeaveTheirContexts(t *testing.T) {
 		wantLeft("cut off", cut)
 
 		unread := open()
-		if err := unread.deliverFirst(100<<10, make([]byte, 50<<10)); err != nil {
+		if err := unread.deliverFirst(100<<10, make([]byte, 50<<10), packed{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := unread.deliverPart(make([]byte, 50<<10)); err != nil {
@@ -98,6 +98,31 @@ func TestChannelsOfAStreamThatEndsAtOnce(t *testing.T) {
 		}
 		if len(got) != 1 || got[0].Err == nil {
 			t.Errorf("Responses brings %v, want an error alone", got)
+		}
+	})
+}
+
+// TestPayloadThatIsNotSentIsNotCounted opens a stream on a session that has stopped
+// taking requests meanwhile. Its payload, which another session then sends, was
+// counted by both.
+func TestPayloadThatIsNotSentIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newTestSession(newTestManager(t, nil))
+		defer s.finishTest()
+		s.busy.Add(1)
+		var sizes callSizes
+		st := &RawStream{s: s, sizes: &sizes}
+		st.in.init(st, 4, 1<<16, 0)
+		st.out.init(st, 4, 1<<16)
+		if _, err := s.calls.get(nil, 0, st); err != nil {
+			t.Fatal(err)
+		}
+		s.w.recall()
+		if err := st.open(t.Context(), &outRequest{payload: make([]byte, 100)}); err == nil {
+			t.Error("the stream is open")
+		}
+		if n := sizes.toHandler.Load(); n != 0 {
+			t.Errorf("%d bytes are counted that were not sent", n)
 		}
 	})
 }

@@ -73,24 +73,27 @@ func (s *session) onData(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	if f.Codec != 0 || f.Dict != 0 {
-		return fmt.Errorf("%w: DATA with codec %d, which was not agreed on", wire.ErrMalformed, f.Codec)
+	if f.Codec != 0 && d.Size >= d.Decoded && !s.m.codecs.set.Load().shares(f.Codec) {
+		return notSmaller(f, &d)
 	}
 	st, err := s.streamFor(f)
 	if st == nil || err != nil {
 		return err
 	}
-	if f.Flags&wire.FlagFragmented != 0 {
-		err = st.deliverFirst(d.Size, d.Payload)
-	} else {
+	switch how := packedOf(f, d.Decoded); {
+	case f.Flags&wire.FlagFragmented != 0:
+		err = st.deliverFirst(d.Size, d.Payload, how)
+	case f.Codec != 0:
+		err = st.deliverPacked(d.Payload, how)
+	default:
 		err = st.deliver(d.Payload)
 	}
 	switch err {
-	case errNoCredit: //nolint:errorlint // These two are returned as they are.
+	case errNoCredit, errUncut: //nolint:errorlint // These are returned as they are.
 		st.violated(err.Error())
 		return nil
 	case errOversize:
-		st.violated(fmt.Sprintf("sent a message of %d bytes, limit %d", d.Size, s.m.cfg.MaxMessage))
+		st.violated(fmt.Sprintf("sent a message of %d bytes, limit %d", d.Decoded, s.m.cfg.MaxMessage))
 		return nil
 	}
 	return err

@@ -36,7 +36,10 @@ func (s *session) onOpen(f *wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	r := wire.Request{Handler: o.Handler, Timeout: o.Timeout, Size: o.Size, Decoded: o.Decoded, Metadata: o.Metadata, Payload: o.Payload}
+	r := wire.Request{
+		Handler: o.Handler, Timeout: o.Timeout, Size: o.Size, Decoded: o.Decoded,
+		Accept: o.Accept, Metadata: o.Metadata, Payload: o.Payload,
+	}
 	return s.onCall(f, &r, int(o.Capacity))
 }
 
@@ -51,6 +54,14 @@ func (s *session) serveStream(c *inCall, capacity int) error {
 		}
 	}
 	st := &RawStream{s: s, id: c.id, key: handlerKey{c.h.id, c.h.route}, prio: c.prio}
+	if c.packs() {
+		if with := s.responsePacker(c.h, c.accept); with != nil {
+			p := s.m.packerOf(c.h, with)
+			p.window = p.window || s.asksToShare(c.accept)
+			st.pack = &p
+			st.share()
+		}
+	}
 	if s.m.intercepts(c.h.id) {
 		st.sizes = new(callSizes)
 	}

@@ -17,13 +17,20 @@ import (
 // and sends the token. The caller receives the token before the slot goes back,
 // whoever claimed it, so no token ever reaches a later call.
 type slot struct {
-	index uint32
 	token chan struct{} // capacity 1
+	index uint32
 
 	// Guarded by callTable.mu.
 	generation uint32
-	pending    bool
 	partial    *assembly // a response in parts
+	pending    bool
+
+	gone    bool    // the call ended before its request was queued; guarded by writer.mu
+	outcome Outcome // written as resp is
+
+	// late is the generation of the call whose request the writer left out,
+	// because its time was over before it could be written.
+	late atomic.Uint32
 
 	// Written by the caller before the slot is pending, read by its claimer.
 	deadline int64 // of the time-out option, in the manager's clock; 0: none
@@ -31,18 +38,13 @@ type slot struct {
 	stream   *RawStream // if the call is one
 
 	// Written by the claimer, read by the caller after the token.
-	resp    []byte
-	outcome Outcome
-	err     error
+	resp   []byte
+	answer packedAnswer // in place of resp
+	err    error
 
 	// Where the request is on its way out. Guarded by writer.mu.
 	sent outPosition
 	bulk *bulkSend // set for a request over maxSmall, once it is queued
-	gone bool      // the call ended before its request was queued
-
-	// late is the generation of the call whose request the writer left out,
-	// because its time was over before it could be written.
-	late atomic.Uint32
 }
 
 func (sl *slot) id(side uint8) wire.CallID {
@@ -57,6 +59,8 @@ type callTable struct {
 	limit int     // slots that the peer lets us use
 	side  uint8   // of the ids
 	ended error   // set when the session is over
+
+	all *atomic.Int32 // calls on all lanes together, as many as slots; nil: there are no lanes
 }
 
 // get opens a new call: it returns a slot, pending under a new generation. st is
@@ -69,6 +73,9 @@ func (t *callTable) get(dst []byte, deadline int64, st *RawStream) (*slot, error
 	}
 	var sl *slot
 	switch n := len(t.free); {
+	case t.all != nil && int(t.all.Add(1)) > t.limit:
+		t.leave()
+		return nil, ErrOverloaded
 	case n > 0:
 		sl = t.free[n-1]
 		t.free = t.free[:n-1]
@@ -76,6 +83,7 @@ func (t *callTable) get(dst []byte, deadline int64, st *RawStream) (*slot, error
 		sl = &slot{index: uint32(len(t.slots)), token: make(chan struct{}, 1)}
 		t.slots = append(t.slots, sl)
 	default:
+		t.leave()
 		return nil, ErrOverloaded
 	}
 	sl.dst, sl.deadline, sl.stream = dst, deadline, st
@@ -97,6 +105,14 @@ func (t *callTable) put(sl *slot) {
 		t.free = append(t.free, sl)
 	}
 	t.mu.Unlock()
+	t.leave()
+}
+
+// leave ends the accounting of a call beside those on other lanes.
+func (t *callTable) leave() {
+	if t.all != nil {
+		t.all.Add(-1)
+	}
 }
 
 // claim claims the slot if its call is still pending.

@@ -173,13 +173,21 @@ func (st *RawStream) borrow() (b []byte, mem *buffer, err error) {
 		}
 	}
 	n := binary.LittleEndian.Uint32(q.cur.b[q.off:])
-	if n == largeMark {
+	switch {
+	case n == largeMark:
 		m, err := st.awaitLarge()
 		if err != nil {
 			return nil, nil, err
 		}
+		if m.isPacked() {
+			if err := st.unfoldLarge(m); err != nil {
+				return nil, nil, err
+			}
+		}
 		st.takeLarge(m)
 		return m.mem.b[m.taken:], m.mem, nil
+	case n&packedMark != 0:
+		return st.borrowPacked()
 	}
 	at := q.off + lengthSize
 	q.off = at + int(n)

@@ -99,11 +99,11 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 		w.mu.Unlock()
 		return queuedFull, wait
 	}
-	if len(r.payload) > maxSmall || r.prio == PriorityLow {
+	if r.weight(len(r.payload)) > maxSmall || r.prio == PriorityLow {
 		sl.bulk = &bulkSend{
-			id: sl.id(side), kind: kindRequest, prio: r.prio, handler: r.handler, deadline: r.deadline,
-			meta: r.meta, data: r.payload, size: len(r.payload), granted: len(r.payload) <= maxSmall,
+			id: sl.id(side), kind: kindRequest, prio: r.prio, handler: r.handler, deadline: r.deadline, meta: r.meta, accept: r.accept,
 		}
+		sl.bulk.carry(r.payload, r.packed, maxSmall)
 		w.bulk.announce(sl.bulk)
 		w.bulk.resume(sl.bulk)
 	} else {
@@ -111,6 +111,8 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 		at := len(w.small.buf)
 		sl.sent = outPosition{w.small.seq, at}
 		w.small.buf = wire.AppendRequest(w.small.buf, sl.id(side), r.handler, uint64(r.deadline), r.prio.flag(), r.payload)
+		r.mark(w.small.buf, at)
+		w.small.buf = wire.InsertAccept(w.small.buf, at, r.accept)
 		w.small.buf = wire.InsertMetadata(w.small.buf, at, r.meta)
 		w.small.timed = w.small.timed || r.deadline != 0
 		w.appended(at)
@@ -190,6 +192,9 @@ type outRequest struct {
 	prio     Priority
 	meta     []byte // nil: none
 	payload  []byte
+	packed           // how payload is compressed
+	own      *buffer // holds payload; nil: it is the caller's
+	accept   wire.Accept
 }
 
 // retract ends the sending of a request whose call is over. It reports whether
@@ -235,6 +240,7 @@ func (w *writer) appendAnswer(c *inCall, result []byte, failed *failedAnswer, fo
 		w.open(wire.HeaderSize + len(result))
 		at := len(w.small.buf)
 		w.small.buf = wire.AppendResponse(w.small.buf, c.id, result)
+		c.how.mark(w.small.buf, at)
 		w.appended(at)
 	}
 	c.leave()

@@ -2,9 +2,10 @@
 // framed connection that is ordered, reliable and keeps frame boundaries.
 //
 // A program that uses gridmux picks one implementation and hands it to
-// core.Config: [github.com/gridmux/gridmux/transport/websocket] between
-// processes, [github.com/gridmux/gridmux/transport/inmem] inside a test, or
-// several of them, by [Fallback]. It never calls the methods of this package itself.
+// core.Config: [github.com/gridmux/gridmux/transport/websocket] or
+// [github.com/gridmux/gridmux/transport/quic] between processes,
+// [github.com/gridmux/gridmux/transport/inmem] inside a test, or several of them, by
+// [Fallback]. It never calls the methods of this package itself.
 //
 // To write a transport, implement [Transport], [Listener] and [Conn] to the
 // letter of their comments and run transporttest.Run from a test of yours: it

@@ -22,12 +22,26 @@ const killDelay = 5 * time.Second
 // own so that none finds the heap, the goroutines or the caches of another, and
 // prints the medians and the ratios.
 func compare(ctx context.Context, o options, stdout, stderr io.Writer) int {
+	rep, code := collect(ctx, o, stderr)
+	if rep == nil {
+		return code
+	}
+	return rep.render(stdout)
+}
+
+// collect measures what compare prints. Without a report there is an exit code.
+func collect(ctx context.Context, o options, stderr io.Writer) (*report, int) {
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return nil, exitFailed
+	}
 	out := io.Discard
 	if o.out != "" {
 		file, err := os.OpenFile(o.out, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 		if err != nil {
 			fmt.Fprintln(stderr, err)
-			return exitUsage
+			return nil, exitUsage
 		}
 		defer file.Close()
 		out = file
@@ -40,43 +54,41 @@ func compare(ctx context.Context, o options, stdout, stderr io.Writer) int {
 		}
 		for _, peer := range order {
 			fmt.Fprintf(stderr, "round %d of %d: %s\n", round, o.rounds, peer)
-			line, err := child(ctx, o, peer, round, stderr)
+			r, err := child(ctx, self, o, peer, round, stderr, out)
 			if ctx.Err() != nil {
 				fmt.Fprintln(stderr, "interrupted")
-				return exitFailed
-			}
-			var r h.OpenLoopResult
-			if err == nil {
-				err = json.Unmarshal(line, &r) //nolint:musttag // the names are those of the fields
-			}
-			if err == nil {
-				_, err = out.Write(line)
+				return nil, exitFailed
 			}
 			if err != nil {
 				fmt.Fprintf(stderr, "%s: %v\n", peer, err)
-				return exitFailed
+				return nil, exitFailed
 			}
 			results = append(results, r)
 		}
 	}
-	return newReport(o, results).render(stdout)
+	return newReport(o, results), exitOK
 }
 
-// child runs one window in a process of its own and returns the line it prints.
-// A contender that failed or hung has one too.
-func child(ctx context.Context, o options, peer string, round int, stderr io.Writer) ([]byte, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+// child runs one window of a program in a process of its own, copies the line that it
+// prints and returns what that says. A contender that failed or hung has one too.
+func child(
+	ctx context.Context, program string, o options, peer string, round int, stderr, out io.Writer,
+) (r h.OpenLoopResult, err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.limit+killDelay)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, append(slices.Clone(o.set), "-peer="+peer, "-rep="+strconv.Itoa(round))...)
+	cmd := exec.CommandContext(ctx, program, append(slices.Clone(o.set), "-peer="+peer, "-rep="+strconv.Itoa(round))...)
 	cmd.Stderr = stderr
 	line, err := cmd.Output()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(line) > 0 &&
 		(exit.ExitCode() == exitFailed || exit.ExitCode() == exitHung) {
 		err = nil // the line says what happened
 	}
-	return line, err
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(line, &r); err != nil { //nolint:musttag // the names are those of the fields
+		return r, err
+	}
+	_, err = out.Write(line)
+	return r, err
 }

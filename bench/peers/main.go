@@ -50,6 +50,7 @@ type options struct {
 	peers, against    names
 	rounds            int
 	out               string
+	baseline          string   // another build of the yardstick
 	set               []string // the flags that were given and hold for a single contender too
 }
 
@@ -67,12 +68,14 @@ func (n *names) Set(s string) error {
 func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&o.mode, "mode", "unary", "unary, stream, hol, hol-open, idle, mesh, or list for the contenders")
+	fs.StringVar(&o.mode, "mode", "unary", "unary, stream, hol, hol-open, idle, mesh; "+
+		"list for the contenders, readme for what the project's README says, or agree")
 	fs.StringVar(&o.peer, "peer", "", "the contender to measure, in this process")
 	fs.Var(&o.peers, "peers", "contenders to compare, each in processes of its own, with commas between them")
-	fs.IntVar(&o.rounds, "rounds", 3, "with -peers: how often each is measured, in turn")
+	fs.IntVar(&o.rounds, "rounds", 0, "with -peers: how often each is measured, in turn (default 3; in a series what each step needs)")
 	fs.Var(&o.against, "against", "with -peers: contenders to print ratios to (default the first of -peers)")
 	fs.StringVar(&o.out, "out", "", "with -peers: file to append the JSON lines of all windows to")
+	fs.StringVar(&o.baseline, "baseline", "", "with -mode agree: another build of the yardstick, which is to have the same figures")
 	fs.IntVar(&o.size, "size", 512, "bytes of a message, of a small call in hol and hol-open")
 	fs.IntVar(&o.conc, "conc", 1, "workers (unary), streams (stream), connections (idle), nodes (mesh)")
 	fs.IntVar(&o.count, "count", 100000, "messages in all (stream)")
@@ -89,7 +92,7 @@ func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 	}
 	fs.Visit(func(f *flag.Flag) {
 		switch f.Name {
-		case "peer", "peers", "rounds", "against", "out", "rep", "prof":
+		case "peer", "peers", "rounds", "against", "out", "rep", "prof", "baseline":
 		default:
 			o.set = append(o.set, "-"+f.Name+"="+f.Value.String())
 		}
@@ -105,8 +108,14 @@ func (o *options) check(rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q: there are flags only", rest[0])
 	}
-	if o.mode == "list" {
+	switch o.mode {
+	case "list":
 		return nil
+	case readmeMode, agreeMode:
+		return o.checkSeries()
+	}
+	if o.rounds == 0 {
+		o.rounds = 3
 	}
 	if _, ok := modes[o.mode]; !ok {
 		return fmt.Errorf("there is no mode %q", o.mode)
@@ -146,6 +155,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintln(stdout, name, h.Peers[name].Note)
 		}
 		return exitOK
+	case o.mode == readmeMode:
+		return readme(ctx, o, stdout, stderr)
+	case o.mode == agreeMode:
+		return agree(ctx, o, stdout, stderr)
 	case o.peer != "":
 		return single(o, stdout, stderr)
 	default:

@@ -124,17 +124,21 @@ func TestFailures(t *testing.T) {
 func TestFlags(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"":                            "one of -peer and -peers",
-		"-peer=ours -peers=smux":      "one of -peer and -peers",
-		"-mode=sideways -peer=ours":   `no mode "sideways"`,
-		"-peer=nobody":                `no contender "nobody"`,
-		"-peers=ours,nobody":          `no contender "nobody"`,
-		"-peers=ours -against=smux":   "-against smux",
-		"-peer=ours -rate=0":          "must be positive",
-		"-peer=ours -dur=-1s":         "must be positive",
-		"-peer=ours more":             `"more"`,
-		"-peers=ours -out=/gone/away": "/gone/away",
-		"-peer=ours -what":            "-what",
+		"":                                      "one of -peer and -peers",
+		"-peer=ours -peers=smux":                "one of -peer and -peers",
+		"-mode=sideways -peer=ours":             `no mode "sideways"`,
+		"-peer=nobody":                          `no contender "nobody"`,
+		"-peers=ours,nobody":                    `no contender "nobody"`,
+		"-peers=ours -against=smux":             "-against smux",
+		"-peer=ours -rate=0":                    "must be positive",
+		"-peer=ours -dur=-1s":                   "must be positive",
+		"-peer=ours more":                       `"more"`,
+		"-peers=ours -out=/gone/away":           "/gone/away",
+		"-peer=ours -what":                      "-what",
+		"-mode=readme -peers=ours":              "leave -peer, -peers and -against out",
+		"-mode=agree":                           "-mode agree needs -baseline",
+		"-mode=readme -baseline=x":              "-baseline is for -mode agree",
+		"-mode=agree -baseline=x -peers=nobody": `no contender "nobody"`,
 	} {
 		code, stdout, stderr := command(t, strings.Fields(args)...)
 		if code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {

@@ -50,6 +50,21 @@ var perPeer = []struct {
 	}},
 }
 
+// perFlow are the figures of compression, of the messages of a handler in one direction.
+var perFlow = []struct {
+	name  string
+	value func(f *core.CompressionFlow) float64
+}{
+	{"gridmux_compression_sent_plain_bytes_total", func(f *core.CompressionFlow) float64 { return float64(f.Sent.Plain) }},
+	{"gridmux_compression_sent_packed_bytes_total", func(f *core.CompressionFlow) float64 { return float64(f.Sent.Packed) }},
+	{"gridmux_compression_received_plain_bytes_total", func(f *core.CompressionFlow) float64 { return float64(f.Received.Plain) }},
+	{"gridmux_compression_received_packed_bytes_total", func(f *core.CompressionFlow) float64 { return float64(f.Received.Packed) }},
+	{"gridmux_compression_seconds_total", func(f *core.CompressionFlow) float64 { return (f.Sent.Time + f.Received.Time).Seconds() }},
+	{"gridmux_compression_skipped_messages_total", func(f *core.CompressionFlow) float64 {
+		return float64(f.Small + f.Incompressible + f.Sampled + f.Unsupported)
+	}},
+}
+
 // writeMetrics writes the figures of a node in the text format of Prometheus.
 func writeMetrics(w io.Writer, stats core.Stats, lost int64, now time.Time) {
 	fmt.Fprintf(w, "gridmux_connections_lost_total %d\n", lost)
@@ -57,6 +72,14 @@ func writeMetrics(w io.Writer, stats core.Stats, lost int64, now time.Time) {
 		for i := range stats.Peers {
 			p := &stats.Peers[i]
 			fmt.Fprintf(w, "%s{peer=%q} %v\n", figure.name, p.Peer, figure.value(p, now))
+		}
+	}
+	for _, figure := range perFlow {
+		for i := range stats.Compression {
+			c := &stats.Compression[i]
+			of := fmt.Sprintf("%s{handler=%q,route=%q,direction=", figure.name, c.Handler, c.Route)
+			fmt.Fprintf(w, "%s\"requests\"} %v\n", of, figure.value(&c.Requests))
+			fmt.Fprintf(w, "%s\"responses\"} %v\n", of, figure.value(&c.Responses))
 		}
 	}
 }

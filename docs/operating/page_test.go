@@ -143,6 +143,25 @@ func TestPageQuotesErrors(t *testing.T) {
 	}
 }
 
+// TestPageNamesLogLines holds that the page explains all lines that the core logs.
+func TestPageNamesLogLines(t *testing.T) {
+	t.Parallel()
+	page := read(t, "../operating.md")
+	lines := 0
+	for _, text := range texts(t) {
+		// Those of errors go on with a verb, or with a name.
+		if line, ok := strings.CutPrefix(text, "gridmux: "); ok && strings.ContainsAny(line, " ") && !strings.ContainsAny(line, "%:\"") {
+			lines++
+			if !strings.Contains(page, "| `gridmux: "+line+"` |") {
+				t.Errorf("the page does not explain the line %q", text)
+			}
+		}
+	}
+	if lines < 7 {
+		t.Errorf("only %d lines were found in the code", lines)
+	}
+}
+
 // limits returns the defaults that limits.md states.
 func limits(t *testing.T) func(name string) int {
 	t.Helper()

@@ -94,8 +94,8 @@ func (a *Authority) Config(node string) *tls.Config {
 		// Whatever authorities the server names: one that does not know this one
 		// shall say so, instead of missing a certificate.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return s.get() },
-		RootCAs:              a.pool,
-		ClientCAs:            a.pool,
+		RootCAs:              a.pool.Clone(),
+		ClientCAs:            a.pool.Clone(),
 		ClientAuth:           tls.RequireAndVerifyClientCert,
 	}
 }

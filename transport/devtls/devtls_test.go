@@ -110,6 +110,37 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// TestConfigsAreTheCallers expects what one node is made to trust besides to be trusted
+// by no other one, in neither role.
+func TestConfigsAreTheCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca, other := devtls.New(), devtls.New()
+		changed := ca.Config("a")
+		changed.RootCAs.AddCert(other.Certificate())
+		if _, errs := shake(t, changed, other.Config("b"), "b"); errs[0] != nil {
+			t.Errorf("a client that was made to trust another authority: %v", errs[0])
+		}
+		for _, c := range []struct {
+			name           string
+			client, server *tls.Config
+			expect         string
+			at             int // who has to object
+		}{
+			{"another node", ca.Config("c"), other.Config("b"), "b", 0},
+			{"another node, as a server", other.Config("b"), ca.Config("c"), "c", 1},
+			{"the same one, as a server", other.Config("b"), changed, "a", 1},
+		} {
+			c.client.GetClientCertificate = other.Config("b").GetClientCertificate
+			if c.at == 1 {
+				c.client.RootCAs = ca.Config("x").RootCAs
+			}
+			if _, errs := shake(t, c.client, c.server, c.expect); errs[c.at] == nil || !strings.Contains(errs[c.at].Error(), "unknown authority") {
+				t.Errorf("%s trusts an authority that it was not told of: %v", c.name, errs)
+			}
+		}
+	})
+}
+
 // TestRenewal expects the certificate of a configuration to be the same one for
 // half a day, a new one from then on, and never an expired one; and one authority
 // to serve bubbles, where it is the year 2000, and the rest of the process.

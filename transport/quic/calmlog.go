@@ -31,7 +31,7 @@ func (c *calmLog) stranger(addr net.Addr, err error) {
 	if !ok {
 		return
 	}
-	attrs := []slog.Attr{slog.String("client", addr.String()), slog.Any("error", err)}
+	attrs := []slog.Attr{slog.String("client", addr.String()), slog.Any("error", plain(err))}
 	if dropped > 0 {
 		attrs = append(attrs, slog.Int("left_out", dropped))
 	}

@@ -129,6 +129,13 @@ func (c *conn) drop(l *lane) {
 	delete(c.lanes, l)
 }
 
+// isShared reports whether lanes besides the first are open.
+func (c *conn) isShared() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.lanes) > 0
+}
+
 // endLanes ends all lanes but the first.
 func (c *conn) endLanes(code uint32) {
 	c.mu.Lock()

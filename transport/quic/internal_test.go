@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -16,6 +17,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -130,6 +133,37 @@ func TestHandshakesInTheLog(t *testing.T) {
 			t.Errorf("%d lines, %d of them about others: %s", lines, left, text)
 		}
 	})
+}
+
+// TestWordsOfStrangersAreTame expects what strangers say in closing a connection, in
+// every form that QUIC has for that, to be short and quoted: in the error of a dial, and
+// in the log of a listener.
+func TestWordsOfStrangersAreTame(t *testing.T) {
+	const evil = "\x1b[2J\r\nroot logged in \xff"
+	words := strings.Repeat(evil, 50)
+	versions := make([]quicgo.Version, 300)
+	tr := New(Options{})
+	for name, err := range map[string]error{
+		"transport":   &quicgo.TransportError{Remote: true, ErrorCode: quicgo.ProtocolViolation, ErrorMessage: words},
+		"application": &quicgo.ApplicationError{Remote: true, ErrorCode: 7, ErrorMessage: words},
+		"versions":    &quicgo.VersionNegotiationError{Theirs: versions},
+	} {
+		var book bytes.Buffer
+		newCalmLog(slog.New(slog.NewJSONHandler(&book, nil))).stranger(&net.UDPAddr{}, err)
+		var line struct{ Error string }
+		if err := json.Unmarshal(book.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		_, dialled := tr.explain(err)
+		for where, text := range map[string]string{"dial": dialled.Error(), "log": line.Error} {
+			if len(text) > 1000 || strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text) {
+				t.Errorf("%s: the error of a %s has %d bytes: %q", name, where, len(text), text)
+			}
+			if name != "versions" && !strings.Contains(text, "root logged in") {
+				t.Errorf("%s: the error of a %s does not say what the peer has said: %q", name, where, text)
+			}
+		}
+	}
 }
 
 // TestGuard expects the user's own decision about connections to hold beside that of

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -191,8 +192,20 @@ func plain(err error) error {
 	return err
 }
 
-// describe says what the errors of quic-go mean for a node.
+// describe says what the errors of quic-go mean for a node, and quotes the words of a
+// peer, who may be anybody.
 func describe(err error) string {
+	if te, ok := errors.AsType[*quicgo.TransportError](err); ok && te.Remote && te.ErrorMessage != "" {
+		tame := *te
+		tame.ErrorMessage = strconv.Quote(transport.CutReason(te.ErrorMessage))
+		return tame.Error()
+	}
+	if ae, ok := errors.AsType[*quicgo.ApplicationError](err); ok && ae.Remote {
+		return closeOfCode(uint64(ae.ErrorCode), ae.ErrorMessage).Error()
+	}
+	if _, ok := errors.AsType[*quicgo.VersionNegotiationError](err); ok {
+		return "the peer speaks no version of QUIC that this node does"
+	}
 	if _, ok := errors.AsType[*quicgo.StatelessResetError](err); ok {
 		return "the peer knows nothing of the connection: it was restarted (stateless reset)"
 	}

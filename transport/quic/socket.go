@@ -50,7 +50,7 @@ func (t *Transport) newSocket(pc net.PacketConn, ours bool) *socket {
 	}
 	if pc != nil {
 		s.qt = &quicgo.Transport{
-			Conn:               pc,
+			Conn:               withGRO(pc),
 			ConnectionIDLength: connIDLength,
 			StatelessResetKey:  t.opts.resetKey(pc.LocalAddr()),
 		}
@@ -304,6 +304,7 @@ func (s *socket) close() error {
 		return nil
 	}
 	err := s.qt.Close()
+	withoutGRO(s.qt.Conn)
 	if s.ours {
 		err = errors.Join(err, s.pc.Close())
 	}

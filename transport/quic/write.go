@@ -80,8 +80,8 @@ func (l *lane) send(frames [][]byte) error {
 
 // The first lane carries control and small calls, so it goes before the others. A
 // write of more than manyBytes tells of a backlog; its first fairBytes take turns
-// with the other lanes, each of which gets a sixteenth or more of what the first one
-// gets, where it would get nothing.
+// with the other lanes that are open, each of which gets a sixteenth or more of what
+// the first one gets, where it would get nothing.
 const (
 	urgent    = 0
 	ordinary  = 3 // the default of quic-go
@@ -90,7 +90,7 @@ const (
 )
 
 func (l *lane) write(p []byte) error {
-	if l == &l.conn.lane && len(p) > manyBytes {
+	if len(p) > manyBytes && l == &l.conn.lane && l.conn.isShared() {
 		l.stream.SetPriority(ordinary, true)
 		_, err := l.stream.Write(p[:fairBytes])
 		l.stream.SetPriority(urgent, true)

@@ -2,8 +2,11 @@ package lab
 
 import (
 	"context"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -82,14 +85,24 @@ func (q *QUICNetwork) Node(name string, opts quic.Options) transport.Transport {
 	return &quicNode{quic.New(opts), q, name}
 }
 
-// freePort returns a port that nobody uses, for a transport that opens it itself.
+// freePort returns a port that nobody uses, for a transport that opens it itself. It
+// is none of those that systems choose from, or a socket that some node dials with
+// might have it by then.
 func (q *QUICNetwork) freePort() netip.AddrPort {
-	sock, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
-	if err != nil {
-		q.t.Fatalf("a port: %v", err)
+	const least, most = 10_000, 32_000
+	for range 1000 {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(least+rand.IntN(most-least)))
+		sock, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+		if err != nil {
+			continue
+		}
+		sock.Close()
+		if !slices.Contains(slices.Collect(maps.Values(q.addrs)), at) {
+			return at
+		}
 	}
-	defer sock.Close()
-	return netip.MustParseAddrPort(sock.LocalAddr().String())
+	q.t.Fatal("there is no free port")
+	return netip.AddrPort{}
 }
 
 // resolve stands in for a resolver, which there is none of in a bubble.

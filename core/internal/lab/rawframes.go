@@ -60,6 +60,17 @@ func (p *RawPeer) Fragment(slot, generation uint32, part []byte) []byte {
 	return wire.AppendFragment(nil, p.ID(slot, generation), part)
 }
 
+// Packed returns the frame with a message that is said to be compressed: by codec
+// and dictionary of those numbers, to so many bytes. The frame begins a message, and
+// has no metadata. Of one without FRAGMENTED the payload begins with 4 bytes for that size.
+func Packed(frame []byte, codec, dict uint8, decoded uint64) []byte {
+	wire.SetCodec(frame, codec, dict, decoded)
+	return frame
+}
+
+// PackedSize is the room that Packed needs before the message.
+var PackedSize = make([]byte, wire.DecodedSize)
+
 // Called makes the subject call, takes its REQUEST, and returns the id of the
 // call.
 func (p *RawPeer) Called() (wire.CallID, <-chan Reply) {

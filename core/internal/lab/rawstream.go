@@ -16,6 +16,7 @@ type RawEntry struct {
 	ID      string
 	Kind    byte   // 1: of single requests, 2: of streams
 	In, Out uint32 // capacities, of streams
+	Codec   byte   // number of that of requests, 0: none
 }
 
 // RawCatalogue returns the catalogue with those handlers.
@@ -25,7 +26,7 @@ func RawCatalogue(entries ...RawEntry) (b []byte) {
 	for _, e := range entries {
 		b = append(binary.LittleEndian.AppendUint64(b, HandlerHash(e.ID)), e.Kind)
 		b = binary.LittleEndian.AppendUint32(b, e.In)
-		b = binary.LittleEndian.AppendUint32(b, e.Out)
+		b = append(binary.LittleEndian.AppendUint32(b, e.Out), e.Codec)
 	}
 	return b
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,12 +15,13 @@ import (
 var heavy = flag.Bool("heavy", false, "run the long form of the tests that have one")
 
 // scale returns the size of a test: the whole with -heavy, less under the race
-// detector, which makes everything about ten times slower.
+// detector, which makes everything about ten times slower, and on 32 bits, where
+// what is different shows at once.
 func scale(normal, underRace, withHeavy int) int {
 	switch {
 	case *heavy:
 		return withHeavy
-	case raceEnabled:
+	case raceEnabled || strconv.IntSize == 32:
 		return underRace
 	default:
 		return normal

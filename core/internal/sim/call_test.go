@@ -103,6 +103,7 @@ func (w *world) perform(ctx context.Context, in *incarnation, spec *callSpec, ne
 	booked := w.ledger.Begin(in.name, spec.job)
 	c := &call{spec: spec, from: in, nested: nested, issued: w.now()}
 	opts := []core.CallOption{core.WithPriority(spec.prio)}
+	opts = append(opts, w.p.compress.ofCall(spec.job.Request+spec.job.Response)...)
 	if spec.wait {
 		opts = append(opts, core.WaitForConnection())
 	}
@@ -193,6 +194,7 @@ func (in *incarnation) serve(ctx context.Context, req, dst []byte, limited bool)
 	peer := core.PeerFromContext(ctx)
 	in.enter(peer, limited)
 	defer in.leave(peer, limited)
+	defer in.carries(peer, len(req))()
 	c := w.begun(ctx, in, req)
 	defer w.finished(ctx, c, in)
 	if c != nil && c.spec.nested != nil {

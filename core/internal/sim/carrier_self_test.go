@@ -15,7 +15,10 @@ import (
 // and -seeds.
 func TestRealTransports(t *testing.T) {
 	n := uint64(20)
-	if raceEnabled || testing.Short() {
+	switch {
+	case raceEnabled: // what core and the transports do at once is tested without the simulator too
+		n = 1
+	case brief():
 		n = 2
 	}
 	for _, over := range carriers[1:] {

@@ -6,17 +6,17 @@ import (
 
 // checkBooks looks into the nodes while everybody is at rest: credits are
 // between zero and the window, both ends of a stream agree on them (I7), and
-// nothing is over its limit (I8).
-func (w *world) checkBooks() {
+// nothing is over its limit (I8). It returns how many lanes there are.
+func (w *world) checkBooks() (lanes int) {
 	books := make([]audit.Books, len(w.nodes))
 	for i, n := range w.nodes {
 		if n.run != nil {
 			books[i] = audit.Of(n.run.m)
-			w.checkNode(n.run, &books[i])
+			lanes += w.checkNode(n.run, &books[i])
 		}
 		if n.twin != nil {
 			b := audit.Of(n.twin.m)
-			w.checkNode(n.twin, &b)
+			lanes += w.checkNode(n.twin, &b)
 		}
 	}
 	for a := range w.nodes {
@@ -26,10 +26,11 @@ func (w *world) checkBooks() {
 			}
 		}
 	}
+	return lanes
 }
 
-// checkNode looks at what one node holds.
-func (w *world) checkNode(in *incarnation, b *audit.Books) {
+// checkNode looks at what one node holds, and returns how many lanes it has.
+func (w *world) checkNode(in *incarnation, b *audit.Books) (lanes int) {
 	held := map[string]int64{}
 	for i := range b.Sessions {
 		s := &b.Sessions[i]
@@ -54,6 +55,7 @@ func (w *world) checkNode(in *incarnation, b *audit.Books) {
 			}
 		}
 	}
+	return w.checkLanes(in, b)
 }
 
 // maxWindow bounds the credit of bytes (W83).

@@ -106,7 +106,7 @@ func serveChild(t *testing.T, request string) {
 const memoryLimit = 2 << 30
 
 // collectAt is how many bytes of garbage are worth to be collected.
-const collectAt = 128 << 20
+const collectAt = 256 << 20
 
 // collect collects garbage, if there is much, and gives what the collector does
 // in the background time to end.
@@ -116,7 +116,7 @@ func collect() {
 		return
 	}
 	runtime.GC()
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond)
 }
 
 // prefixed writes lines as text of a child. It is given whole lines.

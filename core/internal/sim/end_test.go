@@ -178,6 +178,7 @@ func (w *world) takeDown() {
 		}
 	}
 	w.mu.Unlock()
+	w.checkCompression()
 	for _, in := range w.past {
 		w.checkEmpty(in, "after all is closed")
 	}
@@ -196,7 +197,7 @@ func (w *world) check() {
 	w.checkStates()
 	w.checkOpen()
 	w.checkTalks()
-	w.checkBooks()
+	lanes := w.checkBooks()
 	w.checkDraining()
-	w.checkGoroutines()
+	w.checkGoroutines(lanes)
 }

@@ -42,10 +42,14 @@ type incarnation struct {
 	dying, drained atomic.Bool
 	draining       atomic.Bool // is being shut down
 
+	compress []core.HandlerOption // of its handlers
+	windows  []core.HandlerOption // of those of streams, besides
+
 	mu        sync.Mutex
 	states    map[string]core.State    // by peer, as OnState was told
 	running   map[string]int           // handlers, by calling peer
 	connected map[string]time.Duration // since when, by peer
+	carried   map[string]int           // bytes of their large requests, by calling peer
 	total     int
 	limited   int
 }
@@ -79,7 +83,7 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 		w: w, node: n, name: name,
 		port:    &port{w: w, Transport: tr, name: at},
 		states:  map[string]core.State{},
-		running: map[string]int{}, connected: map[string]time.Duration{},
+		running: map[string]int{}, carried: map[string]int{}, connected: map[string]time.Duration{},
 	}
 	tr = in.port
 	if w.prefers(n, name) {
@@ -98,6 +102,9 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 	cfg.Auth = w.p.authOf(name)
 	cfg.OnState = in.stateChanged
 	w.spread(&cfg)
+	if n != nil {
+		in.compress, in.windows, cfg.Compressors = w.p.compress.of(w.p.seed, n.index, n.count)
+	}
 	m, err := core.NewManager(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("making the Manager of %s: %w", name, err)
@@ -121,14 +128,19 @@ func (in *incarnation) register() error {
 		return nil, nil
 	}
 	return errors.Join(
-		in.m.Handle(hHandle, handle),
-		in.m.Handle(hLimited, limited, core.WithConcurrency(limitedTo)),
-		in.m.HandleAppend(hAppend, appendTo),
-		in.m.HandleAppend(hInline, appendTo, core.WithInline()),
+		in.m.Handle(hHandle, handle, in.compress...),
+		in.m.Handle(hLimited, limited, in.options(core.WithConcurrency(limitedTo))...),
+		in.m.HandleAppend(hAppend, appendTo, in.compress...),
+		in.m.HandleAppend(hInline, appendTo, in.options(core.WithInline())...),
 		in.m.Handle(hClose, closing),
-		in.m.Handle(hRogue, in.serveRogue),
+		in.m.Handle(hRogue, in.serveRogue, in.compress...),
 		in.registerTalks(),
 	)
+}
+
+// options returns those of a handler, with those that all have.
+func (in *incarnation) options(opts ...core.HandlerOption) []core.HandlerOption {
+	return append(opts, in.compress...)
 }
 
 // spread makes the times of every incarnation differ by nanoseconds, so that

@@ -33,7 +33,8 @@ type profile struct {
 	buffer      int              // of a link in one direction, bytes; 0: the default
 	plain       bool             // links do not notice what they corrupt
 	lanes       bool             // links have lanes
-	prefers     []bool           // nodes that have a second transport, which they prefer; nil: none
+	compress    compression
+	prefers     []bool // nodes that have a second transport, which they prefer; nil: none
 	limits      core.Config
 	capacity    [2]int        // of streams towards handlers and from them, messages
 	handlerTime time.Duration // that some handlers of streams have
@@ -85,6 +86,7 @@ func newProfile(seed uint64, over *carrier) *profile {
 		loose:      r.IntN(16) == 0,
 	}
 	p.lanes = stream(seed, 3).IntN(4) == 0 // of its own source, which shifts no other
+	p.compress = newCompression(seed)
 	p.apart = r.IntN(16) == 0
 	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))} // of the same tables whatever the carrier
 	p.rogue = slices.ContainsFunc(p.mix.faults, func(w weighted) bool { return w.act.name == "rogue" })
@@ -93,6 +95,8 @@ func newProfile(seed uint64, over *carrier) *profile {
 	}
 	if p.apart {
 		p.buffer, p.tight = 0, false
+		// What others send decides which messages are tried, and so how long they take.
+		p.compress = compression{}
 	}
 	p.drawTransports()
 	p.drawPaths(r)
@@ -266,6 +270,13 @@ func (p *profile) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "seed %d over %s: %d nodes, %v, link %+v, buffer %d, plain %v, auth %v, tight %v, loose %v, apart %v, prefers %v\n",
 		p.seed, p.over.name, p.nodes, p.length, p.link, p.buffer, p.plain, p.auth, p.tight, p.loose, p.apart, p.prefers)
+	if c := &p.compress; c.codecs != nil {
+		fmt.Fprintf(&b, "  compression:")
+		for _, codec := range c.codecs {
+			fmt.Fprintf(&b, " %s", codec.Name())
+		}
+		fmt.Fprintf(&b, ", one in %d off, threshold %d, by calls %v, windows %v\n", c.off, c.threshold, c.calls, c.windows)
+	}
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

@@ -25,6 +25,7 @@ func (in *incarnation) serveRogue(ctx context.Context, req []byte) ([]byte, erro
 	peer := core.PeerFromContext(ctx)
 	in.enter(peer, false)
 	defer in.leave(peer, false)
+	defer in.carries(peer, len(req))()
 	if len(req) > 0 && req[0]%4 == 0 {
 		select { // like a handler that has something to do
 		case <-ctx.Done():
@@ -194,7 +195,9 @@ func (v *visit) hear() bool {
 }
 
 // frame returns a frame, mostly one that fits.
-func (v *visit) frame() []byte {
+func (v *visit) frame() []byte { return packedByRogue(v.plainFrame(), v.w.p.limits.MaxMessage) }
+
+func (v *visit) plainFrame() []byte {
 	r := v.r
 	payload := make([]byte, r.IntN(200))
 	for i := range payload {

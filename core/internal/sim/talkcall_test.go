@@ -17,6 +17,7 @@ var errEnough = errors.New("the caller has enough")
 func (w *world) talk(ctx context.Context, in *incarnation, spec *talkSpec) error {
 	t := w.beginTalk(in, spec)
 	opts := []core.CallOption{core.WithPriority(spec.prio)}
+	opts = append(opts, w.p.compress.ofCall(spec.payload)...)
 	if spec.wait {
 		opts = append(opts, core.WaitForConnection())
 	}

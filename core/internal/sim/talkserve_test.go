@@ -57,7 +57,7 @@ func (in *incarnation) registerTalks() error {
 	var errs []error
 	for i := range talkHandlers {
 		h := &talkHandlers[i]
-		var opts []core.HandlerOption
+		opts := in.options(in.windows...)
 		if h.timed {
 			opts = append(opts, core.WithTimeout(in.w.p.handlerTime))
 		}
@@ -68,7 +68,7 @@ func (in *incarnation) registerTalks() error {
 		}
 		errs = append(errs, in.m.HandleStreamFunc(h.id, in.serveRaw, append(opts, core.WithCapacity(capIn, capOut))...))
 	}
-	return errors.Join(append(errs, in.m.HandleStreamFunc(hRogueTalk, in.serveRogueTalk, core.WithCapacity(in.w.p.capacity[0], in.w.p.capacity[1])))...)
+	return errors.Join(append(errs, in.m.HandleStreamFunc(hRogueTalk, in.serveRogueTalk, in.options(append(in.windows, core.WithCapacity(in.w.p.capacity[0], in.w.p.capacity[1]))...)...))...)
 }
 
 // server is the serving end of a talk, in either form.
@@ -126,6 +126,7 @@ func (in *incarnation) serveTalk(ctx context.Context, payload []byte, s *server)
 	peer := core.PeerFromContext(ctx)
 	in.enter(peer, false)
 	defer in.leave(peer, false)
+	defer in.carries(peer, len(payload))()
 	t := w.talkOf(payload)
 	if t == nil {
 		w.violatef("I4", "%s got a stream from %s with a payload of %s", in.name, peer, describe(payload))
@@ -275,6 +276,7 @@ func (in *incarnation) serveRogueTalk(ctx context.Context, payload []byte, s *co
 	peer := core.PeerFromContext(ctx)
 	in.enter(peer, false)
 	defer in.leave(peer, false)
+	defer in.carries(peer, len(payload))()
 	var first byte
 	if len(payload) > 0 {
 		first = payload[0]

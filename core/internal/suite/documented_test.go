@@ -26,7 +26,7 @@ const root = "../../.."
 
 // limited are the packages whose limits docs/limits.md has to know.
 var limited = map[string]string{
-	"core": root + "/core", "wire": root + "/core/internal/wire", "websocket": root + "/transport/websocket",
+	"core": root + "/core", "transport": root + "/transport", "wire": root + "/core/internal/wire", "websocket": root + "/transport/websocket",
 	"quic": root + "/transport/quic", "backlog": root + "/transport/internal/backlog",
 	"payload": root + "/core/payload", "msgpack": root + "/core/internal/msgpack",
 }
@@ -37,6 +37,7 @@ var noLimit = []string{
 	"core.maxChunk", "core.maxHint", // of its own memory
 	"core.maxFlat",                                // below which a message is looked at but once
 	"websocket.maxDiscard", "websocket.maxVector", // of its own memory
+	"transport.MaxCode",        // which codes there are
 	"quic.maxBusyPause",        // of its own dials
 	"quic.defaultIdleTimeout",  // the core ends a connection before
 	"quic.defaultStreamWindow", // that of the connection bounds it

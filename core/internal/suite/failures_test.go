@@ -1,6 +1,7 @@
 package suite_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,7 @@ func TestUnknownHandlerTakesARoundTrip(t *testing.T) {
 // the same as before (D17).
 func TestErrorPathsKeepTheConnection(t *testing.T) {
 	const large = 64 << 10
+	var waiting chan struct{}
 	handlers := map[core.HandlerID]core.HandlerFunc{
 		"plain": func(context.Context, []byte) ([]byte, error) { return nil, errors.New("plain") },
 		"coded": func(context.Context, []byte) ([]byte, error) { return []byte("x"), errNoDisk },
@@ -85,12 +87,17 @@ func TestErrorPathsKeepTheConnection(t *testing.T) {
 		"panics": func(context.Context, []byte) ([]byte, error) { panic("boom") },
 		"leaves": func(context.Context, []byte) ([]byte, error) { runtime.Goexit(); return nil, nil },
 		"huge":   func(context.Context, []byte) ([]byte, error) { return make([]byte, large+1), nil },
-		"waits":  func(ctx context.Context, _ []byte) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() },
-		"same":   lab.Echo,
+		"waits": func(ctx context.Context, _ []byte) ([]byte, error) {
+			waiting <- struct{}{}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+		"same": lab.Echo,
 	}
 	for _, route := range []string{"", "disk1", "a/b/c"} {
 		t.Run("route "+route, func(t *testing.T) {
 			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+				waiting = make(chan struct{}, 1) // of the bubble
 				changes := make(chan core.StateChange, 1000)
 				g := lab.NewGate(t, 1)
 				c := l.Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = large, large }),
@@ -115,7 +122,7 @@ func TestErrorPathsKeepTheConnection(t *testing.T) {
 						h       core.HandlerID
 						ctx     context.Context
 						req     int
-						opt     core.CallOption
+						leave   bool // when the handler has begun
 						outcome core.Outcome
 						is      error
 					}{
@@ -131,17 +138,21 @@ func TestErrorPathsKeepTheConnection(t *testing.T) {
 						{h: "nobody", req: large, outcome: core.OutcomeRefused, is: core.ErrUnknownHandler},
 						{h: "one", outcome: core.OutcomeRefused, is: core.ErrOverloaded},
 						{h: "one", req: large, outcome: core.OutcomeRefused, is: core.ErrOverloaded},
-						{h: "waits", opt: core.WithTimeout(5 * time.Millisecond), outcome: core.OutcomeMaybeRun, is: context.DeadlineExceeded},
+						{h: "waits", leave: true, outcome: core.OutcomeMaybeRun, is: context.Canceled},
 						{h: "same", ctx: canceled, outcome: core.OutcomeNotSent, is: context.Canceled},
 					} {
-						ctx, opts := t.Context(), []core.CallOption{}
-						if test.ctx != nil {
-							ctx = test.ctx
+						ctx, leave := context.WithCancel(cmp.Or(test.ctx, t.Context()))
+						if test.leave {
+							go func() {
+								select {
+								case <-waiting:
+								case <-ctx.Done():
+								}
+								leave()
+							}()
 						}
-						if test.opt != nil {
-							opts = append(opts, test.opt)
-						}
-						_, err := on.Request(ctx, test.h, make([]byte, test.req), opts...)
+						_, err := on.Request(ctx, test.h, make([]byte, test.req))
+						leave()
 						what := fmt.Sprintf("%s with %d bytes", test.h, test.req)
 						if got := core.OutcomeOf(err); err == nil || got != test.outcome {
 							t.Errorf("%s: got %v with outcome %q, want outcome %q", what, err, got, test.outcome)

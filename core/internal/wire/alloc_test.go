@@ -42,6 +42,17 @@ func TestAllocs(t *testing.T) {
 	allocs("RESPONSE", func(dst []byte) []byte { return AppendResponse(dst, goldenID, payload) }, response)
 	allocs("RESPONSE nil", func(dst []byte) []byte { return AppendResponse(dst, goldenID, nil) }, response)
 	allocs("RESPONSE first part", func(dst []byte) []byte { return AppendResponseStart(dst, goldenID, 1<<20, payload) }, response)
+	packed := append(make([]byte, DecodedSize), payload...)
+	allocs("REQUEST with all there is", func(dst []byte) []byte {
+		dst = AppendRequest(dst, goldenID, 1, 2, 0, packed)
+		SetCodec(dst, 1, 2, 4096)
+		return InsertMetadata(InsertAccept(dst, 0, Accept{true, 1}), 0, payload[:8])
+	}, request)
+	allocs("RESPONSE with a codec", func(dst []byte) []byte {
+		dst = AppendResponse(dst, goldenID, packed)
+		SetCodec(dst, 1, 2, 4096)
+		return dst
+	}, response)
 	allocs("FRAGMENT", func(dst []byte) []byte { return AppendFragment(dst, goldenID, payload) }, nothing)
 	open := func(f *Frame) error { _, err := ParseOpen(f); return err }
 	data := func(f *Frame) error { _, err := ParseData(f); return err }
@@ -76,7 +87,7 @@ func TestHelloMemory(t *testing.T) {
 		"endless key":     helloFrame(append([]byte{0x81}, prefixed(0xdb, 1<<32-1)...)),
 		"longest bad key": helloFrame(msgp.AppendString([]byte{0x81}, strings.Repeat("\x00", 16000))),
 	}
-	for _, key := range []string{"from", "inst", "codecs", "catalogue", "unknown"} {
+	for _, key := range []string{"from", "inst", "codecs", "dicts", "catalogue", "unknown"} {
 		for _, lead := range []byte{0xdb, 0xc6, 0xdd, 0xdf, 0xc9} {
 			hellos[fmt.Sprintf("%s with %#02x", key, lead)] = helloWith(map[string]any{key: prefixed(lead, 1<<32-1)})
 		}

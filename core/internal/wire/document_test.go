@@ -53,7 +53,7 @@ func rows(t *testing.T, doc, heading string) (out [][]string) {
 // TestDocumentTypes: W12 W13 W16 the table of types and this package agree.
 func TestDocumentTypes(t *testing.T) {
 	flags := map[string]Flags{
-		"none": 0, "NIL": FlagNil, "METADATA": FlagMetadata, "FRAGMENTED": FlagFragmented, "HIGH": FlagHigh, "LOW": FlagLow,
+		"none": 0, "NIL": FlagNil, "METADATA": FlagMetadata, "FRAGMENTED": FlagFragmented, "HIGH": FlagHigh, "LOW": FlagLow, "ACCEPT": FlagAccept,
 	}
 	doc := protocol(t)
 	var seen []Type
@@ -130,7 +130,7 @@ func TestDocumentCodes(t *testing.T) {
 // TestDocumentHello: W52 the table of fields is what this package writes, and
 // its required fields are those that it cannot do without.
 func TestDocumentHello(t *testing.T) {
-	written := AppendHello(nil, lanesHello())
+	written := AppendHello(nil, fullHello())
 	must := required()
 	fields := rows(t, protocol(t), "key")
 	for _, row := range fields {

@@ -35,6 +35,7 @@ const (
 	TypeReady   Type = 0x09
 	TypeMark    Type = 0x0a
 	TypeLanes   Type = 0x0b
+	TypeCodecs  Type = 0x0c
 
 	TypeRequest  Type = 0x10
 	TypeResponse Type = 0x11
@@ -81,6 +82,8 @@ func (t Type) String() string {
 		return "MARK"
 	case TypeLanes:
 		return "LANES"
+	case TypeCodecs:
+		return "CODECS"
 	case TypeReady:
 		return "READY"
 	case TypeRequest:
@@ -118,6 +121,7 @@ const (
 	FlagFragmented Flags = 1 << 2 // the payload is the first part of a larger message, whose size stands before it
 	FlagHigh       Flags = 1 << 3 // priority high
 	FlagLow        Flags = 1 << 4 // priority low; not together with FlagHigh
+	FlagAccept     Flags = 1 << 5 // a byte before the payload says how what comes back is to be compressed
 )
 
 // allowedFlags are the flags that each type may carry. A flag beyond them is a
@@ -125,7 +129,7 @@ const (
 func allowedFlags(t Type) Flags {
 	switch t {
 	case TypeRequest, TypeOpen:
-		return FlagNil | FlagMetadata | FlagFragmented | FlagHigh | FlagLow
+		return FlagNil | FlagMetadata | FlagFragmented | FlagHigh | FlagLow | FlagAccept
 	case TypeResponse:
 		return FlagNil | FlagMetadata | FlagFragmented
 	case TypeError, TypeRefused:
@@ -149,7 +153,7 @@ func carriesPayload(t Type) bool {
 }
 
 // belongsToNoCall reports whether frames of the type have the id 0 (W16).
-func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeLanes }
+func belongsToNoCall(t Type) bool { return t > TypePadding && t <= TypeCodecs }
 
 // CallID names a call or stream within a session (W11): generation<<32 |
 // slot<<1 | side. Side 0 is the dialler's. The zero id belongs to no call.

@@ -113,13 +113,13 @@ func TestPeekType(t *testing.T) {
 // TestOverheads: the constants that senders reckon with are what frames have.
 func TestOverheads(t *testing.T) {
 	p := []byte("x")
-	if n := len(AppendRequestStart(nil, 2, 1, 0, FlagHigh, 9, p)) - 1; n != RequestOverhead {
+	if n := len(InsertAccept(AppendRequestStart(nil, 2, 1, 0, FlagHigh, 9, p), 0, Accept{Said: true})) - 1; n != RequestOverhead {
 		t.Errorf("REQUEST adds %d bytes, RequestOverhead is %d", n, RequestOverhead)
 	}
 	if n := len(AppendRequest(nil, 2, 1, 0, 0, p)) - 1; n > RequestOverhead {
 		t.Errorf("REQUEST adds %d bytes, RequestOverhead is %d", n, RequestOverhead)
 	}
-	if n := len(AppendOpenStart(nil, 2, 1, 0, 1, FlagHigh, 9, p)) - 1; n != OpenOverhead {
+	if n := len(InsertAccept(AppendOpenStart(nil, 2, 1, 0, 1, FlagHigh, 9, p), 0, Accept{Said: true})) - 1; n != OpenOverhead {
 		t.Errorf("OPEN adds %d bytes, OpenOverhead is %d", n, OpenOverhead)
 	}
 	if n := len(AppendOpen(nil, 2, 1, 0, 1, 0, p)) - 1; n > OpenOverhead {
@@ -147,7 +147,7 @@ func TestTypes(t *testing.T) {
 			t.Errorf("W12: type %v has no name, or can be ignored", ty)
 		}
 	}
-	for _, ty := range []Type{0x0c, 0x0f, 0x17, 0x1f, 0x24, 0x7f, 0x80, 0xff} {
+	for _, ty := range []Type{0x0d, 0x0f, 0x17, 0x1f, 0x24, 0x7f, 0x80, 0xff} {
 		if want := fmt.Sprintf("TYPE(%#02x)", uint8(ty)); ty.String() != want {
 			t.Errorf("W12: unknown type is called %v, want %s", ty, want)
 		}

@@ -26,7 +26,7 @@ func u16(v uint16) []byte { return binary.LittleEndian.AppendUint16(nil, v) }
 func u32(v uint32) []byte { return binary.LittleEndian.AppendUint32(nil, v) }
 func u64(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 
-// blocks builds what stands before a payload (W22).
+// blocks builds what stands before a payload (W22), of a frame without a codec.
 func blocks(fl Flags, size uint64, meta, payload string) []byte {
 	var b []byte
 	if fl&FlagFragmented != 0 {
@@ -35,7 +35,16 @@ func blocks(fl Flags, size uint64, meta, payload string) []byte {
 	if fl&FlagMetadata != 0 {
 		b = append(append(b, u16(uint16(len(meta)))...), meta...)
 	}
+	if fl&FlagAccept != 0 {
+		b = append(b, 2)
+	}
 	return append(b, payload...)
+}
+
+// codecs is what a CODECS announces.
+type codecs struct {
+	names []string
+	dicts []Dict
 }
 
 // credit is what a CREDIT gives.
@@ -70,6 +79,9 @@ func body(f *Frame) (any, error) {
 		return ParseAck(f)
 	case TypeLanes:
 		return ParseLanes(f)
+	case TypeCodecs:
+		names, dicts, err := ParseCodecs(f)
+		return codecs{names, dicts}, err
 	case TypeError, TypeRefused, TypeReset, TypeGoaway, TypeReject:
 		return ParseStatus(f)
 	}
@@ -97,35 +109,50 @@ func parseAll(batch []byte) (frames []Frame, bodies []any, err error) {
 // do not write.
 func reappend(f *Frame, v any) (b []byte, canonical bool) {
 	const prio = FlagHigh | FlagLow
+	first := f.Flags&FlagFragmented != 0
+	whole := func(p []byte) []byte {
+		if f.Codec == 0 {
+			return p
+		}
+		return append(make([]byte, DecodedSize), p...)
+	}
+	rest := func(b []byte, decoded uint64, a Accept, meta []byte) []byte {
+		if f.Codec != 0 {
+			SetCodec(b, f.Codec, f.Dict, decoded)
+		}
+		return InsertMetadata(InsertAccept(b, 0, a), 0, meta)
+	}
 	switch v := v.(type) {
 	case Request:
-		if f.Flags&FlagFragmented != 0 {
+		if first {
 			b = AppendRequestStart(nil, f.ID, v.Handler, v.Timeout, f.Flags&prio, v.Size, v.Payload)
 		} else {
-			b = AppendRequest(nil, f.ID, v.Handler, v.Timeout, f.Flags&prio, v.Payload)
+			b = AppendRequest(nil, f.ID, v.Handler, v.Timeout, f.Flags&prio, whole(v.Payload))
 		}
-		return b, f.Codec|f.Dict == 0 && f.Flags&FlagMetadata == 0
+		return rest(b, v.Decoded, v.Accept, v.Metadata), true
 	case Response:
-		if f.Flags&FlagFragmented != 0 {
+		if first {
 			b = AppendResponseStart(nil, f.ID, v.Size, v.Payload)
 		} else {
-			b = AppendResponse(nil, f.ID, v.Payload)
+			b = AppendResponse(nil, f.ID, whole(v.Payload))
 		}
-		return b, f.Codec|f.Dict == 0 && f.Flags&FlagMetadata == 0
+		return rest(b, v.Decoded, Accept{}, nil), f.Flags&FlagMetadata == 0
 	case Open:
-		if f.Flags&FlagFragmented != 0 {
+		if first {
 			b = AppendOpenStart(nil, f.ID, v.Handler, v.Timeout, v.Capacity, f.Flags&prio, v.Size, v.Payload)
 		} else {
-			b = AppendOpen(nil, f.ID, v.Handler, v.Timeout, v.Capacity, f.Flags&prio, v.Payload)
+			b = AppendOpen(nil, f.ID, v.Handler, v.Timeout, v.Capacity, f.Flags&prio, whole(v.Payload))
 		}
-		return b, f.Codec|f.Dict == 0 && f.Flags&FlagMetadata == 0
+		return rest(b, v.Decoded, v.Accept, v.Metadata), true
 	case Data:
-		if f.Flags&FlagFragmented != 0 {
+		if first {
 			b = AppendDataStart(nil, f.ID, v.Size, v.Payload)
 		} else {
-			b = AppendData(nil, f.ID, v.Payload)
+			b = AppendData(nil, f.ID, whole(v.Payload))
 		}
-		return b, f.Codec|f.Dict == 0
+		return rest(b, v.Decoded, Accept{}, nil), true
+	case codecs:
+		return AppendCodecs(nil, v.names, v.dicts), true
 	case credit:
 		return AppendCredit(nil, f.ID, v.messages, v.bytes), true
 	case Status:
@@ -169,13 +196,15 @@ func describe(f *Frame) (string, error) {
 	s := fmt.Sprintf("%v flags=%s codec=%d dict=%d id=%v", f.Type, flagNames(f.Flags), f.Codec, f.Dict, f.ID)
 	switch v := v.(type) {
 	case Request:
-		s += fmt.Sprintf(" handler=%#016x timeout=%d size=%d decoded=%d metadata=%s payload=%s",
-			v.Handler, v.Timeout, v.Size, v.Decoded, quote(v.Metadata), quote(v.Payload))
+		s += fmt.Sprintf(" handler=%#016x timeout=%d size=%d decoded=%d%s metadata=%s payload=%s",
+			v.Handler, v.Timeout, v.Size, v.Decoded, accepts(v.Accept), quote(v.Metadata), quote(v.Payload))
 	case Open:
-		s += fmt.Sprintf(" handler=%#016x timeout=%d capacity=%d size=%d decoded=%d metadata=%s payload=%s",
-			v.Handler, v.Timeout, v.Capacity, v.Size, v.Decoded, quote(v.Metadata), quote(v.Payload))
+		s += fmt.Sprintf(" handler=%#016x timeout=%d capacity=%d size=%d decoded=%d%s metadata=%s payload=%s",
+			v.Handler, v.Timeout, v.Capacity, v.Size, v.Decoded, accepts(v.Accept), quote(v.Metadata), quote(v.Payload))
 	case Data:
 		s += fmt.Sprintf(" size=%d decoded=%d payload=%s", v.Size, v.Decoded, quote(v.Payload))
+	case codecs:
+		s += fmt.Sprintf(" names=%q dicts=%x", v.names, v.dicts)
 	case credit:
 		s += fmt.Sprintf(" messages=%d bytes=%d", v.messages, v.bytes)
 	case Response:
@@ -185,15 +214,22 @@ func describe(f *Frame) (string, error) {
 	case Init:
 		s += fmt.Sprintf(" versions=%d..%d link=%#x nonce=%x", v.MinVersion, v.MaxVersion, v.Link, v.Nonce)
 	case Hello:
-		s += fmt.Sprintf(" feat=%#x cluster=%q from=%q to=%q inst=%x maxframe=%d maxmsg=%d maxcalls=%d win=%d alive=%d codecs=%q catalogue=%x",
+		s += fmt.Sprintf(" feat=%#x cluster=%q from=%q to=%q inst=%x maxframe=%d maxmsg=%d maxcalls=%d win=%d alive=%d codecs=%q dicts=%x catalogue=%x",
 			uint64(v.Features), v.Cluster, v.From, v.To, v.Instance, v.MaxFrame, v.MaxMsg, v.MaxCalls,
-			v.Window, v.KeepAlive, v.Codecs, v.Catalogue)
+			v.Window, v.KeepAlive, v.Codecs, v.Dicts, v.Catalogue)
 	case uint64:
 		s += fmt.Sprintf(" value=%#x", v)
 	default:
 		s += fmt.Sprintf(" body=%s", quote(f.Body))
 	}
 	return s, nil
+}
+
+func accepts(a Accept) string {
+	if !a.Said {
+		return ""
+	}
+	return fmt.Sprintf(" accept=%d", a.Codec)
 }
 
 func quote(b []byte) string {
@@ -208,7 +244,7 @@ func flagNames(f Flags) string {
 		return "-"
 	}
 	var out []string
-	for i, name := range []string{"NIL", "METADATA", "FRAGMENTED", "HIGH", "LOW"} {
+	for i, name := range []string{"NIL", "METADATA", "FRAGMENTED", "HIGH", "LOW", "ACCEPT"} {
 		if f&(1<<i) != 0 {
 			out = append(out, name)
 			f &^= 1 << i

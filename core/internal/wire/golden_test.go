@@ -166,8 +166,8 @@ func TestGoldenReappend(t *testing.T) {
 			}
 		}
 	}
-	if canonical < 45 {
-		t.Errorf("%d canonical vectors, want at least 45", canonical)
+	if canonical < 100 {
+		t.Errorf("%d canonical vectors, want at least 100", canonical)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestGoldenComplete(t *testing.T) {
 }
 
 var knownTypes = []Type{
-	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeAck, TypeProof, TypeReady, TypeMark, TypeLanes,
+	TypePadding, TypeInit, TypeHello, TypeReject, TypePing, TypePong, TypeGoaway, TypeAck, TypeProof, TypeReady, TypeMark, TypeLanes, TypeCodecs,
 	TypeRequest, TypeResponse, TypeError, TypeRefused, TypeFragment, TypeReset, TypeGrant,
 	TypeOpen, TypeData, TypeEnd, TypeCredit,
 }

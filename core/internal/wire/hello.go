@@ -31,9 +31,12 @@ const (
 	DefaultWindow = 64 << 10
 	// MaxWindow bounds the window that a HELLO announces (W59), and the credit
 	// of a stream in bytes (W83).
-	MaxWindow      = 1 << 30
-	maxCompressors = 16
-	maxCompressor  = 32
+	MaxWindow = 1 << 30
+	// MaxCodecs bounds the codecs that a node announces, MaxCodecName the length of
+	// the name of one, and MaxDicts their dictionaries.
+	MaxCodecs      = 16
+	MaxCodecName   = 32
+	MaxDicts       = 255
 	maxHelloFields = 64
 	maxHelloKey    = 32
 )
@@ -111,6 +114,7 @@ type Hello struct {
 	KeepAlive uint32 // milliseconds between its pings on an idle link
 	Lanes     uint32 // lanes that the other side may have open
 	Codecs    []string
+	Dicts     []Dict
 	Catalogue [DigestSize]byte // digest of its handler catalogue
 }
 
@@ -120,6 +124,9 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	dst = appendHeader(dst, TypeHello, 0, 0, 0)
 	fields := uint32(12)
 	if h.Lanes > 0 {
+		fields++
+	}
+	if len(h.Dicts) > 0 {
 		fields++
 	}
 	dst = msgp.AppendMapHeader(dst, fields)
@@ -140,6 +147,9 @@ func AppendHello(dst []byte, h *Hello) []byte {
 	dst = msgp.AppendBytes(msgp.AppendString(dst, "catalogue"), h.Catalogue[:])
 	if h.Lanes > 0 {
 		dst = msgp.AppendUint64(msgp.AppendString(dst, "lanes"), uint64(h.Lanes))
+	}
+	if len(h.Dicts) > 0 {
+		dst = msgp.AppendBytes(msgp.AppendString(dst, "dicts"), appendDicts(nil, h.Dicts))
 	}
 	dst = binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start+HeaderSize:], castagnoli))
 	binary.LittleEndian.PutUint32(dst[start:], uint32(len(dst)-start-HeaderSize))
@@ -219,7 +229,12 @@ func (h *Hello) parseField(key string, b []byte) (rest []byte, err error) {
 	case "lanes":
 		h.Lanes, rest, err = msgp.ReadUint32Bytes(b)
 	case "codecs":
-		h.Codecs, rest, err = readStrings(b, maxCompressors, maxCompressor)
+		h.Codecs, rest, err = readStrings(b, MaxCodecs, MaxCodecName)
+	case "dicts":
+		var v []byte
+		if v, rest, err = readBytesZC(b, MaxDicts*dictSize); err == nil {
+			h.Dicts, err = parseDicts(v)
+		}
 	case "catalogue":
 		rest, err = readExact(b, h.Catalogue[:])
 	default:

@@ -59,8 +59,10 @@ func TestMalformedHeader(t *testing.T) {
 		{"W12", "highest type", raw(0xff, 0xff, 1, 1, 1), ""},
 		{"W12", "unknown type passes here, for the receiver to judge", raw(0x24, 0, 0, 0, 1), ""},
 		{"W14", "padding with anything in it", raw(TypePadding, 0xff, 1, 1, 1, []byte("x")), ""},
-		{"W15", "REQUEST with a codec passes here, for the receiver to refuse", raw(TypeRequest, 0, 1, 1, 2, make([]byte, 16)), ""},
-		{"W15", "RESPONSE with a codec passes here, for the receiver to judge", raw(TypeResponse, 0, 1, 1, 2), ""},
+		{"W15", "REQUEST with a codec passes here, for the receiver to refuse", raw(TypeRequest, 0, 1, 1, 2, make([]byte, 16), u32(1)), ""},
+		{"W15", "REQUEST with a dictionary of no codec", raw(TypeRequest, 0, 0, 1, 2, make([]byte, 16)), "dictionary 1 of no codec"},
+		{"W15", "RESPONSE with a codec passes here, for the receiver to judge", raw(TypeResponse, 0, 1, 1, 2, u32(1)), ""},
+		{"W15", "RESPONSE with a dictionary of no codec", raw(TypeResponse, 0, 0, 1, 2), "dictionary 1 of no codec"},
 		{"W15", "ERROR with a codec", raw(TypeError, FlagNil, 1, 0, 2, make([]byte, 6)), "ERROR with codec 1"},
 		{"W15", "REFUSED with a dictionary", raw(TypeRefused, FlagNil, 0, 1, 2, make([]byte, 6)), "REFUSED with codec 0, dictionary 1"},
 		{"W15", "FRAGMENT with a codec", raw(TypeFragment, 0, 1, 0, 2, []byte("x")), "FRAGMENT with codec 1"},
@@ -133,6 +135,20 @@ func TestMalformedCall(t *testing.T) {
 		{"W13", "DATA METADATA", data(FlagMetadata, u16(0)), "not defined for DATA"},
 	}
 	half := u64(2)
+	coded := func(b []byte) []byte { b[6] = 1; return b }
+	for name, frame := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "OPEN": open} {
+		checks = append(checks,
+			check{"W95", name + " ACCEPT", frame(FlagAccept, []byte{7}), ""},
+			check{"W95", name + " ACCEPT with NIL", frame(FlagAccept|FlagNil, []byte{0}), ""},
+			check{"W95", name + " ACCEPT without a number", frame(FlagAccept), "without what it accepts"},
+			check{"W95", name + " ACCEPT behind metadata, without a number", frame(FlagAccept|FlagMetadata, u16(1), x), "without what it accepts"},
+			check{"W15", name + " compressed and NIL", coded(frame(FlagNil, u32(1))), "nil payload of 0 bytes, codec 1"},
+		)
+	}
+	checks = append(checks,
+		check{"W13", "RESPONSE ACCEPT", response(FlagAccept, []byte{0}), "not defined for RESPONSE"},
+		check{"W13", "DATA ACCEPT", data(FlagAccept, []byte{0}), "not defined for DATA"},
+	)
 	for name, frame := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response, "OPEN": open, "DATA": data} {
 		checks = append(checks,
 			check{"W22", name + " first part", frame(FlagFragmented, half, half, x), ""},
@@ -143,11 +159,28 @@ func TestMalformedCall(t *testing.T) {
 			check{"W22", name + " first part of more bytes", frame(FlagFragmented, half, half, x, x, x), "first part of 3 bytes of a message of 2"},
 			check{"W22", name + " message of no byte", frame(FlagFragmented, u64(0), u64(0)), "first part of 0 bytes of a message of 0"},
 			check{"W22", name + " largest size", frame(FlagFragmented, u64(1<<64-1), u64(1<<64-1), x), ""},
-			check{"W22", name + " sizes that differ", frame(FlagFragmented, half, u64(3), x), "is 3 once decoded by no codec"},
+			check{"W22", name + " sizes that differ", frame(FlagFragmented, half, u64(3), x), "is 3 once decoded by codec 0"},
+			check{"W22", name + " compressed, first part", coded(frame(FlagFragmented, half, u64(3), x)), ""},
+			check{"W15", name + " compressed in parts, not smaller", coded(frame(FlagFragmented, half, half, x)), "is 2 once decoded by codec 1"},
+			check{"W22", name + " compressed", coded(frame(0, u32(2), x)), ""},
+			check{"W22", name + " compressed, largest size", coded(frame(0, u32(1<<32-1), x)), ""},
+			check{"W15", name + " compressed, of nothing", coded(frame(0, u32(0))), "is 0 once decoded by codec 1"},
+			check{"W22", name + " compressed without the decoded size", coded(frame(0, u16(0), x)), "without the decoded size"},
 		)
 	}
+	more := make([]byte, WindowExcess)
+	withDict := func(frame []byte) []byte {
+		frame[7] = 1
+		return frame
+	}
+	checks = append(checks,
+		check{"W98", "DATA in a window, more than decoded", coded(data(0, u32(1), x, more)), ""},
+		check{"W98", "DATA in no window, with a dictionary", withDict(coded(data(0, u32(1), x))), "is 1 once decoded by codec 1"},
+		check{"W98", "DATA in a window, much more than decoded", coded(data(0, u32(1), x, more, x)), "is 1 once decoded by codec 1"},
+	)
 	for name, frame := range map[string]func(Flags, ...[]byte) []byte{"REQUEST": request, "RESPONSE": response, "OPEN": open} {
 		checks = append(checks,
+			check{"W15", name + " compressed, not smaller", coded(frame(0, u32(1), x)), "is 1 once decoded by codec 1"},
 			check{"W13", name + " NIL", frame(FlagNil), ""},
 			check{"W13", name + " NIL with a payload", frame(FlagNil, x), "nil payload of 1 bytes"},
 			check{"W13", name + " NIL with FRAGMENTED", frame(FlagNil|FlagFragmented, half, half, x), "nil payload"},

@@ -118,6 +118,11 @@ func TestMalformedHello(t *testing.T) {
 		{"W52", "16 compressors announced, none there", helloFrame([]byte{0x81, 0xa6, 'c', 'o', 'd', 'e', 'c', 's', 0xdc, 0, 16}), "codecs"},
 		{"W52", "compressors that are no array", set("codecs", "zstd"), "codecs"},
 		{"W52", "compressor that is no string", set("codecs", []any{1}), "codecs"},
+		{"W52", "255 dictionaries", set("dicts", make([]byte, 255*9)), ""},
+		{"W52", "256 dictionaries", set("dicts", make([]byte, 256*9)), "2304 bytes, 2295 allowed"},
+		{"W52", "no dictionaries", set("dicts", []byte{}), ""},
+		{"W52", "a dictionary that is cut", set("dicts", make([]byte, 17)), "dictionaries of 17 bytes"},
+		{"W52", "dictionaries that are no byte string", set("dicts", "123456789"), "dicts"},
 		{"W59", "smallest maxframe", set("maxframe", uint64(65536)), ""},
 		{"W59", "maxframe too small", set("maxframe", uint64(65535)), "frames of 65535 bytes"},
 		{"W59", "maxframe 0", set("maxframe", uint64(0)), "frames of 0 bytes"},
@@ -207,7 +212,7 @@ func unknownFields() (checks []check) {
 // TestHelloLengths32: W52 a length of 32 bits that is more than is there is
 // refused for every known field, also where int has 32 bits.
 func TestHelloLengths32(t *testing.T) {
-	for _, key := range []string{"cluster", "from", "to", "inst", "codecs", "catalogue"} {
+	for _, key := range []string{"cluster", "from", "to", "inst", "codecs", "dicts", "catalogue"} {
 		for _, lead := range []byte{0xdb, 0xc6} {
 			for _, n := range []uint32{1 << 12, 1<<31 - 1, 1 << 31, 1<<32 - 6, 1<<32 - 5, 1<<32 - 1} {
 				v := prefixed(lead, n)

@@ -29,8 +29,10 @@ func TestMalformedFlow(t *testing.T) {
 		{"W83", "CREDIT of nine bytes", raw(TypeCredit, 0, 0, 0, goldenID, u32(1), u32(1), []byte{0}), "CREDIT of 9 bytes"},
 		{"W83", "CREDIT without a body", raw(TypeCredit, 0, 0, 0, goldenID), "CREDIT of 0 bytes"},
 		{"W84", "CREDIT beyond any bounds passes here, for the receiver to end the stream", raw(TypeCredit, 0, 0, 0, goldenID, u32(1<<32-1), u32(1<<32-1)), ""},
-		{"W15", "OPEN with a codec passes here, for the receiver to refuse", raw(TypeOpen, 0, 1, 1, goldenID, make([]byte, requestHead), u32(1)), ""},
-		{"W15", "DATA with a codec passes here, for the receiver to judge", raw(TypeData, 0, 1, 1, goldenID), ""},
+		{"W15", "OPEN with a codec passes here, for the receiver to refuse", raw(TypeOpen, 0, 1, 1, goldenID, make([]byte, requestHead), u32(1), u32(1)), ""},
+		{"W15", "OPEN with a dictionary of no codec", raw(TypeOpen, 0, 0, 1, goldenID, make([]byte, requestHead), u32(1)), "dictionary 1 of no codec"},
+		{"W15", "DATA with a dictionary of no codec", raw(TypeData, 0, 0, 1, goldenID), "dictionary 1 of no codec"},
+		{"W15", "DATA with a codec passes here, for the receiver to judge", raw(TypeData, 0, 1, 1, goldenID, u32(1)), ""},
 	}
 	for ty, body := range map[Type][]byte{
 		TypeMark: nil, TypeAck: u64(1), TypeLanes: u64(1), TypeGrant: nil, TypeEnd: nil, TypeCredit: u64(1),

@@ -196,12 +196,15 @@ func TestRoundTripControl(t *testing.T) {
 			cut := func(s string, n int) string { return strings.ToValidUTF8(s[:min(n, len(s))], "") }
 			h.Cluster, h.From, h.To = cut(h.Cluster, 9), cut(h.From, 9)+"f", cut(h.To, 9)+"t"
 			h.MaxFrame, h.MaxMsg, h.Window = max(h.MaxFrame, MinMaxFrame), h.MaxMsg>>1, h.Window%MaxWindow+1
-			h.Codecs = h.Codecs[:min(len(h.Codecs), maxCompressors)]
+			h.Codecs = h.Codecs[:min(len(h.Codecs), MaxCodecs)]
 			for i, c := range h.Codecs {
-				h.Codecs[i] = cut(c, maxCompressor)
+				h.Codecs[i] = cut(c, MaxCodecName)
 			}
 			if len(h.Codecs) == 0 {
 				h.Codecs = nil
+			}
+			if len(h.Dicts) == 0 {
+				h.Dicts = nil
 			}
 			f, got := one(t, func(dst []byte) []byte { return AppendHello(dst, &h) })
 			return f.Type == TypeHello && f.ID == 0 && reflect.DeepEqual(got, h)

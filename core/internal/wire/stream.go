@@ -9,6 +9,7 @@ type Open struct {
 	Capacity uint32 // messages that the callee may have under way, 1 to MaxCapacity
 	Size     uint64 // as in REQUEST, of the initial payload
 	Decoded  uint64
+	Accept   Accept
 	Metadata []byte
 	Payload  []byte // nil if the caller's was
 }
@@ -20,7 +21,7 @@ const MaxCapacity = 1 << 20
 const openHead = requestHead + 4
 
 // OpenOverhead is what an OPEN without metadata adds to its payload, at most.
-const OpenOverhead = HeaderSize + openHead + sizeBlock
+const OpenOverhead = HeaderSize + openHead + sizeBlock + acceptBlock
 
 // AppendOpen appends an OPEN with the whole payload. The time-out field stands
 // where that of a REQUEST does, for [SetTimeout].
@@ -60,7 +61,8 @@ func ParseOpen(f *Frame) (o Open, err error) {
 	if o.Capacity == 0 || o.Capacity > MaxCapacity {
 		return o, malformed("OPEN with a capacity of %d messages, 1 to %d allowed", o.Capacity, MaxCapacity)
 	}
-	o.Size, o.Decoded, o.Metadata, o.Payload, err = parsePayload(f, b[openHead:])
+	m, err := parsePayload(f, b[openHead:])
+	o.Size, o.Decoded, o.Accept, o.Metadata, o.Payload = m.size, m.decoded, m.accept, m.meta, m.payload
 	return o, err
 }
 
@@ -87,12 +89,12 @@ func AppendDataStart(dst []byte, id CallID, size uint64, part []byte) []byte {
 // ParseData reads the body of a DATA.
 func ParseData(f *Frame) (d Data, err error) {
 	// Most messages are small and whole, and have nothing to check.
-	if f.Flags == 0 {
+	if f.plain() {
 		n := uint64(len(f.Body))
 		return Data{n, n, f.Body}, nil
 	}
-	d.Size, d.Decoded, _, d.Payload, err = parsePayload(f, f.Body)
-	return d, err
+	m, err := parsePayload(f, f.Body)
+	return Data{m.size, m.decoded, m.payload}, err
 }
 
 // AppendEnd appends an END (W82).

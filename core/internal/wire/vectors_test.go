@@ -38,9 +38,9 @@ func goldenFiles() map[string][]vector {
 func requestVectors() (out []vector) {
 	for _, prio := range []Flags{0, FlagHigh, FlagLow} {
 		for _, meta := range []Flags{0, FlagMetadata} {
-			for _, kind := range []Flags{0, FlagNil, FlagFragmented} {
+			for _, kind := range []Flags{0, FlagNil, FlagFragmented, FlagAccept, FlagAccept | FlagNil, FlagAccept | FlagFragmented} {
 				payload := "hello"
-				if kind == FlagNil {
+				if kind&FlagNil != 0 {
 					payload = ""
 				}
 				fl := prio | meta | kind
@@ -52,7 +52,9 @@ func requestVectors() (out []vector) {
 	return append(out,
 		vector{"REQUEST of the acceptor, empty, without time-out", AppendRequest(nil, MakeCallID(1, 0, 1), goldenHandler, 0, 0, []byte{})},
 		vector{"REQUEST with the largest id", AppendRequest(nil, MakeCallID(1<<32-1, 1<<31-1, 1), 1<<64-1, 1<<64-1, 0, nil)},
-		vector{"REQUEST with a codec and a dictionary", raw(TypeRequest, 0, 2, 3, goldenID, u64(goldenHandler), u64(0), []byte("packed"))},
+		vector{"REQUEST with a codec and a dictionary", raw(TypeRequest, 0, 2, 3, goldenID, u64(goldenHandler), u64(0), u32(600), []byte("packed"))},
+		vector{"REQUEST with a codec and all there is", raw(TypeRequest, FlagMetadata|FlagAccept|FlagHigh, 2, 0, goldenID,
+			u64(goldenHandler), u64(0), u16(6), []byte("opaque"), []byte{0}, u32(600), []byte("packed"))},
 		vector{"REQUEST with a codec, the first part", raw(TypeRequest, FlagFragmented, 2, 0, goldenID,
 			u64(goldenHandler), u64(0), u64(40_000), u64(1<<40), []byte("packed"))},
 		vector{"REQUEST with empty metadata", raw(TypeRequest, FlagMetadata, 0, 0, goldenID, u64(goldenHandler), u64(0), u16(0), []byte("hello"))},
@@ -70,15 +72,19 @@ func responseVectors() (out []vector) {
 			out = append(out, vector{"RESPONSE " + flagNames(fl), raw(TypeResponse, fl, 0, 0, goldenID, blocks(fl, 40_000, "opaque", payload))})
 		}
 	}
-	return append(out, vector{"RESPONSE, empty", AppendResponse(nil, goldenID, []byte{})})
+	return append(out,
+		vector{"RESPONSE, empty", AppendResponse(nil, goldenID, []byte{})},
+		vector{"RESPONSE with a codec and a dictionary", raw(TypeResponse, 0, 1, 255, goldenID, u32(600), []byte("packed"))},
+		vector{"RESPONSE with a codec, the first part", raw(TypeResponse, FlagFragmented, 2, 0, goldenID, u64(40_000), u64(1<<40), []byte("packed"))},
+	)
 }
 
 func openVectors() (out []vector) {
 	for _, prio := range []Flags{0, FlagHigh, FlagLow} {
 		for _, meta := range []Flags{0, FlagMetadata} {
-			for _, kind := range []Flags{0, FlagNil, FlagFragmented} {
+			for _, kind := range []Flags{0, FlagNil, FlagFragmented, FlagAccept, FlagAccept | FlagNil, FlagAccept | FlagFragmented} {
 				payload := "first"
-				if kind == FlagNil {
+				if kind&FlagNil != 0 {
 					payload = ""
 				}
 				fl := prio | meta | kind
@@ -90,7 +96,7 @@ func openVectors() (out []vector) {
 	return append(out,
 		vector{"OPEN of the acceptor, empty, without time-out, least capacity", AppendOpen(nil, MakeCallID(1, 0, 1), goldenHandler, 0, 1, 0, []byte{})},
 		vector{"OPEN with the largest id and capacity", AppendOpen(nil, MakeCallID(1<<32-1, 1<<31-1, 1), 1<<64-1, 1<<64-1, MaxCapacity, 0, nil)},
-		vector{"OPEN with a codec and a dictionary", raw(TypeOpen, 0, 2, 3, goldenID, u64(goldenHandler), u64(0), u32(1), []byte("packed"))},
+		vector{"OPEN with a codec and a dictionary", raw(TypeOpen, 0, 2, 3, goldenID, u64(goldenHandler), u64(0), u32(1), u32(600), []byte("packed"))},
 		vector{"OPEN with a codec, the first part", raw(TypeOpen, FlagFragmented, 2, 0, goldenID,
 			u64(goldenHandler), u64(0), u32(1), u64(40_000), u64(1<<40), []byte("packed"))},
 	)
@@ -101,7 +107,7 @@ func streamVectors() []vector {
 		{"DATA", AppendData(nil, goldenID, []byte("item"))},
 		{"DATA, empty", AppendData(nil, goldenID, nil)},
 		{"DATA FRAGMENTED", AppendDataStart(nil, goldenID, 40_000, []byte("item"))},
-		{"DATA with a codec and a dictionary", raw(TypeData, 0, 2, 3, goldenID, []byte("packed"))},
+		{"DATA with a codec and a dictionary", raw(TypeData, 0, 2, 3, goldenID, u32(600), []byte("packed"))},
 		{"DATA with a codec, the first part", raw(TypeData, FlagFragmented, 2, 0, goldenID, u64(40_000), u64(1<<40), []byte("packed"))},
 		{"END", AppendEnd(nil, goldenID)},
 		{"CREDIT", AppendCredit(nil, goldenID, 32, 0x01020304)},
@@ -144,6 +150,9 @@ func controlVectors() []vector {
 		{"ACK", AppendAck(nil, 0x0102030405060708)},
 		{"ACK of nothing yet", AppendAck(nil, 0)},
 		{"LANES", AppendLanes(nil, 0x0102030405060708)},
+		{"CODECS", AppendCodecs(nil, []string{"zstd", "s2"}, []Dict{{2, 0x0102030405060708}, {1, 9}})},
+		{"CODECS, a name", AppendCodecs(nil, []string{"brotli"}, nil)},
+		{"CODECS, a dictionary", AppendCodecs(nil, nil, []Dict{{255, 1<<64 - 1}})},
 	}
 }
 
@@ -158,6 +167,7 @@ func handshakeVectors() []vector {
 		{"INIT, longer than known", longer},
 		{"HELLO", AppendHello(nil, goldenHello())},
 		{"HELLO, of a link with lanes", AppendHello(nil, lanesHello())},
+		{"HELLO, with dictionaries", AppendHello(nil, dictsHello())},
 		{"HELLO, required fields and an unknown one", helloWith(map[string]any{"later": true})},
 		{"PROOF", AppendProof(nil, []byte("proof of identity"))},
 		{"PROOF, empty", AppendProof(nil, nil)},
@@ -180,6 +190,19 @@ func lanesHello() *Hello {
 	return h
 }
 
+// fullHello has all fields.
+func fullHello() *Hello {
+	h := dictsHello()
+	h.Lanes = 64
+	return h
+}
+
+func dictsHello() *Hello {
+	h := goldenHello()
+	h.Dicts = []Dict{{1, 0x0102030405060708}, {2, 1<<64 - 1}}
+	return h
+}
+
 func goldenHello() *Hello {
 	h := &Hello{
 		Features: FeatureChecksum, Cluster: "production", From: "node-2", To: "node-1",
@@ -198,9 +221,13 @@ func largestHello() *Hello {
 		MaxFrame: 1<<32 - 1, MaxMsg: 1<<63 - 1, MaxCalls: 1<<32 - 1,
 		Window: MaxWindow, KeepAlive: 1<<32 - 1,
 	}
-	for range maxCompressors {
-		h.Codecs = append(h.Codecs, strings.Repeat("c", maxCompressor))
+	for range MaxCodecs {
+		h.Codecs = append(h.Codecs, strings.Repeat("c", MaxCodecName))
 	}
+	for i := range MaxDicts {
+		h.Dicts = append(h.Dicts, Dict{uint8(i), 1<<64 - 1})
+	}
+	h.Lanes = 1<<32 - 1
 	for i := range h.Instance {
 		h.Instance[i] = 0xff
 	}

@@ -27,6 +27,7 @@ const patience = 20 * time.Second
 // hunt is the search for one bug.
 type hunt struct {
 	bug   *mutant
+	tools *toolchain
 	root  string // of the module
 	dir   string // of its own
 	found []finding
@@ -91,30 +92,52 @@ func (h *hunt) thoroughly(ctx context.Context, seeds uint64, failures int) error
 
 func (h *hunt) count(began time.Time) { h.took += time.Since(began) }
 
-// plant writes the altered file and tells the go command to take it.
-func (h *hunt) plant() (overlay string, err error) {
-	path := filepath.Join(h.root, filepath.FromSlash(h.bug.file))
+// plant writes the altered file and returns its path, and that of the one that it
+// stands for.
+func (h *hunt) plant() (path, file string, err error) {
+	path = filepath.Join(h.root, filepath.FromSlash(h.bug.file))
 	text, err := os.ReadFile(path) //nolint:gosec // The paths are those of the list.
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	altered, err := h.bug.apply(string(text))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return "", err
+		return "", "", err
 	}
-	file := filepath.Join(h.dir, filepath.Base(h.bug.file))
-	if err := os.WriteFile(file, []byte(altered), 0o600); err != nil { //nolint:gosec // The same.
-		return "", err
-	}
+	file = filepath.Join(h.dir, filepath.Base(h.bug.file))
+	return path, file, os.WriteFile(file, []byte(altered), 0o600) //nolint:gosec // The same.
+}
+
+// overlay tells the go command to take a file in place of another.
+func (h *hunt) overlay(path, file string) (string, error) {
 	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: file}})
 	if err != nil {
 		return "", err
 	}
-	overlay = filepath.Join(h.dir, "overlay.json")
-	return overlay, os.WriteFile(overlay, replace, 0o600)
+	name := filepath.Join(h.dir, "overlay.json")
+	return name, os.WriteFile(name, replace, 0o600)
+}
+
+// nothing holds that the code as it is, compiled in the same way, passes: else every bug
+// would be found.
+func (h *hunt) nothing(ctx context.Context) error {
+	if err := os.MkdirAll(h.dir, 0o700); err != nil {
+		return err
+	}
+	path := filepath.Join(h.root, "core", "session.go")
+	if err := h.tools.build(ctx, path, path, h.dir, h.binary()); err != nil {
+		return fmt.Errorf("the code as it is does not compile: %w", err)
+	}
+	if err := h.search(ctx, runtime.GOMAXPROCS(0), 1, 20, 1); err != nil {
+		return err
+	}
+	if len(h.found) > 0 {
+		return fmt.Errorf("the simulation fails without a bug: %v", h.found)
+	}
+	return os.RemoveAll(h.dir)
 }
 
 func (h *hunt) binary() string { return filepath.Join(h.dir, "sim.test") }
@@ -124,7 +147,18 @@ func (h *hunt) build(ctx context.Context) error {
 	if _, err := os.Stat(h.binary()); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	overlay, err := h.plant()
+	path, file, err := h.plant()
+	if err != nil {
+		return err
+	}
+	err = h.tools.build(ctx, path, file, h.dir, h.binary())
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, errOthers) {
+		return fmt.Errorf("%s does not compile: %w", h.bug.name, err)
+	}
+	overlay, err := h.overlay(path, file)
 	if err != nil {
 		return err
 	}

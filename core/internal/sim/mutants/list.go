@@ -20,17 +20,24 @@ type mutant struct {
 	seeds []uint64
 }
 
-// apply returns the text of the file with the bug in it.
+// apply returns the text of the file with the bug in it. What is below is on the lines
+// that it was on, if there is room: packages that import this one know them.
 func (m *mutant) apply(text string) (string, error) {
 	if n := strings.Count(text, m.old); n != 1 {
 		return "", fmt.Errorf("%s: the text to replace occurs %d times in %s, want once: adapt it to the code", m.name, n, m.file)
 	}
-	return strings.Replace(text, m.old, m.new, 1), nil
+	before, after, _ := strings.Cut(text, m.old)
+	if before += m.new; !strings.HasSuffix(before, "\n") {
+		line, rest, _ := strings.Cut(after, "\n")
+		before, after = before+line+"\n", rest
+	}
+	gap := max(0, strings.Count(m.old, "\n")-strings.Count(m.new, "\n"))
+	return before + strings.Repeat("\n", gap) + after, nil
 }
 
 // mutants are the planted bugs, each of a kind that a change of the code could
 // bring about.
-var mutants = slices.Concat(callMutants, streamMutants, laneMutants, moveMutants, transportMutants)
+var mutants = slices.Concat(callMutants, streamMutants, laneMutants, moveMutants, compressionMutants, transportMutants)
 
 // callMutants are in calls, sessions, and what surrounds them.
 var callMutants = []mutant{

@@ -66,10 +66,18 @@ func (c *command) run(ctx context.Context, out io.Writer, only string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	tools, err := newToolchain(ctx, root)
+	if err != nil {
+		return err
+	}
+	none := &hunt{bug: &mutant{name: "nothing"}, tools: tools, root: root, dir: filepath.Join(dir, "nothing")}
+	if err := none.nothing(ctx); err != nil {
+		return err
+	}
 	var hunts []*hunt
 	for i := range mutants {
 		if m := &mutants[i]; filter.MatchString(m.name) {
-			hunts = append(hunts, &hunt{bug: m, root: root, dir: filepath.Join(dir, m.name)})
+			hunts = append(hunts, &hunt{bug: m, tools: tools, root: root, dir: filepath.Join(dir, m.name)})
 		}
 	}
 	if err := c.hunt(ctx, out, hunts); err != nil {

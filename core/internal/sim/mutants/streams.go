@@ -145,7 +145,7 @@ var streamMutants = []mutant{
 		file:  "core/inlarge.go",
 		old:   "m.budget = &st.s.peer.memory[kindMessage]",
 		new:   "m.budget = &st.s.m.local.memory[kindMessage]",
-		seeds: []uint64{619, 1066},
+		seeds: []uint64{2906},
 	},
 	{
 		name: "turn-lost",

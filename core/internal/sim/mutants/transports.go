@@ -24,7 +24,7 @@ var transportMutants = []mutant{
 		file: "transport/websocket/close.go",
 		old:  "\tgrace := time.NewTimer(lockGrace)\n",
 		new:  "\tgrace := time.NewTimer(100 * closeTimeout)\n",
-		over: "wss", seeds: []uint64{55},
+		over: "wss", seeds: []uint64{297},
 	},
 	{
 		name: "quic-close-overtakes",
@@ -32,7 +32,7 @@ var transportMutants = []mutant{
 		file: "transport/quic/close.go",
 		old:  "\tif gone || !c.lockForClose() || c.out.err != nil {\n",
 		new:  "\tif c.lockForClose(); gone || !gone {\n",
-		over: "quic", seeds: []uint64{110},
+		over: "quic", seeds: []uint64{214, 222, 202},
 	},
 	{
 		name: "quic-frame-in-two-chunks",

@@ -139,7 +139,7 @@ func TestDisturbedMove(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			moments := lab.Scale(6, 2, 24)
+			moments := lab.Scale(6, 2, 16)
 			for k := range moments {
 				after := 180 * ms * time.Duration(k) / time.Duration(moments)
 				for _, node := range []int{dialler, other} {

@@ -57,6 +57,7 @@ func TestMovesWhicheverNodeCan(t *testing.T) {
 // transport, or of which one has a single one, and has them for a day. They stay
 // with what they have: nobody moves to and fro, and no state changes.
 func TestNoMoveAgainstThePeersWill(t *testing.T) {
+	day := time.Duration(lab.Scale(24, 6, 24)) * time.Hour
 	for name, transports := range map[string]func(p *pair, i int) transport.Transport{
 		"contrary orders": func(p *pair, i int) transport.Transport {
 			if i == other {
@@ -83,7 +84,7 @@ func TestNoMoveAgainstThePeersWill(t *testing.T) {
 				p.start()
 				over := p.stats(dialler).Transport
 				began := time.Now()
-				time.Sleep(24 * time.Hour)
+				time.Sleep(day)
 				p.want(over, "a day later")
 				p.wantStates("within a day", core.StateConnecting, core.StateConnected)
 				for i := range p.nodes {
@@ -106,13 +107,14 @@ func TestNoMoveAgainstThePeersWill(t *testing.T) {
 // its links break, and then it seems well again. The nodes move to it less and
 // less often, and live on the other meanwhile.
 func TestNoFlapping(t *testing.T) {
+	day := time.Duration(lab.Scale(24, 6, 24)) * time.Hour
 	bothRoles(t, func(t *testing.T, p *pair) {
 		p.block(p.udp)
 		p.start()
 		p.heal(p.udp)
 		var moves []time.Duration
 		began := time.Now()
-		for time.Since(began) < 24*time.Hour {
+		for time.Since(began) < day {
 			for p.stats(dialler).Transport == "tcp" {
 				time.Sleep(time.Second)
 			}

@@ -101,6 +101,7 @@ func TestProtocolLanes(t *testing.T) {
 	})
 	for name, frame := range map[string]func(p *lab.RawPeer) []byte{
 		"LANES on another lane":   func(*lab.RawPeer) []byte { return wire.AppendLanes(nil, 1) },
+		"CODECS on another lane":  func(*lab.RawPeer) []byte { return wire.AppendCodecs(nil, []string{"s2"}, nil) },
 		"a handshake on a lane":   func(*lab.RawPeer) []byte { return lab.RawInit(1, 1) },
 		"nonsense on a lane":      func(*lab.RawPeer) []byte { return []byte("nonsense, and more of it") },
 		"a wrong side on a lane":  func(p *lab.RawPeer) []byte { return wire.AppendRequest(nil, p.TheirID(0), 1, 0, 0, nil) },

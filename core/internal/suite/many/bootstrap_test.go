@@ -1,6 +1,7 @@
 package many_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -24,6 +25,7 @@ var configuration = bootstrap.Digest(map[string]string{"shards": "16"})
 type startup struct {
 	*lab.Cluster
 
+	ctx       context.Context // ends when a node does not start
 	began     time.Time
 	mu        sync.Mutex
 	connected time.Duration // when the last connection was there
@@ -53,16 +55,26 @@ func (s *startup) note(last *time.Duration) {
 }
 
 // run starts every node after its delay, and waits until wait has returned for
-// each of them.
+// each of them. Nobody waits for a node that does not start.
 func (s *startup) run(delay func(i int) time.Duration, wait func(m *core.Manager) error) {
 	s.began = time.Now()
+	ctx, cancel := context.WithCancel(s.T.Context())
+	defer cancel()
+	s.ctx = ctx
 	var wg sync.WaitGroup
 	for i := range s.Len() {
 		wg.Go(func() {
 			if d := delay(i); d > 0 {
 				time.Sleep(d)
 			}
+			started := false
+			defer func() {
+				if !started {
+					cancel()
+				}
+			}()
 			s.Start(i)
+			started = true
 			if err := wait(s.Manager(i)); err != nil {
 				s.T.Errorf("node %d: %v", i, err)
 			}
@@ -72,7 +84,7 @@ func (s *startup) run(delay func(i int) time.Duration, wait func(m *core.Manager
 	wg.Wait()
 }
 
-func (s *startup) waitConnected(m *core.Manager) error { return m.WaitConnected(s.T.Context()) }
+func (s *startup) waitConnected(m *core.Manager) error { return m.WaitConnected(s.ctx) }
 
 // majority waits until more than half of the nodes agree.
 func (s *startup) majority(m *core.Manager) error { return s.agree(m, s.Len()/2+1) }
@@ -81,7 +93,7 @@ func (s *startup) majority(m *core.Manager) error { return s.agree(m, s.Len()/2+
 func (s *startup) everybody(m *core.Manager) error { return s.agree(m, s.Len()) }
 
 func (s *startup) agree(m *core.Manager, quorum int) error {
-	return bootstrap.Agree(s.T.Context(), m, configuration, quorum, slog.New(slog.DiscardHandler))
+	return bootstrap.Agree(s.ctx, m, configuration, quorum, slog.New(slog.DiscardHandler))
 }
 
 func atOnce(int) time.Duration { return 0 }

@@ -24,8 +24,11 @@ func TestSizes(t *testing.T) {
 		t.Run(fmt.Sprint("window ", window), func(t *testing.T) {
 			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
 				size := 300_000
-				if window == 1 {
-					size = 2000
+				switch window { // each of which is a round trip
+				case 1:
+					size = lab.Scale(2000, 500, 2000)
+				case 100:
+					size = lab.Scale(300_000, 30_000, 300_000)
 				}
 				text := lab.Pattern(3, size)
 				c := listen(t, l, 2, lab.Configure(func(cfg *core.Config) { cfg.StreamWindow = window }))

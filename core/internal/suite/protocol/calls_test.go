@@ -29,7 +29,6 @@ func TestProtocolRefusals(t *testing.T) {
 			Handlers: map[core.HandlerID]core.HandlerFunc{"gate": g.Handle},
 		})
 		p := r.Connect()
-		coded := func(b []byte, codec, dictionary byte) []byte { b[6], b[7] = codec, dictionary; return b }
 		generation := uint32(0)
 		refused := func(code wire.Code, sentence string, first func(generation uint32) []byte) {
 			t.Helper()
@@ -49,9 +48,11 @@ func TestProtocolRefusals(t *testing.T) {
 			{"a message over maxmsg", 13, func(g uint32) []byte { return p.Request(0, g, "echo", make([]byte, limit+1)) }},
 			{"a message over maxmsg in parts", 13, func(g uint32) []byte { return p.RequestStart(0, g, "echo", limit+1, []byte("x")) }},
 			{"an endless message", 13, func(g uint32) []byte { return p.RequestStart(0, g, "echo", 1<<64-1, []byte("x")) }},
-			{"a codec", 14, func(g uint32) []byte { return coded(p.Request(0, g, "echo", nil), 1, 0) }},
-			{"a dictionary", 14, func(g uint32) []byte { return coded(p.Request(0, g, "echo", nil), 0, 1) }},
-			{"a codec, large", 14, func(g uint32) []byte { return coded(p.RequestStart(0, g, "echo", 1<<50, []byte("x")), 255, 255) }},
+			{"a codec", 14, func(g uint32) []byte { return lab.Packed(p.Request(0, g, "echo", lab.PackedSize), 1, 0, 9) }},
+			{"a codec and a dictionary", 14, func(g uint32) []byte { return lab.Packed(p.Request(0, g, "echo", lab.PackedSize), 1, 1, 9) }},
+			{"a codec, large", 14, func(g uint32) []byte {
+				return lab.Packed(p.RequestStart(0, g, "echo", 1<<50, []byte("x")), 255, 255, 1<<51)
+			}},
 		} {
 			refused(test.code, test.name, test.request)
 		}

@@ -93,7 +93,7 @@ func TestReservedHandlers(t *testing.T) {
 func TestCatalogueIsAskedForOnce(t *testing.T) {
 	entries := func(hashes ...uint64) (b []byte) {
 		for _, h := range hashes {
-			b = append(binary.LittleEndian.AppendUint64(b, h), 1, 0, 0, 0, 0, 0, 0, 0, 0)
+			b = append(binary.LittleEndian.AppendUint64(b, h), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 		}
 		return b
 	}

@@ -54,9 +54,11 @@ func TestProtocolOverflow(t *testing.T) {
 	setup := lab.RawSetup{Config: func(cfg *core.Config) { cfg.MaxOutput = limit }}
 	lab.RawTest(t, "W30 overflow", setup, func(t *testing.T, r *lab.RawCluster) {
 		for name, request := range map[string]func(p *lab.RawPeer, slot uint32) []byte{
-			"requests to nobody":     func(p *lab.RawPeer, slot uint32) []byte { return p.Request(slot, 1, "nobody", nil) },
-			"requests over maxmsg":   func(p *lab.RawPeer, slot uint32) []byte { return p.RequestStart(slot, 1, "echo", 1<<60, []byte{1}) },
-			"requests with a codec":  func(p *lab.RawPeer, slot uint32) []byte { b := p.Request(slot, 1, "echo", nil); b[7] = 1; return b },
+			"requests to nobody":   func(p *lab.RawPeer, slot uint32) []byte { return p.Request(slot, 1, "nobody", nil) },
+			"requests over maxmsg": func(p *lab.RawPeer, slot uint32) []byte { return p.RequestStart(slot, 1, "echo", 1<<60, []byte{1}) },
+			"requests with a codec": func(p *lab.RawPeer, slot uint32) []byte {
+				return lab.Packed(p.Request(slot, 1, "echo", lab.PackedSize), 1, 0, 9)
+			},
 			"requests without limit": func(p *lab.RawPeer, slot uint32) []byte { return p.Request(slot, 1, "echo", make([]byte, 60)) },
 		} {
 			p := r.Dial()

@@ -194,7 +194,7 @@ func TestProtocolInstances(t *testing.T) {
 			slices.Sort(hashes)
 			var entries []byte
 			for _, h := range hashes {
-				entries = append(binary.LittleEndian.AppendUint64(entries, h), 1, 0, 0, 0, 0, 0, 0, 0, 0)
+				entries = append(binary.LittleEndian.AppendUint64(entries, h), 1, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 			}
 			want := wire.Hello{
 				Cluster: lab.RawClusterName, From: lab.SubjectName, To: r.Name, Instance: a.Hello.Instance, Catalogue: sha256.Sum256(entries),

@@ -66,16 +66,27 @@ func TestProtocolErrors(t *testing.T) {
 		"W15 a dictionary in FRAGMENT": func(p *lab.RawPeer) []byte {
 			return lab.RawFrame(wire.Frame{Type: wire.TypeFragment, Dict: 1, ID: p.ID(0, 1), Body: body})
 		},
-		"W15 a codec in RESPONSE": func(p *lab.RawPeer) []byte {
+		"W15 a codec in RESPONSE, without a size": func(p *lab.RawPeer) []byte {
 			return lab.RawFrame(wire.Frame{Type: wire.TypeResponse, Codec: 1, ID: p.TheirID(0)})
+		},
+		"W15 a dictionary in REQUEST": func(p *lab.RawPeer) []byte { b := p.Request(0, 1, "echo", nil); b[7] = 1; return b },
+		"W15 a codec in REQUEST that does not make it smaller": func(p *lab.RawPeer) []byte {
+			return lab.Packed(p.Request(0, 1, "echo", append(lab.PackedSize, 1, 2)), 1, 0, 2)
 		},
 		"W15 a dictionary in RESPONSE": func(p *lab.RawPeer) []byte {
 			return lab.RawFrame(wire.Frame{Type: wire.TypeResponse, Dict: 1, ID: p.TheirID(0)})
 		},
-		"W15 a codec in a large RESPONSE": func(p *lab.RawPeer) []byte {
-			b := wire.AppendResponseStart(nil, p.TheirID(0), 9, []byte{1})
-			b[6] = 1
-			return b
+		"W15 a codec in a large RESPONSE that does not make it smaller": func(p *lab.RawPeer) []byte {
+			return lab.Packed(wire.AppendResponseStart(nil, p.TheirID(0), 9, []byte{1}), 1, 0, 9)
+		},
+		"W94 CODECS of nothing": raw(wire.Frame{Type: wire.TypeCodecs, Body: []byte{0}}),
+		"W94 more names than there can be": func(*lab.RawPeer) []byte {
+			many := wire.AppendCodecs(nil, slices.Repeat([]string{"some"}, 9), nil)
+			return append(many, many...)
+		},
+		"W94 more dictionaries than there can be": func(*lab.RawPeer) []byte {
+			many := wire.AppendCodecs(nil, nil, make([]wire.Dict, 128))
+			return append(many, many...)
 		},
 		"W16 PING with a call id":   raw(wire.Frame{Type: wire.TypePing, ID: 1, Body: make([]byte, 8)}),
 		"W16 PONG with a call id":   raw(wire.Frame{Type: wire.TypePong, ID: 1, Body: make([]byte, 8)}),
@@ -209,10 +220,7 @@ func TestProtocolErrorsOfAnswers(t *testing.T) {
 		},
 		"W26 an ERROR besides":  func(id wire.CallID) []byte { return append(begun(id), lab.RawStatus(wire.TypeError, id, 0)...) },
 		"W26 a REFUSED besides": func(id wire.CallID) []byte { return append(begun(id), lab.RawStatus(wire.TypeRefused, id, 11)...) },
-		"W15 a codec": func(id wire.CallID) []byte {
-			return lab.RawFrame(wire.Frame{Type: wire.TypeResponse, Codec: 1, ID: id})
-		},
-		"W15 a dictionary": func(id wire.CallID) []byte { return lab.RawFrame(wire.Frame{Type: wire.TypeResponse, Dict: 1, ID: id}) },
+		"W15 a dictionary":      func(id wire.CallID) []byte { return lab.RawFrame(wire.Frame{Type: wire.TypeResponse, Dict: 1, ID: id}) },
 	} {
 		lab.RawTest(t, name, lab.RawSetup{}, func(t *testing.T, r *lab.RawCluster) {
 			p := r.Connect()

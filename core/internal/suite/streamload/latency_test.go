@@ -2,6 +2,7 @@ package streamload_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -145,21 +146,97 @@ func TestSmallCallBesideBulk(t *testing.T) {
 	}
 }
 
-// slowest makes small calls for so long, one every 1.37 ms whether or not those
+// TestBulkOnLinksOfAnyLength holds that bulk fills links of any length, alone as beside
+// a steady stream of small calls, which wait for a round trip and a half more at most: on
+// the long ones it got half of that and less, and a quarter beside calls, since half a
+// window went out at once and the queue that made kept the window from growing.
+func TestBulkOnLinksOfAnyLength(t *testing.T) {
+	for _, test := range []struct {
+		latency   time.Duration // each way
+		bandwidth int           // bytes per second
+		least     float64       // of the link
+	}{
+		{100 * time.Microsecond, 1e9 / 8, 0.95},
+		{time.Millisecond, 1e8 / 8, 0.85},
+		{time.Millisecond, 1e9 / 8, 0.95},
+		{10 * time.Millisecond, 1e8 / 8, 0.85},
+		{10 * time.Millisecond, 1e9 / 8, 0.9},
+		{50 * time.Millisecond, 1e8 / 8, 0.75},
+		{25 * time.Millisecond, 1e9 / 8, 0.4}, // four messages at a time wait for their grants
+	} {
+		if lab.RaceEnabled && test.bandwidth > 1e8 && test.latency > time.Millisecond {
+			continue // it copies a gigabyte, and races show on the others
+		}
+		lab.Bubble(t, fmt.Sprintf("%v, %d Mbit per s", 2*test.latency, test.bandwidth*8/1e6), func(t *testing.T) {
+			c := lab.InmemLink(inmem.WithBuffer(64<<20)).Cluster(t, 2, streams(), forget())
+			c.Memory().SetConditions(inmem.Conditions{Latency: test.latency, Bandwidth: test.bandwidth, Split: true})
+			ctx, cancel := context.WithCancel(t.Context())
+			var got atomic.Int64
+			loaded := lab.Go(func() bool { sideBySide(4, calls("forget", 4<<20))(ctx, t, c.Conn(0, 1), &got); return true })
+			// Long enough for the window to settle, which takes round trips.
+			measured := min(max(200*test.latency, time.Second/2), time.Duration(lab.Scale(4, 2, 8))*time.Second)
+			// What has arrived, not what is finished: that is only a few calls.
+			arrived := func() int64 { return c.Manager(1).Stats().Peers[0].Received }
+			share := func(bytes int64) float64 { return float64(bytes) / measured.Seconds() / float64(test.bandwidth) }
+			time.Sleep(measured)
+			before := arrived()
+			time.Sleep(measured)
+			alone := share(arrived() - before)
+			slowest(t, c, measured)
+			before = arrived()
+			_, most := slowest(t, c, measured)
+			beside := share(arrived() - before - int64(measured/callEvery)*smallCall)
+			cancel()
+			<-loaded
+			t.Logf("bulk has %.2f of the link, and %.2f beside calls that take up to %v", alone, beside, most)
+			if alone < test.least || beside < test.least {
+				t.Errorf("bulk has %.2f of the link, and %.2f beside small calls, want at least %.2f", alone, beside, test.least)
+			}
+			fragments := 2 * lab.PartSize * time.Second / time.Duration(test.bandwidth)
+			if bound := 5*test.latency + fragments; most > bound {
+				t.Errorf("small calls take up to %v beside it, want at most %v", most, bound)
+			}
+			synctest.Wait()
+		})
+	}
+}
+
+// TestFirstLargeCallOnALongLink holds that the first call of 4 MiB over a link with a
+// round trip of 100 ms takes eight of them at most, where TCP, which begins with 14
+// KiB and doubles, needs nine. It took twelve, since the window grew by a quarter at a time.
+func TestFirstLargeCallOnALongLink(t *testing.T) {
+	const roundTrip = 100 * time.Millisecond
+	lab.Bubble(t, "inmem", func(t *testing.T) {
+		c := lab.InmemLink(inmem.WithBuffer(64<<20)).Cluster(t, 2, forget())
+		c.Memory().SetConditions(inmem.Conditions{Latency: roundTrip / 2, Bandwidth: 1e9 / 8, Split: true})
+		began := time.Now()
+		_, err := c.Conn(0, 1).Request(t.Context(), "forget", make([]byte, 4<<20))
+		check(t, "the first call", err)
+		if took := time.Since(began); took > 8*roundTrip {
+			t.Errorf("the first call of 4 MiB takes %v, want at most %v", took, 8*roundTrip)
+		}
+	})
+}
+
+const (
+	callEvery = 1370 * time.Microsecond
+	smallCall = 512 // bytes of its request
+)
+
+// slowest makes small calls for so long, one every callEvery whether or not those
 // before have returned, and returns how long the slowest took, and how long 999 of
 // 1000 took at most.
 func slowest(t *testing.T, c *lab.Cluster, during time.Duration) (worst, most time.Duration) {
-	const every = 1370 * time.Microsecond
-	took := make([]time.Duration, during/every)
+	took := make([]time.Duration, during/callEvery)
 	var wg sync.WaitGroup
 	for i := range took {
 		wg.Go(func() {
 			began := time.Now()
-			_, err := c.Conn(0, 1).Request(t.Context(), "echo", make([]byte, 512))
+			_, err := c.Conn(0, 1).Request(t.Context(), "echo", make([]byte, smallCall))
 			check(t, "a small call", err)
 			took[i] = time.Since(began)
 		})
-		time.Sleep(every)
+		time.Sleep(callEvery)
 	}
 	wg.Wait()
 	slices.Sort(took)

@@ -59,7 +59,7 @@ func echoOver(t *testing.T, c *core.Connection, messages, size int) error {
 // receive, everything arrives.
 func TestBothEndsOnlyWrite(t *testing.T) {
 	run := func(t *testing.T, l *lab.Link) {
-		n, messages := lab.Scale(20, 6, 40), lab.Scale(120, 40, 1000)
+		n, messages := lab.Scale(20, 4, 40), lab.Scale(120, 25, 300)
 		for _, size := range []int{100, 40_000, 100_000} {
 			read := make(chan struct{})
 			end := func(s *core.RawStream) error {

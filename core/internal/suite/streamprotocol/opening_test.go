@@ -22,7 +22,6 @@ func TestOpenIsRefused(t *testing.T) {
 	}
 	asCallee(t, "W15 W29 W32", shape{config: limits}, func(t *testing.T, b *bench) {
 		p := b.p
-		coded := func(f []byte, at int) []byte { f[at] = 1; return f }
 		generation := uint32(0)
 		refused := func(code wire.Code, sentence string, open func(generation uint32) []byte) {
 			t.Helper()
@@ -38,9 +37,11 @@ func TestOpenIsRefused(t *testing.T) {
 			code     wire.Code
 			open     func(g uint32) []byte
 		}{
-			{"W15: a codec", 14, func(g uint32) []byte { return coded(p.Open(50, g, "hold", 1, nil), 6) }},
-			{"W15: a dictionary", 14, func(g uint32) []byte { return coded(p.Open(50, g, "hold", 1, nil), 7) }},
-			{"W15: a codec, in parts", 14, func(g uint32) []byte { return coded(p.OpenStart(50, g, "hold", 1, 9, []byte("x")), 6) }},
+			{"W15: a codec", 14, func(g uint32) []byte { return lab.Packed(p.Open(50, g, "hold", 1, lab.PackedSize), 1, 0, 9) }},
+			{"W15: a dictionary", 14, func(g uint32) []byte { return lab.Packed(p.Open(50, g, "hold", 1, lab.PackedSize), 1, 1, 9) }},
+			{"W15: a codec, in parts", 14, func(g uint32) []byte {
+				return lab.Packed(p.OpenStart(50, g, "hold", 1, 9, []byte("x")), 1, 0, 10)
+			}},
 			{"W32: no such handler", 10, func(g uint32) []byte { return p.Open(50, g, "nobody", 1, nil) }},
 			{"W32: OPEN to a handler of single requests", 10, func(g uint32) []byte { return p.Open(50, g, "echo", 1, nil) }},
 			{"W32: OPEN to the catalogue", 10, func(g uint32) []byte { return p.Open(50, g, "gridmux.catalogue", 1, nil) }},
@@ -298,8 +299,8 @@ func TestCatalogueEntries(t *testing.T) {
 		if string(got) != string(want) {
 			t.Errorf("W54: the catalogue is\n% x\nwant\n% x", got, want)
 		}
-		for at := 0; at+17 <= len(got); at += 17 {
-			if at > 0 && binary.LittleEndian.Uint64(got[at-17:]) >= binary.LittleEndian.Uint64(got[at:]) {
+		for at := 0; at+18 <= len(got); at += 18 {
+			if at > 0 && binary.LittleEndian.Uint64(got[at-18:]) >= binary.LittleEndian.Uint64(got[at:]) {
 				t.Error("W54: the entries are not in order")
 			}
 		}

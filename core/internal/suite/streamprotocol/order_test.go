@@ -80,7 +80,9 @@ func TestBreaches(t *testing.T) {
 		"W22 a first part of nothing":  func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(5, nil)} },
 		"W22 a decoded size":           func(_ *bench, e *end) [][]byte { d := e.dataStart(5, []byte("x")); d[24]++; return [][]byte{d} },
 		"W23 an empty FRAGMENT":        func(_ *bench, e *end) [][]byte { return [][]byte{e.dataStart(5, []byte("x")), e.fragment(nil)} },
-		"W15 DATA with a codec":        func(_ *bench, e *end) [][]byte { d := e.data([]byte("x")); d[6] = 1; return [][]byte{d} },
+		"W15 DATA with a codec, not smaller": func(_ *bench, e *end) [][]byte {
+			return [][]byte{lab.Packed(e.data(append(lab.PackedSize, 'x')), 1, 0, 1)}
+		},
 		"W15 DATA with a dictionary":   func(_ *bench, e *end) [][]byte { d := e.data([]byte("x")); d[7] = 1; return [][]byte{d} },
 		"W15 END with a codec":         func(_ *bench, e *end) [][]byte { d := e.end(); d[6] = 1; return [][]byte{d} },
 		"W15 CREDIT with a dictionary": func(_ *bench, e *end) [][]byte { d := e.credit(0, 1); d[7] = 1; return [][]byte{d} },

@@ -49,11 +49,14 @@ func flood(ended chan<- error) serveFunc {
 // cancellation; the link can be cut and comes back (D3, T23).
 func TestAbandonedReader(t *testing.T) {
 	overLinks(t, func(t *testing.T, l *lab.Link, f form) {
-		ended := make(chan error, 20)
-		c := l.Cluster(t, 2, lab.Impatient(), f.serve("floods", flood(ended), 0, 10), f.serve("back", echo, 4, 4))
+		const abandoned = 10
+		begun, ended := make(chan struct{}, abandoned+2), make(chan error, abandoned+2)
+		c := l.Cluster(t, 2, lab.Impatient(), f.serve("floods", func(ctx context.Context, p []byte, s end) error {
+			begun <- struct{}{}
+			return flood(ended)(ctx, p, s)
+		}, 0, 10), f.serve("back", echo, 4, 4))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		const abandoned = 10
 		for range abandoned {
 			st := f.mustOpenWith(ctx, t, c.Conn(0, 1), "floods", nil)
 			if msg, err := st.recv(); err != nil || len(msg) != 1000 {
@@ -87,6 +90,9 @@ func TestAbandonedReader(t *testing.T) {
 		f.mustOpen(t, c.Conn(0, 1), "floods", nil)
 		f.mustOpen(t, c.Conn(1, 0), "floods", nil)
 		live("beside readers that never began")
+		for range abandoned + 2 {
+			lab.Wait(t, begun, "the handler begins") // one that has not is none that learns of anything
+		}
 		c.Cut(0, 1)
 		for range 2 {
 			if err := lab.Wait(t, ended, "the handler learns of the cut"); !errors.Is(err, core.ErrDisconnected) {

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// blocks are latencies in parts of one run or several. What makes calls slow, such as a packet
+// that is lost, does so to several one after another, so that it is parts that are
+// samples, and not calls.
+type blocks struct {
+	latencies []int64   // rising
+	upTo      [][]int64 // how many calls of a part took as long as each of those at most
+}
+
+func newBlocks(of []*histogram) *blocks {
+	b := &blocks{upTo: make([][]int64, len(of))}
+	calls := make([][]hdrhistogram.Bar, len(of))
+	for i, h := range of {
+		for _, bar := range h.Distribution() {
+			if bar.Count > 0 {
+				calls[i] = append(calls[i], bar)
+				b.latencies = append(b.latencies, bar.To)
+			}
+		}
+	}
+	slices.Sort(b.latencies)
+	b.latencies = slices.Compact(b.latencies)
+	for i, bars := range calls {
+		b.upTo[i] = make([]int64, len(b.latencies))
+		total := int64(0)
+		for j, latency := range b.latencies {
+			if len(bars) > 0 && bars[0].To == latency {
+				total += bars[0].Count
+				bars = bars[1:]
+			}
+			b.upTo[i][j] = total
+		}
+	}
+	return b
+}
+
+// p99 is that of all calls if each part was there so many times, of which one must be.
+func (b *blocks) p99(times []int64) float64 {
+	within := func(i int) (calls int64) {
+		for part, n := range times {
+			if n > 0 {
+				calls += n * b.upTo[part][i]
+			}
+		}
+		return calls
+	}
+	last := len(b.latencies) - 1
+	rank := int64(0.99*float64(within(last)) + 0.5) // as a histogram has it
+	return float64(b.latencies[sort.Search(last, func(i int) bool { return within(i) >= rank })])
+}
+
+// tails compares the p99 of two, each in parts.
+type tails struct {
+	*blocks // the parts of one, then those of the other
+
+	mine, theirs int // how many those are
+}
+
+func newTails(mine, theirs []*histogram) *tails {
+	return &tails{newBlocks(slices.Concat(mine, theirs)), len(mine), len(theirs)}
+}
+
+// ratio is the logarithm of that of the p99 of two that have each part so many times.
+func (t *tails) ratio(mine, theirs []int64) float64 { return math.Log(t.p99(mine) / t.p99(theirs)) }
+
+// split has each part in what it is of.
+func (t *tails) split() (mine, theirs []int64) {
+	mine, theirs = make([]int64, t.mine+t.theirs), make([]int64, t.mine+t.theirs)
+	for i := range mine {
+		if i < t.mine {
+			mine[i] = 1
+		} else {
+			theirs[i] = 1
+		}
+	}
+	return mine, theirs
+}
+
+// slow is which share of the calls of each part is among the slowest hundredth of all together.
+func (t *tails) slow() []float64 {
+	all := make([]int64, t.mine+t.theirs)
+	for i := range all {
+		all[i] = 1
+	}
+	from, _ := slices.BinarySearch(t.latencies, int64(t.p99(all)))
+	shares := make([]float64, len(all))
+	for i, upTo := range t.upTo {
+		calls, fast := upTo[len(upTo)-1], int64(0)
+		if from > 0 {
+			fast = upTo[from-1]
+		}
+		shares[i] = float64(calls-fast) / float64(calls)
+	}
+	return shares
+}
+
+// pairedTails compares two whose parts were measured at the same time, or one right after the other: how
+// many times as long the p99 of one is, and where that is. Parts in which one of them has no call
+// do not count; without any, nothing is known. Beyond what a bootstrap says, the interval holds 1
+// unless a test says that there is a difference, with the same confidence: of something slow that happened
+// to one alone, and may as well happen to the other, a bootstrap knows nothing.
+func pairedTails(a, b *[parts]*histogram) (ratio float64, within interval) {
+	var mine, theirs []*histogram
+	for part := range parts {
+		if a[part].recorded() && b[part].recorded() {
+			mine, theirs = append(mine, a[part]), append(theirs, b[part])
+		}
+	}
+	n := len(mine)
+	if n == 0 {
+		return 0, interval{}
+	}
+	t := newTails(mine, theirs)
+	mid := t.ratio(t.split())
+	if n < leastSamples {
+		return math.Exp(mid), interval{}
+	}
+	random := bootstrapSource()
+	draws := make([]float64, resamples)
+	for i := range draws {
+		x, y := make([]int64, 2*n), make([]int64, 2*n)
+		for range n {
+			part := random.IntN(n)
+			x[part]++
+			y[n+part]++
+		}
+		draws[i] = t.ratio(x, y)
+	}
+	// If there is no difference, what was measured in a part may as well have been that of the other: all
+	// ways to exchange them are as likely.
+	slow := t.slow()
+	more := func(exchanged int) (sum float64) {
+		for part := range n {
+			if exchanged&(1<<part) == 0 {
+				sum += slow[part] - slow[n+part]
+			} else {
+				sum -= slow[part] - slow[n+part]
+			}
+		}
+		return math.Abs(sum)
+	}
+	asFar, all := 0, 1<<n
+	for exchanged := range all {
+		if more(exchanged) >= more(0)-rounding {
+			asFar++
+		}
+	}
+	return math.Exp(mid), around(draws, mid, n, float64(asFar)/float64(all))
+}
+
+// rounding is less than any share of calls, and more than the sum of some is off.
+const rounding = 1e-9
+
+// tailsApart is pairedTails for two that were measured apart.
+func tailsApart(a, b *[parts]*histogram) (ratio float64, within interval) {
+	recorded := func(of *[parts]*histogram) []*histogram {
+		return slices.DeleteFunc(slices.Clone(of[:]), func(h *histogram) bool { return !h.recorded() })
+	}
+	mine, theirs := recorded(a), recorded(b)
+	n, m := len(mine), len(theirs)
+	if n == 0 || m == 0 {
+		return 0, interval{}
+	}
+	t := newTails(mine, theirs)
+	mid := t.ratio(t.split())
+	if min(n, m) < leastSamples {
+		return math.Exp(mid), interval{}
+	}
+	random := bootstrapSource()
+	draws := make([]float64, resamples)
+	slow := t.slow()
+	more := func(order []int) (sum float64) {
+		for at, part := range order {
+			if at < n {
+				sum += slow[part] / float64(n)
+			} else {
+				sum -= slow[part] / float64(m)
+			}
+		}
+		return math.Abs(sum)
+	}
+	order := make([]int, n+m)
+	for i := range order {
+		order[i] = i
+	}
+	measured, asFar := more(order), 1 // itself
+	for i := range draws {
+		x, y := make([]int64, n+m), make([]int64, n+m)
+		for range n {
+			x[random.IntN(n)]++
+		}
+		for range m {
+			y[n+random.IntN(m)]++
+		}
+		draws[i] = t.ratio(x, y)
+		random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		if more(order) >= measured-rounding {
+			asFar++
+		}
+	}
+	return math.Exp(mid), around(draws, mid, min(n, m), float64(asFar)/float64(resamples+1))
+}
+
+// around is the interval of logarithms of ratios that a bootstrap drew, around what was measured, and around
+// none if that is as likely as chance says.
+func around(draws []float64, mid float64, samples int, chance float64) interval {
+	i := percentiles(draws).widened(mid, samples, interval{math.Inf(-1), math.Inf(1)})
+	i.Low, i.High = min(i.Low, mid), max(i.High, mid)
+	if chance > 1-confidence {
+		i.Low, i.High = min(i.Low, 0), max(i.High, 0)
+	}
+	return i.exp()
+}

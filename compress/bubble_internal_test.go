@@ -1,0 +1,94 @@
+package compress
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gridmux/gridmux/compress/internal/slots"
+)
+
+// TestInBubble expects the clock to tell a bubble, even after years in it.
+func TestInBubble(t *testing.T) {
+	if inBubble() {
+		t.Error("outside looks like a bubble")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if !inBubble() {
+			t.Error("a bubble looks like outside")
+		}
+		time.Sleep(40 * 365 * 24 * time.Hour)
+		if !inBubble() {
+			t.Error("after forty years a bubble looks like outside")
+		}
+	})
+}
+
+// TestDecodersOfBubbles expects that no decoder made in a bubble is kept: its
+// channel belongs to the bubble. One that was made outside is kept and used.
+func TestDecodersOfBubbles(t *testing.T) {
+	src := make([]byte, 100)
+	kept := func(c *Codec) bool {
+		z, ok := c.plain.(*zstdCoder)
+		if !ok {
+			t.Fatal("no coder of zstd")
+		}
+		slot := z.decoders.Take()
+		defer slot.Release()
+		return slot.Value != nil
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := Zstd()
+		if _, err := c.Decode(nil, c.Append(nil, src), 100); err != nil {
+			t.Fatal(err)
+		}
+		if kept(c) {
+			t.Error("a decoder made in a bubble was kept")
+		}
+	})
+	if !kept(Zstd()) {
+		t.Error("a codec made outside has no decoder, so that each message in a bubble would make one")
+	}
+}
+
+// TestBrokenCoder expects a panic of the library to cost the message and the
+// coder, and the next message to get a new one.
+func TestBrokenCoder(t *testing.T) {
+	t.Parallel()
+	c, ok := Zstd(WithConcurrency(1)).plain.(*zstdCoder)
+	if !ok {
+		t.Fatal("no coder of zstd")
+	}
+	src := make([]byte, 1000)
+	enc := c.encoders.Take()
+	enc.Value = &zstdEncoder{}
+	enc.Release()
+	if got := c.compress([]byte("x"), src); string(got) != "x" {
+		t.Errorf("a broken encoder appended %d bytes", len(got)-1)
+	}
+	packed := c.compress(nil, src)
+
+	dec := c.decoders.Take()
+	dec.Value = brokenDecoder{}
+	dec.Release()
+	if got, err := c.decode([]byte("x"), packed, 1000); err == nil || string(got) != "x" {
+		t.Errorf("a broken decoder returned %d bytes and error %v", len(got), err)
+	}
+	if got, err := c.decode(nil, packed, 1000); err != nil || len(got) != 1000 {
+		t.Errorf("after it: %d bytes and error %v", len(got), err)
+	}
+
+	s := &s2Coder{turns: slots.NewSet[struct{}](1)}
+	s.encode = func(_, _ []byte) []byte { panic("broken") }
+	s.decod = func(_, _ []byte) ([]byte, error) { panic("broken") }
+	if got := s.compress([]byte("x"), src); string(got) != "x" {
+		t.Errorf("a broken encoder of S2 appended %d bytes", len(got)-1)
+	}
+	if got, err := s.decode([]byte("x"), []byte{1, 0, 0}, 1000); err == nil || string(got) != "x" {
+		t.Errorf("a broken decoder of S2 returned %d bytes and error %v", len(got), err)
+	}
+}
+
+type brokenDecoder struct{}
+
+func (brokenDecoder) DecodeAll(_, _ []byte) ([]byte, error) { panic("broken") }

@@ -1,0 +1,227 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/gridmux/gridmux/core/internal/wire"
+)
+
+// requestPacker says how what the caller sends is compressed: as the options of the
+// call have it, else as the handler's node wants it.
+func (s *session) requestPacker(key handlerKey, hash uint64, set *callSettings) (p packer) {
+	with, threshold := set.compress[toHandler], set.threshold
+	if with == nil {
+		wishes := s.root.wishes.Load()
+		if wishes == nil {
+			return p
+		}
+		w, ok := (*wishes)[hash]
+		if !ok {
+			return p
+		}
+		if with = w.with; threshold == 0 {
+			threshold = w.threshold
+		}
+		p.window = w.window
+	}
+	if with == notCompressed || s.peer == s.m.local {
+		return p
+	}
+	return packer{with, threshold, s.m.flows.of(key, hash, toHandler), p.window || set.window}
+}
+
+// accepts is what a call says of the compression of what comes back. A Compressor
+// that this node has from the options of the call is announced first.
+func (s *session) accepts(set *callSettings) (a wire.Accept) {
+	with := set.compress[fromHandler]
+	peer := s.root.peerCodecs.Load()
+	if with == nil || peer == nil || s.peer == s.m.local {
+		return a // the peer compresses nothing anyway
+	}
+	if with == notCompressed {
+		return wire.Accept{Said: true}
+	}
+	_ = s.m.codecs.add(with) // if there are too many it cannot be asked for
+	n := s.m.codecs.set.Load().number(with.name)
+	if n == 0 || peer.number(with.name) == 0 {
+		return a
+	}
+	s.root.tellCodecs()
+	return wire.Accept{Said: true, Codec: n}
+}
+
+// responsePacker says how what the handler sends is compressed: as its caller asks,
+// unless the handler must not, else as the handler was registered.
+func (s *session) responsePacker(h *handler, asked wire.Accept) *compressor {
+	with := h.compress[fromHandler]
+	if s.peer == s.m.local || with == notCompressed || asked.Said && asked.Codec == 0 {
+		return nil
+	}
+	if peer := s.root.peerCodecs.Load(); asked.Said && peer != nil && int(asked.Codec) <= len(peer.names) {
+		name := strings.TrimSuffix(peer.names[asked.Codec-1], windowSuffix)
+		if with == nil || with.name != name {
+			set := s.m.codecs.set.Load()
+			if n := set.number(name); n != 0 {
+				with = set.names[n-1]
+			}
+		}
+	}
+	return with
+}
+
+// packerOf returns what compresses the messages of a handler.
+func (m *Manager) packerOf(h *handler, with *compressor) packer {
+	return packer{with, h.threshold, m.flowOf(h, fromHandler), h.window}
+}
+
+// flowOf finds the flow of a handler of this node.
+func (m *Manager) flowOf(h *handler, dir int) *flow {
+	f := h.flows.Load()
+	if f == nil {
+		key := handlerKey{h.id, h.route}
+		f = m.flows.both(key, key.hash())
+		h.flows.Store(f)
+	}
+	return &f.dirs[dir]
+}
+
+// packedAnswer is a compressed response that is whole, for its caller to restore.
+type packedAnswer struct {
+	packed
+	buf *buffer // nil: there is none
+}
+
+// unpackAnswer restores the response of a call that is complete, on the goroutine of
+// its caller, and gives back what it holds.
+func (s *session) unpackAnswer(sl *slot, key handlerKey, hash uint64, dst []byte) result {
+	a := &sl.answer
+	resp, err := s.m.unpack(dst, a.buf.b, a.packed, s.m.flows.of(key, hash, fromHandler))
+	s.freeAnswer(sl)
+	if err != nil {
+		return result{outcome: OutcomeMaybeRun, err: fmt.Errorf("the handler has answered, but: %w", err)}
+	}
+	return result{resp: resp, outcome: sl.outcome}
+}
+
+func (s *session) freeAnswer(sl *slot) {
+	a := sl.answer
+	sl.answer = packedAnswer{}
+	a.buf.put()
+	switch {
+	case sl.partial != nil: // nobody else looks at that of a claimed call
+		s.freePartial(sl)
+	case a.size() > maxSmall:
+		s.peer.memory[kindResponse].release(int64(a.size()))
+	}
+}
+
+// malformedMessage is the error of who gets a message that cannot be restored.
+func malformedMessage(err error) error {
+	return fmt.Errorf("%w: a compressed message cannot be restored: %w", ErrMalformedMessage, err)
+}
+
+// unpackRequest restores the message that the call begins with.
+func (c *inCall) unpackRequest() error {
+	m := c.s.m
+	req, buf, err := m.unpackOwn(c.req, c.how, m.flowOf(c.h, toHandler))
+	if err != nil {
+		return err
+	}
+	old := c.buf
+	c.req, c.buf, c.how = req, buf, packed{}
+	if old != nil {
+		old.put()
+	}
+	return nil
+}
+
+// decline answers a call whose message cannot be restored. It must not be used
+// after that.
+func (c *inCall) decline(err error) {
+	failed := &failedAnswer{wire.TypeRefused, refusedStatus(err)}
+	if c.stream != nil {
+		c.answerStream(failed)
+		return
+	}
+	c.ctx.finish()
+	c.respond(nil, failed, false)
+	c.release()
+}
+
+// packs reports whether what the handler sends may have to be compressed.
+func (c *inCall) packs() bool { return c.h.compress[fromHandler] != nil || c.accept.Said }
+
+// packResult compresses a result, which then stands in the call's own memory.
+func (c *inCall) packResult(result []byte) []byte {
+	if len(result) == 0 {
+		return result
+	}
+	with := c.s.responsePacker(c.h, c.accept)
+	if with == nil {
+		return result
+	}
+	p := c.s.m.packerOf(c.h, with)
+	buf, how := c.s.pack(&p, result)
+	if buf == nil {
+		return result
+	}
+	if c.out != nil {
+		c.out.put()
+	}
+	c.out, c.how = buf, how
+	return buf.b
+}
+
+// packElsewhere hands the result of an inline handler to a worker: a Compressor may
+// make the reader wait for its turn. It reports false if it need not be.
+func (c *inCall) packElsewhere(result []byte) bool {
+	if !c.packs() {
+		return false
+	}
+	with := c.s.responsePacker(c.h, c.accept)
+	if with == nil || len(result) < with.least(c.h.threshold) {
+		return false
+	}
+	c.req, c.ran = c.keep(result), true
+	c.s.m.pool.submit([]*inCall{c})
+	return true
+}
+
+// sendPacked sends a message of a stream, compressed if it is worth it.
+func (st *RawStream) sendPacked(p []byte) error {
+	if len(p) > maxSmall && st.isOver() {
+		return st.sendAs(p, packed{}) // which says why
+	}
+	if sh := st.shared.Load(); sh != nil && sh.sends {
+		if done, err := st.sendShared(&sh.send, p); done {
+			return err
+		}
+	}
+	buf, how := st.s.pack(st.pack, p)
+	if buf == nil {
+		return st.sendAs(p, packed{})
+	}
+	err := st.sendAs(buf.b, how)
+	buf.put()
+	return err
+}
+
+// inFlow counts what arrives for this end of the stream.
+func (st *RawStream) inFlow() *flow {
+	if st.serving() {
+		return st.s.m.flowOf(st.ctx.h, toHandler)
+	}
+	return st.s.m.flows.of(st.key, st.hash, fromHandler)
+}
+
+// broken ends the stream because of a message that cannot be restored, and returns
+// the error for who receives.
+func (st *RawStream) broken(err error) error {
+	if errors.Is(err, errWindowGone) && st.dropped.Load() {
+		return st.whyGone()
+	}
+	st.abort(err)
+	return st.callError(err)
+}
