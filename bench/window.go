@@ -233,6 +233,14 @@ func (w *worker) run(ctx context.Context, begin task, now *atomic.Int32) error {
 
 // pause waits. It returns early if ctx ends or something arrives on failed.
 func pause(ctx context.Context, d time.Duration, failed <-chan error) error {
+	if d <= 0 {
+		select {
+		case err := <-failed:
+			return err
+		default:
+			return ctx.Err()
+		}
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

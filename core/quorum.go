@@ -92,13 +92,12 @@ func gather[R any](ctx context.Context, op string, to iter.Seq[*Connection], n i
 	if n == 0 {
 		return nil, nil
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
+	var paused <-chan time.Time
 	next := func() {
 		for f.begun < len(f.to) {
 			f.begin()
 			if pause > 0 {
-				timer.Reset(pause)
+				paused = time.After(pause)
 				return
 			}
 		}
@@ -112,7 +111,7 @@ func gather[R any](ctx context.Context, op string, to iter.Seq[*Connection], n i
 			if r.err != nil && !over(ctx) {
 				next() // does nothing if all are asked
 			}
-		case <-timer.C:
+		case <-paused:
 			if !over(ctx) {
 				next()
 			}

@@ -78,23 +78,26 @@ func (r *race) run(order, reserve []int) error {
 // heat runs one field, and reports whether the race is over with it.
 func (r *race) heat(ranks []int) (over bool, err error) {
 	results := make(chan attempt, len(ranks))
-	next := time.NewTimer(0)
-	defer next.Stop()
 	var running []int
-	for begun := 0; begun < len(ranks) || len(running) > 0; {
+	var next <-chan time.Time
+	begin := func() {
+		if len(ranks) == 0 || r.ctx.Err() != nil {
+			return
+		}
+		rank := ranks[0]
+		ranks = ranks[1:]
+		if !r.c.m.spawn(func() { results <- r.try(rank) }) {
+			r.cancel(ErrClosed)
+			return
+		}
+		running = append(running, rank)
+		next = time.After(r.c.headStart(rank))
+	}
+	begin()
+	for len(running) > 0 || len(ranks) > 0 && r.ctx.Err() == nil {
 		select {
-		case <-next.C:
-			if begun == len(ranks) {
-				continue
-			}
-			rank := ranks[begun]
-			begun++
-			if !r.c.m.spawn(func() { results <- r.try(rank) }) {
-				r.cancel(ErrClosed)
-				break
-			}
-			running = append(running, rank)
-			next.Reset(r.c.headStart(rank))
+		case <-next:
+			begin()
 		case a := <-results:
 			running = without(running, a.rank)
 			if a.s != nil || a.last || errors.Is(a.err, errNotNeeded) && r.claim() {
@@ -102,11 +105,8 @@ func (r *race) heat(ranks []int) (over bool, err error) {
 			}
 			if !errors.Is(a.err, errLost) && !errors.Is(a.err, errNotNeeded) {
 				r.failed[a.rank] = a.err
-				next.Reset(0)
+				begin()
 			}
-		}
-		if r.ctx.Err() != nil {
-			begun = len(ranks) // the others are about to fail
 		}
 	}
 	return false, nil

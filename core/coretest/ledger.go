@@ -172,9 +172,9 @@ func (l *Ledger) Serve(ctx context.Context, req, dst []byte) ([]byte, error) {
 	defer l.finish()
 	switch r.job.Mode {
 	case Slow:
-		timer := time.NewTimer(r.job.For)
-		defer timer.Stop()
-		<-timer.C
+		if r.job.For > 0 {
+			<-time.After(r.job.For)
+		}
 	case Block:
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -180,17 +180,27 @@ func (f *flow) add(i item, at time.Time) {
 	f.schedule()
 }
 
-// schedule sets the timer for what comes next.
+// schedule hands over what is due, or sets the timer for what comes next.
 func (f *flow) schedule() {
 	if f.running || len(f.queue) == 0 || f.conn.link.held[f.dir] {
 		return
 	}
-	d := time.Until(f.queue[0].at)
-	if f.timer == nil {
-		f.timer = time.AfterFunc(d, f.run)
-	} else {
+	switch d := time.Until(f.queue[0].at); {
+	case d <= 0:
+		f.running = true
+		go f.run()
+	case f.timer == nil:
+		f.timer = time.AfterFunc(d, f.expire)
+	default:
 		f.timer.Reset(d)
 	}
+}
+
+func (f *flow) expire() {
+	l := f.conn.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.schedule()
 }
 
 // run hands over what is due.
@@ -198,10 +208,6 @@ func (f *flow) run() {
 	l := f.conn.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f.running {
-		return
-	}
-	f.running = true
 	for len(f.queue) > 0 && !l.held[f.dir] && !f.queue[0].at.After(time.Now()) {
 		i := f.queue[0]
 		f.queue[0] = item{}

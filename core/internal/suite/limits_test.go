@@ -267,7 +267,7 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 						job.Mode = coretest.Echo
 						go cancel()
 					default:
-						time.AfterFunc(time.Duration(i%7)*time.Millisecond/5, cancel)
+						time.AfterFunc(time.Duration(1+i%7)*time.Millisecond/5, cancel)
 					}
 					c.Ledger.Call(ctx, c.Conn(0, 1), fmt.Sprint("caller ", w), coretest.LedgerAppend, job)
 					cancel()

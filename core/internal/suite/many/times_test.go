@@ -47,15 +47,17 @@ func (d *does) register() coretest.Option {
 
 func (d *does) handle(ctx context.Context, i int) ([]byte, error) {
 	d.note(&d.asked, i)
-	var over <-chan time.Time
-	if d.list[i].takes >= 0 {
-		over = time.After(d.list[i].takes)
-	}
-	select {
-	case <-over:
-	case <-ctx.Done():
-		d.note(&d.ended, i)
-		return nil, ctx.Err()
+	if takes := d.list[i].takes; takes != 0 {
+		var over <-chan time.Time
+		if takes > 0 {
+			over = time.After(takes)
+		}
+		select {
+		case <-over:
+		case <-ctx.Done():
+			d.note(&d.ended, i)
+			return nil, ctx.Err()
+		}
 	}
 	if d.list[i].fails {
 		return nil, errBroken
