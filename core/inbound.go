@@ -26,7 +26,11 @@ type inbound struct {
 	marked bool       // the peer has asked how many
 }
 
-const cellsPerChunk = 32
+// cellsPerChunk is small, for one chunk stays with an idle session, and with a lane.
+const cellsPerChunk = 8
+
+// laneSlots is how many slots a lane has (W92).
+const laneSlots = 32
 
 // cell is the place of the peer's calls in one slot.
 type cell struct {
@@ -77,7 +81,7 @@ func (s *session) cellOf(slot uint32) *cell {
 // openCell returns the cell of a slot for a call to be opened in it, or nil if
 // the slot is beyond what we announced.
 func (s *session) openCell(slot uint32) *cell {
-	if int64(slot) >= int64(s.m.cfg.MaxCalls) || s.isLane() && slot >= cellsPerChunk {
+	if int64(slot) >= int64(s.m.cfg.MaxCalls) || s.isLane() && slot >= laneSlots {
 		return nil // on a lane one call at a time is made, in one slot or a few
 	}
 	if c := s.cellOf(slot); c != nil {
