@@ -20,11 +20,9 @@ func newBlocks(of []*histogram) *blocks {
 	b := &blocks{upTo: make([][]int64, len(of))}
 	calls := make([][]hdrhistogram.Bar, len(of))
 	for i, h := range of {
-		for _, bar := range h.Distribution() {
-			if bar.Count > 0 {
-				calls[i] = append(calls[i], bar)
-				b.latencies = append(b.latencies, bar.To)
-			}
+		calls[i] = h.calls()
+		for _, bar := range calls[i] {
+			b.latencies = append(b.latencies, bar.To)
 		}
 	}
 	slices.Sort(b.latencies)
@@ -126,8 +124,10 @@ func pairedTails(a, b *[parts]*histogram) (ratio float64, within interval) {
 	}
 	random := bootstrapSource()
 	draws := make([]float64, resamples)
+	x, y := make([]int64, 2*n), make([]int64, 2*n)
 	for i := range draws {
-		x, y := make([]int64, 2*n), make([]int64, 2*n)
+		clear(x)
+		clear(y)
 		for range n {
 			part := random.IntN(n)
 			x[part]++
@@ -193,8 +193,10 @@ func tailsApart(a, b *[parts]*histogram) (ratio float64, within interval) {
 		order[i] = i
 	}
 	measured, asFar := more(order), 1 // itself
+	x, y := make([]int64, n+m), make([]int64, n+m)
 	for i := range draws {
-		x, y := make([]int64, n+m), make([]int64, n+m)
+		clear(x)
+		clear(y)
 		for range n {
 			x[random.IntN(n)]++
 		}

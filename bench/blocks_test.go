@@ -25,7 +25,7 @@ func spells(random *rand.Rand, calls, oneIn, inRow int, factor float64) *[parts]
 			}
 			_ = h.RecordValue(int64(latency * float64(time.Millisecond)))
 		}
-		of[i] = &histogram{h}
+		of[i] = &histogram{Histogram: h}
 	}
 	return of
 }
@@ -117,7 +117,7 @@ func TestTailsByChance(t *testing.T) {
 	a, b := new([parts]*histogram), new([parts]*histogram)
 	for part := range parts {
 		for _, of := range []*[parts]*histogram{a, b} {
-			of[part] = &histogram{newLinkHistogram()}
+			of[part] = &histogram{Histogram: newLinkHistogram()}
 			_ = of[part].RecordValues(int64(20*time.Millisecond), 100)
 		}
 		if part < 5 {
@@ -153,7 +153,7 @@ func TestTailsOfFewParts(t *testing.T) {
 		t.Errorf("%.2f, within %v, of nothing", ratio, within)
 	}
 	for i := range parts - 2 {
-		a[i] = &histogram{newLinkHistogram()}
+		a[i] = &histogram{Histogram: newLinkHistogram()}
 	}
 	ratio, within := pairedTails(a, b)
 	b[0], b[1], b[2] = nil, nil, nil // where a has no calls either

@@ -199,7 +199,7 @@ func TestCompareRefuses(t *testing.T) {
 
 // TestHistogramInJSON expects a whole histogram to come back as it was.
 func TestHistogramInJSON(t *testing.T) {
-	h := histogram{newLinkHistogram()}
+	h := histogram{Histogram: newLinkHistogram()}
 	for i := range int64(10_000) {
 		if err := h.RecordValue(1000 * (1 + i*i%70_000)); err != nil {
 			t.Fatal(err)
@@ -218,5 +218,18 @@ func TestHistogramInJSON(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(`""`), &back); err != nil {
 		t.Errorf("one of nothing: %v", err)
+	}
+}
+
+// TestHistogramGrows expects calls to be all that were recorded, also when they were asked for before.
+func TestHistogramGrows(t *testing.T) {
+	h := histogram{Histogram: newLinkHistogram()}
+	for n := range 3 {
+		if got := h.calls(); len(got) != n {
+			t.Errorf("after %d calls there are %v", n, got)
+		}
+		if err := h.RecordValue(int64(n+1) * int64(time.Second)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

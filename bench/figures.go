@@ -134,10 +134,7 @@ func (r *report) latencyFigures(of table) (all []figure) {
 func percentileCurve(h *histogram, unit time.Duration) (points []chart.Point) {
 	const apart = 0.004 // of what is above
 	total, seen, last := float64(h.TotalCount()), 0.0, 2.0
-	for _, bar := range h.Distribution() {
-		if bar.Count == 0 {
-			continue
-		}
+	for _, bar := range h.calls() {
 		seen += float64(bar.Count)
 		// Half of the last one is above, or it would have no place on an axis of nines.
 		above := 1 - (seen-0.5)/total

@@ -10,10 +10,32 @@ import (
 // histogram is a whole histogram of latencies in nanoseconds. In JSON it is a string: the
 // compressed form of the HdrHistogram libraries (V2, in base64), which those of all
 // languages read.
-type histogram struct{ *hdrhistogram.Histogram }
+type histogram struct {
+	*hdrhistogram.Histogram
+
+	bars []hdrhistogram.Bar // see calls
+}
 
 // recorded reports whether there is anything in it.
 func (h *histogram) recorded() bool { return h != nil && h.Histogram != nil && h.TotalCount() > 0 }
+
+// calls returns how many took how long, where any did. It is asked for again and again, and the
+// histogram goes through all that it could have.
+func (h *histogram) calls() []hdrhistogram.Bar {
+	total := int64(0)
+	for _, bar := range h.bars {
+		total += bar.Count
+	}
+	if total != h.TotalCount() {
+		h.bars = nil
+		for _, bar := range h.Distribution() {
+			if bar.Count > 0 {
+				h.bars = append(h.bars, bar)
+			}
+		}
+	}
+	return h.bars
+}
 
 func (h *histogram) MarshalJSON() ([]byte, error) {
 	if !h.recorded() {
@@ -35,6 +57,6 @@ func (h *histogram) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("a histogram: %w", err)
 	}
-	h.Histogram = decoded
+	*h = histogram{Histogram: decoded}
 	return nil
 }

@@ -141,14 +141,14 @@ func (l *linkLine) fill(r pacedResult) {
 	for i, h := range r.latency {
 		total.Merge(h)
 		if h.TotalCount() > 0 {
-			l.PartsP99[i], l.Parts[i] = quantile(h, 99), &histogram{h}
+			l.PartsP99[i], l.Parts[i] = quantile(h, 99), &histogram{Histogram: h}
 		}
 	}
 	l.Calls, l.Failed, l.Elapsed, l.Bits = total.TotalCount(), r.failed, r.elapsed, r.bits
 	if l.Calls > 0 {
 		l.P50, l.P90, l.P99 = quantile(total, 50), quantile(total, 90), quantile(total, 99)
 		l.P999, l.Max = quantile(total, 99.9), quantile(total, 100)
-		l.Latencies = &histogram{total}
+		l.Latencies = &histogram{Histogram: total}
 	}
 	if r.when != nil {
 		l.OverTime = r.when.moments(l.Elapsed)

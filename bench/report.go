@@ -118,7 +118,7 @@ func (r *report) fill(m *measurement) {
 			}
 			c := newCell(&m.loads[i], p.name, p.cells[i][:r.Rounds])
 			if c.table != streams && i < len(p.latency) {
-				c.Latencies = &histogram{p.latency[i]}
+				c.Latencies = &histogram{Histogram: p.latency[i]}
 			}
 			if ref != nil {
 				all := ratios(c.Windows, ref.cells[i])

@@ -40,7 +40,7 @@ func TestThresholds(t *testing.T) {
 	}
 	rep := &report{
 		Cells: []cell{
-			{table: calls, Title: "1 caller", Transport: "wss", PerSecond: 500, Latencies: &histogram{h}},
+			{table: calls, Title: "1 caller", Transport: "wss", PerSecond: 500, Latencies: &histogram{Histogram: h}},
 			{table: streams, Title: "1 stream", Transport: "wss", PerSecond: 50},
 		},
 		Links: &linkReport{Results: []linkResult{{Title: "wan", Lines: []linkLine{

@@ -264,7 +264,7 @@ func TestMemoryIsNoRival(t *testing.T) {
 	for i := range fast.Parts {
 		h := newLinkHistogram()
 		_ = h.RecordValues(int64(fast.P99), 100)
-		fast.Parts[i] = &histogram{h}
+		fast.Parts[i] = &histogram{Histogram: h}
 	}
 	result.Lines = append(result.Lines, fast)
 	rep := &report{Paced: &linkReport{Rate: 500, Transports: []string{"wss", "quic", "inmem"}, Results: []linkResult{result}}}
