@@ -28,14 +28,38 @@ const (
 
 // picture is a canvas with a title, from which what is drawn takes its part from the top.
 type picture struct {
-	svg   *vgsvg.Canvas
+	svg   *canvas
 	rest  draw.Canvas
 	title string
 }
 
+// canvas knows how wide its texts are: where the font they are laid out for is missing, another
+// one is squeezed or stretched to that, so that none is cut or runs into the next.
+type canvas struct {
+	*vgsvg.Canvas
+	widths []vg.Length // of the texts, in the order in which they stand in the picture
+}
+
+func (c *canvas) FillString(face font.Face, at vg.Point, s string) {
+	c.widths = append(c.widths, face.Width(s))
+	c.Canvas.FillString(face, at, s)
+}
+
+// hold gives the texts of a picture their widths.
+func (c *canvas) hold(svg string) string {
+	var b strings.Builder
+	for i, part := range strings.SplitAfter(svg, "<text ") {
+		b.WriteString(part)
+		if i < len(c.widths) {
+			fmt.Fprintf(&b, `textLength="%.5g" lengthAdjust="spacingAndGlyphs" `, c.widths[i].Points())
+		}
+	}
+	return b.String()
+}
+
 // newPicture begins one that has a title and a line below that says what it shows.
 func newPicture(title, about string, height float64) *picture {
-	svg := vgsvg.New(Width, vg.Length(height))
+	svg := &canvas{Canvas: vgsvg.New(Width, vg.Length(height))}
 	all := draw.New(svg)
 	all.FillPolygon(paper.light, corners(all.Rectangle))
 	p := &picture{svg: svg, rest: draw.Crop(all, margin, -margin, margin, -margin), title: title}
@@ -127,6 +151,7 @@ func (p *picture) done() []byte {
 	_, body, _ := strings.Cut(b.String(), "<svg")
 	_, body, _ = strings.Cut(body, ">")
 	w, h := p.svg.Size()
+	body = p.svg.hold(body)
 	// The font is one that has the widths of Arial, which most machines have.
 	body = strings.ReplaceAll(body, "font-family:Liberation Sans;", "font-family:'Liberation Sans',Arial,Helvetica,sans-serif;")
 	return fmt.Appendf(nil, `<svg xmlns="http://www.w3.org/2000/svg" width="%g" height="%g" viewBox="0 0 %[1]g %[2]g"

@@ -83,6 +83,11 @@ func TestPictures(t *testing.T) {
 					t.Errorf("%s is outside of %v by %v", p[0], root.Width, root.Height)
 				}
 			}
+			for _, text := range strings.Split(drawn, "<text ")[1:] {
+				if !strings.HasPrefix(text, `textLength="`) || strings.HasPrefix(text, `textLength="0"`) {
+					t.Errorf("a text of any width: %s", text)
+				}
+			}
 			if strings.Contains(drawn, "NaN") || strings.Contains(drawn, "Inf") {
 				t.Error("a coordinate that is no number")
 			}
