@@ -74,7 +74,7 @@ func TestOutsideTruth(t *testing.T) {
 		for _, rtt := range []time.Duration{5 * time.Millisecond, 40 * time.Millisecond} {
 			t.Run(fmt.Sprintf("rtt/%s/%v", network, rtt), func(t *testing.T) {
 				l := newLink(t, link.Conditions{RTT: rtt})
-				_, ask := outsidePair(t, l, network, []string{"echo", network}, []string{"ask", network, "25"})
+				_, ask := outsidePair(t, l, network, []string{"echo", network}, []string{"ask", network, fmt.Sprint(int(time.Second / rtt))})
 				var least float64
 				said(t, ask, &least)
 				if got := time.Duration(least * 1e9); (got - rtt).Abs() > rtt/20 {
