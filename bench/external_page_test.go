@@ -237,7 +237,8 @@ func TestBrowserCheckBites(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bad.html")
 	const bad = `<meta name="viewport" content="width=device-width"><body style="background:#fff"><p style="position:absolute;left:9px;top:50px">over</p><p style="position:absolute;left:12px;top:50px">under</p>
 <p style="width:2000px;white-space:nowrap;margin-left:370px">too far to the right</p><p style="color:#ccc">faint</p><p style="font-size:6px">tiny</p>
-<svg width="100" height="20" viewBox="0 0 100 20"><text x="60" y="15">beyond a picture</text></svg>
+<svg width="100" height="20" viewBox="0 0 100 20"><text x="60" y="15">beyond a picture</text><text x="30" y="15" textLength="90" lengthAdjust="spacingAndGlyphs">wide</text>
+<text x="1" y="15" textLength="20" lengthAdjust="spacingAndGlyphs">squeezed, so that it has room</text></svg>
 <script src="missing.js"></script></body>`
 	if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 		t.Fatal(err)
@@ -249,10 +250,13 @@ func TestBrowserCheckBites(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(found, "\n")
-	for _, want := range []string{`"over" and "under" overlap`, "cut: too far", "cut: beyond a picture", "wide, in a window of 390", ": faint", ": tiny"} {
+	for _, want := range []string{`"over" and "under" overlap`, "cut: too far", "cut: beyond a picture", "cut: wide", "wide, in a window of 390", ": faint", ": tiny"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not found, only\n%s", want, all)
 		}
+	}
+	if strings.Contains(all, "squeezed") {
+		t.Errorf("a text that is squeezed has room, but\n%s", all)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -20,7 +20,8 @@ type histogram struct {
 func (h *histogram) recorded() bool { return h != nil && h.Histogram != nil && h.TotalCount() > 0 }
 
 // calls returns how many took how long, where any did. It is asked for again and again, and the
-// histogram goes through all that it could have.
+// histogram goes through all that it could have, so what was found is kept while nothing is
+// added. It is not for concurrent use.
 func (h *histogram) calls() []hdrhistogram.Bar {
 	total := int64(0)
 	for _, bar := range h.bars {

@@ -24,7 +24,7 @@ type flow struct {
 	draws   linkmodel.Direction
 	queue   []item // oldest first
 	size    int    // charge of the frames that nobody has taken
-	running bool   // run is at work
+	running bool   // run is at work, or about to be
 	lost    bool   // nothing more is carried
 	timer   *time.Timer
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/gridmux/gridmux/transport"
 )
@@ -203,7 +202,7 @@ var bufferDefects = []defect{
 			f, err := read(limit)
 			lent := buf[:copy(buf[:], f)]
 			if len(lent) > 900 {
-				time.AfterFunc(0, func() { clear(lent) })
+				go func() { clear(lent) }()
 			}
 			return lent, err
 		}

@@ -3,6 +3,8 @@ package chart
 import (
 	"encoding/xml"
 	"errors"
+	"fmt"
+	"html"
 	"io"
 	"math"
 	"regexp"
@@ -84,8 +86,14 @@ func TestPictures(t *testing.T) {
 				}
 			}
 			for _, text := range strings.Split(drawn, "<text ")[1:] {
-				if !strings.HasPrefix(text, `textLength="`) || strings.HasPrefix(text, `textLength="0"`) {
-					t.Errorf("a text of any width: %s", text)
+				of := style(textSize, ink, strings.Contains(text, "font-weight:bold"))
+				if strings.Contains(text, fmt.Sprintf("font-size:%dpx", titleSize)) {
+					of.Font.Size = titleSize
+				}
+				_, shown, _ := strings.Cut(text, ">")
+				shown, _, _ = strings.Cut(shown, "<")
+				if width := fmt.Sprintf(`textLength="%.5g"`, of.Width(html.UnescapeString(shown)).Points()); !strings.HasPrefix(text, width) {
+					t.Errorf("a text that should have %s: %s", width, text)
 				}
 			}
 			if strings.Contains(drawn, "NaN") || strings.Contains(drawn, "Inf") {

@@ -97,7 +97,7 @@ func (f *forwarder) run() {
 		due, ok := f.queue.next()
 		if ok {
 			// What is left when it woke up in time is spent reading.
-			wait := due - f.wake.latency - f.now()
+			wait := due - f.early() - f.now()
 			if wait <= 0 {
 				continue
 			}
@@ -110,16 +110,21 @@ func (f *forwarder) run() {
 			f.fail("ppoll", err)
 		case n > 0:
 			if poll[0].Revents != 0 {
-				f.woken = max(f.now()-f.wake.latency, f.empty)
+				f.woken = max(f.now()-f.early(), f.empty)
 			}
 			if poll[1].Revents != 0 {
 				_, _ = unix.Read(f.bell, count[:]) // stops the bell; the job has a queue of its own
 			}
 		case ok && err == nil:
-			f.wake.observe(f.now() - (due - f.wake.latency))
+			f.wake.observe(f.now() - (due - f.early()))
 		}
 	}
 }
+
+// early is how long before something is due the thread wakes up, at the latest. It is no more than
+// a quarter of the way, twice of which is taken off: there must be a wait left, from which a
+// better estimate can be learned.
+func (f *forwarder) early() time.Duration { return min(f.wake.latency, f.conditions.RTT/8) }
 
 func (f *forwarder) now() time.Duration { return time.Since(f.began) }
 

@@ -204,11 +204,29 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// TestWake expects the estimate to come near the faster ones of what is observed, soon, and
-// threads that found no processor to change nothing.
+// TestWake expects the estimate to come near the faster ones of what is observed within eight of
+// them, one of a thread that found no processor to change nothing, and one in time to end
+// an estimate that is too high.
 func TestWake(t *testing.T) {
 	t.Parallel()
 	var w wake
+	for n := range 8 {
+		if w.latency != 0 {
+			t.Errorf("after %d wake-ups the estimate is %v", n, w.latency)
+		}
+		w.observe(time.Duration(50+n) * time.Microsecond)
+	}
+	if w.latency != 50*time.Microsecond {
+		t.Errorf("after 8 wake-ups the estimate is %v, not 50 µs", w.latency)
+	}
+	for range 20 {
+		w.observe(10 * time.Millisecond)
+	}
+	w.observe(time.Microsecond)
+	if w.latency != time.Microsecond {
+		t.Errorf("after one in time the estimate is %v", w.latency)
+	}
+
 	draw := rand.New(rand.NewPCG(1, 2))
 	for i := range 300 {
 		w.observe(40*time.Microsecond + time.Duration(draw.IntN(20000)))

@@ -16,7 +16,8 @@ type wake struct {
 }
 
 // observe adds how much too late a thread woke up. The estimate is the fastest of the last
-// few wake-ups: to begin too late is what any machine does at times, too early would be wrong.
+// few wake-ups, so that one in time ends an estimate that is too high: to begin too late is
+// what any machine does at times, too early would be wrong.
 func (w *wake) observe(late time.Duration) {
 	w.lately[w.next] = max(late, 0)
 	w.next = (w.next + 1) % len(w.lately)

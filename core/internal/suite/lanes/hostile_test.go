@@ -106,7 +106,7 @@ func TestProtocolLanes(t *testing.T) {
 		"nonsense on a lane":      func(*lab.RawPeer) []byte { return []byte("nonsense, and more of it") },
 		"a wrong side on a lane":  func(p *lab.RawPeer) []byte { return wire.AppendRequest(nil, p.TheirID(0), 1, 0, 0, nil) },
 		"half a frame on a lane":  func(p *lab.RawPeer) []byte { return p.Request(0, 1, "echo", []byte("x"))[:20] },
-		"too high a slot on lane": func(p *lab.RawPeer) []byte { return p.Request(1<<30, 1, "echo", nil) },
+		"too high a slot on lane": func(p *lab.RawPeer) []byte { return p.Request(32, 1, "echo", nil) },
 	} {
 		lab.RawTest(t, name, setup, func(t *testing.T, r *lab.RawCluster) {
 			p := r.Connect(withLanes)

@@ -56,6 +56,9 @@ func TestMaxCallsOnLanes(t *testing.T) {
 				callers.Go(func() {
 					for k := range 50 {
 						ctx, cancel := context.WithCancel(t.Context())
+						if (n+k)%3 == 0 {
+							go cancel()
+						}
 						timer := time.AfterFunc(time.Duration(1+(n+k)%3)*time.Microsecond, cancel)
 						_, _ = conn.Request(ctx, "echo", make([]byte, k%3*(300<<10)))
 						if st, err := conn.OpenStream(ctx, "stream", nil); err == nil {
