@@ -121,9 +121,9 @@ func (f *forwarder) run() {
 	}
 }
 
-// early is how long before something is due the thread wakes up, at the latest. It is no more than
-// a quarter of the way, twice of which is taken off: there must be a wait left, from which a
-// better estimate can be learned.
+// early is how much earlier than needed the thread asks to be woken, and how long ago a packet came
+// that woke it up. It is a quarter of the way from end to end at most: both are taken off the wait, and
+// one must be left, from which a better estimate can be learned.
 func (f *forwarder) early() time.Duration { return min(f.wake.latency, f.conditions.RTT/8) }
 
 func (f *forwarder) now() time.Duration { return time.Since(f.began) }

@@ -25,6 +25,22 @@ func Echo(_ context.Context, req []byte) ([]byte, error) { return req, nil }
 // EchoAppend is Echo for HandleAppend.
 func EchoAppend(_ context.Context, req, dst []byte) ([]byte, error) { return append(dst, req...), nil }
 
+// EchoStream is a handler of streams that sends back its payload and all that it gets.
+func EchoStream(_ context.Context, payload []byte, s *core.RawStream) error {
+	if err := s.Send(payload); err != nil {
+		return err
+	}
+	for msg, err := range s.All() {
+		if err == nil {
+			err = s.Send(msg)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Handle registers one more handler on all nodes.
 func Handle(id core.HandlerID, fn core.HandlerFunc, opts ...core.HandlerOption) coretest.Option {
 	return coretest.WithHandlers(func(_ int, m *core.Manager) error { return m.Handle(id, fn, opts...) })

@@ -61,25 +61,9 @@ func register(m *core.Manager, opts ...core.HandlerOption) error {
 		m.Handle("plain", lab.Echo, opts...),
 		m.HandleAppend("append", lab.EchoAppend, opts...),
 		m.HandleAppend("inline", lab.EchoAppend, with(core.WithInline())...),
-		m.HandleStreamFunc("stream", streamBack, opts...),
+		m.HandleStreamFunc("stream", lab.EchoStream, opts...),
 		m.HandleStream("channels", core.StreamHandler{Handle: channelsBack, InCapacity: 4, OutCapacity: 4}, opts...),
 	)
-}
-
-// streamBack sends back its payload and all that it gets.
-func streamBack(_ context.Context, payload []byte, s *core.RawStream) error {
-	if err := s.Send(payload); err != nil {
-		return err
-	}
-	for msg, err := range s.All() {
-		if err == nil {
-			err = s.Send(msg)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func channelsBack(_ context.Context, payload []byte, in <-chan []byte, out chan<- []byte) error {

@@ -298,7 +298,7 @@ func TestImpossible(t *testing.T) {
 				"a window where nothing is compressed": {core.WithSharedWindow(), core.WithCompression(nil)},
 				"a name that stands for a window":      {core.WithCompression(named{"x+window"})},
 			} {
-				if err := m.HandleStreamFunc("impossible", streamBack, opts...); err == nil {
+				if err := m.HandleStreamFunc("impossible", lab.EchoStream, opts...); err == nil {
 					t.Errorf("HandleStreamFunc takes options that cannot work: %s", name)
 				}
 			}

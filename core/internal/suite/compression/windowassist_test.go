@@ -10,6 +10,7 @@ import (
 	"github.com/gridmux/gridmux/compress"
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // sharedWindow is what a Compressor has for a direction of a stream.
@@ -95,7 +96,7 @@ func streams(opts ...core.HandlerOption) coretest.Option {
 
 func registerStreams(m *core.Manager, opts ...core.HandlerOption) error {
 	return errors.Join(
-		m.HandleStreamFunc("stream", streamBack, opts...),
+		m.HandleStreamFunc("stream", lab.EchoStream, opts...),
 		m.HandleStream("channels", core.StreamHandler{Handle: channelsBack, InCapacity: 4, OutCapacity: 4}, opts...),
 		m.HandleStreamFunc("bytes", bytesBack, opts...),
 	)

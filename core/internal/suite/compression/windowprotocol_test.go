@@ -42,7 +42,7 @@ func TestProtocolWindows(t *testing.T) {
 	dict := dictionary(t, 1)
 	small, large, sparse := text(2, 300), text(3, 40_000), text(4, 20)
 	setup := lab.RawSetup{Register: func(m *core.Manager) error {
-		return m.HandleStreamFunc("stream", streamBack, core.WithCompression(compress.Zstd(compress.WithDictionary(dict))), core.WithSharedWindow())
+		return m.HandleStreamFunc("stream", lab.EchoStream, core.WithCompression(compress.Zstd(compress.WithDictionary(dict))), core.WithSharedWindow())
 	}}
 	lab.RawTest(t, "W98", setup, func(t *testing.T, r *lab.RawCluster) {
 		p := r.Connect(knowingWindows, func(h *wire.Hello) { h.Dicts = []wire.Dict{{Codec: peerZstd, ID: dict.ID()}} })
@@ -151,8 +151,8 @@ func TestProtocolWindowWishes(t *testing.T) {
 	lab.Bubble(t, "W99", func(t *testing.T) {
 		r := lab.NewRawCluster(t, lab.RawSetup{Register: func(m *core.Manager) error {
 			return errors.Join(
-				m.HandleStreamFunc("zipped", streamBack, core.WithCompression(compress.Zstd())),
-				m.HandleStreamFunc("shares", streamBack, core.WithCompression(compress.Zstd()), core.WithSharedWindow()),
+				m.HandleStreamFunc("zipped", lab.EchoStream, core.WithCompression(compress.Zstd())),
+				m.HandleStreamFunc("shares", lab.EchoStream, core.WithCompression(compress.Zstd()), core.WithSharedWindow()),
 				m.Handle("single", lab.Echo, core.WithCompression(compress.Zstd())))
 		}})
 		p := r.Connect(knowingWindows)

@@ -203,7 +203,7 @@ func TestDeadlineWhileCompressing(t *testing.T) {
 					ran++
 					return dst, nil
 				}, core.WithRequestCompression(slow)),
-				m.HandleStreamFunc("stream", streamBack, core.WithRequestCompression(slow)))
+				m.HandleStreamFunc("stream", lab.EchoStream, core.WithRequestCompression(slow)))
 		}))
 		conn, req := c.Conn(0, 1), text(1, 200_000)
 		with := core.WithRequestCompression(slow)

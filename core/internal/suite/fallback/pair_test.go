@@ -113,20 +113,7 @@ func (p *pair) startOne(i int) {
 	}
 	err = errors.Join(
 		lab.RegisterEchoes(m), p.handlers(i, m), p.ledger.Register(m),
-		m.HandleStreamFunc("stream.echo", func(_ context.Context, payload []byte, s *core.RawStream) error {
-			if err := s.Send(payload); err != nil {
-				return err
-			}
-			for msg, err := range s.All() {
-				if err == nil {
-					err = s.Send(msg)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		}),
+		m.HandleStreamFunc("stream.echo", lab.EchoStream),
 	)
 	if err == nil {
 		err = m.Start(p.t.Context())
