@@ -39,6 +39,7 @@ func (m *Manager) books() (b audit.Books) {
 
 func (u *usage) audit(peer string) audit.Usage {
 	a := audit.Usage{Peer: peer, Handlers: int(u.handlers.Load()), Windows: u.windows.held.Load()}
+	a.Sharing = int(u.sharing.sends.Load() + u.sharing.receives.Load())
 	for k := range u.memory {
 		b := &u.memory[k]
 		b.mu.Lock()

@@ -8,6 +8,7 @@ import "fmt"
 type receiveWindow struct {
 	window streamWindow
 	codec  uint8
+	of     *usage // which counts it; nil: the stream is this node's own
 }
 
 // sharer returns what made the message if that shares a window, else nil.
@@ -49,7 +50,10 @@ func (st *RawStream) unpackShared(with *compressor, dst, src []byte, how packed)
 	if w == nil && !sh.receives {
 		// Not before the first message, and once: what is dropped does not come back.
 		sh.receives = true
-		w = &receiveWindow{newWindow(with), how.codec}
+		if w = st.newReceiveWindow(with, how.codec); w == nil {
+			f.failed.Add(1)
+			return dst, malformedMessage(errManyWindows)
+		}
 	}
 	began, weight := clock(how.size(), f.in.count())
 	out, err := w.decode(dst, src, how)
@@ -70,6 +74,21 @@ func (st *RawStream) unpackShared(with *compressor, dst, src []byte, how packed)
 	return out, nil
 }
 
+// newReceiveWindow returns nil if the peer has too many. Of a stream that this node has
+// opened it is made in any case: that it is read so slowly that the peer counts its
+// own as over is not the peer's fault.
+func (st *RawStream) newReceiveWindow(with *compressor, codec uint8) *receiveWindow {
+	w := &receiveWindow{codec: codec}
+	if st.serving() {
+		if !st.s.peer.sharing.receives.take(maxReceiveWindows) {
+			return nil
+		}
+		w.of = st.s.peer.usage
+	}
+	w.window = newWindow(with)
+	return w
+}
+
 // freeReceived closes the window of what has arrived, unless it is in use.
 func (st *RawStream) freeReceived() {
 	if sh := st.shared.Load(); sh != nil {
@@ -78,8 +97,12 @@ func (st *RawStream) freeReceived() {
 }
 
 func (w *receiveWindow) close() {
-	if w != nil {
-		closeWindow(w.window)
+	if w == nil {
+		return
+	}
+	closeWindow(w.window)
+	if w.of != nil {
+		w.of.sharing.receives.Add(-1)
 	}
 }
 

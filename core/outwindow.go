@@ -24,6 +24,14 @@ type sendWindow struct {
 	busy   bool         // a message is between its turn and the queue; its sender has the window
 }
 
+// forgetShared makes room for the window of another stream, when this one is over.
+// st.mu is held.
+func (st *RawStream) forgetShared() {
+	if sh := st.shared.Load(); sh != nil && sh.send.used {
+		st.s.peer.sharing.sends.Add(-1)
+	}
+}
+
 // share makes messages share a window that the packer says shall.
 func (st *RawStream) share() {
 	if st.pack.window && st.pack.with.windowed() != nil {
@@ -71,7 +79,11 @@ func (st *RawStream) sendShared(sh *sendWindow, p []byte) (done bool, err error)
 		case sh.over:
 			st.mu.Unlock()
 			return false, nil
-		case !sh.busy && st.hasRoom(most):
+		case sh.busy || !st.hasRoom(most):
+		case !sh.used && !st.s.peer.sharing.sends.take(maxSendWindows):
+			sh.over = true
+			continue
+		default:
 			return true, st.sendNext(sh, p, packed{codec: codec, bytes: uint32(n)})
 		}
 		st.waitOut()

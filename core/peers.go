@@ -41,6 +41,7 @@ type usage struct {
 	hinted   atomic.Int64  // bytes of large buffers that handlers have for their results
 	memory   [kinds]budget // for large messages
 	windows  windows       // of streams
+	sharing  sharing       // windows that messages of streams share
 	traffic  traffic
 }
 
@@ -60,7 +61,8 @@ func (u *usage) idle() bool {
 			return false
 		}
 	}
-	return u.handlers.Load() == 0 && u.hinted.Load() == 0 && u.windows.held.Load() == 0
+	return u.handlers.Load() == 0 && u.hinted.Load() == 0 && u.windows.held.Load() == 0 &&
+		u.sharing.sends.Load() == 0 && u.sharing.receives.Load() == 0
 }
 
 // usageOf returns what a node that is becoming a member uses already.

@@ -234,6 +234,7 @@ func (st *RawStream) finish(err error) {
 	// Whoever learns of the end finds room for another window.
 	st.s.peer.windows.release(st.in.held)
 	st.in.held = 0
+	st.forgetShared()
 	stop := st.takeStop()
 	st.in.wakeUp()
 	st.out.wakeUp()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -53,12 +54,39 @@ type streamWindow = interface {
 // window (W98).
 const windowSuffix = "+window"
 
+const (
+	// maxSendWindows is how many streams with one peer may have a window of what this
+	// node sends, until they are over for it: the messages of others stand for
+	// themselves (W98).
+	maxSendWindows = 64
+	// maxReceiveWindows is how many streams that a peer has opened may have a window of
+	// what it sends: its handlers here may learn later than the peer that streams are
+	// over.
+	maxReceiveWindows = 2 * maxSendWindows
+)
+
+// sharing counts the windows of the streams with one peer.
+type sharing struct{ sends, receives places }
+
+// places is how many of something are taken.
+type places struct{ atomic.Int32 }
+
+// take takes one more, unless limit are taken.
+func (p *places) take(limit int32) bool {
+	if p.Add(1) > limit {
+		p.Add(-1)
+		return false
+	}
+	return true
+}
+
 // smallShared is the size below which a message is not compressed in a shared window.
 const smallShared = 32
 
 var (
 	errNoWindowHere = errors.New("it shares a window with others, and there is none")
 	errWindowGone   = errors.New("the window that it shares is closed")
+	errManyWindows  = fmt.Errorf("%d streams of this peer share windows already", maxReceiveWindows)
 	errWindowPanic  = errors.New("the window of the Compressor panicked")
 )
 
@@ -132,8 +160,12 @@ type windowOption struct{}
 //
 // For each direction, both ends hold a window from its first message to its end: with
 // compress.Zstd 0.8 MiB where it is sent from, and 0.4 MiB where it is sent to, which
-// this node holds for its peers too if they ask for it. Messages of several goroutines
-// are compressed one after another. A message that cannot be restored ends its stream.
+// this node holds for its peers too if they ask for it. With one peer a node sends so in
+// at most 64 streams at a time, each of which counts until it is over; the messages of
+// further ones stand for themselves.
+//
+// Messages of several goroutines are compressed one after another. A message that cannot
+// be restored ends its stream.
 //
 // The length of a message then tells something of those before it, too.
 func WithSharedWindow() Option { return windowOption{} }

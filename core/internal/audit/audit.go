@@ -19,13 +19,14 @@ type Usage struct {
 	Peer     string
 	Handlers int
 	Windows  int64 // bytes
+	Sharing  int   // windows that messages of streams share
 	// Memory is that of requests, responses and messages of streams.
 	Memory [3]Memory
 }
 
 // Idle reports whether the peer takes nothing.
 func (u *Usage) Idle() bool {
-	return u.Handlers == 0 && u.Windows == 0 && u.Memory == [len(u.Memory)]Memory{}
+	return u.Handlers == 0 && u.Windows == 0 && u.Sharing == 0 && u.Memory == [len(u.Memory)]Memory{}
 }
 
 // Memory is the memory for large messages of one kind.

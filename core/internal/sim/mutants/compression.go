@@ -85,6 +85,13 @@ var compressionMutants = []mutant{
 			"\tdefer func() {\n\t\tselect {\n\t\tcase keptWindow <- w:\n\t\tdefault:\n\t\t}\n\t}()\n",
 	},
 	{
+		name: "windows-count-for-ever",
+		why:  "a window of what a peer sends counts as in use when it is closed",
+		file: "core/inwindow.go",
+		old:  "\t\tw.of.sharing.receives.Add(-1)\n",
+		new:  "",
+	},
+	{
 		name: "told-too-much",
 		why:  "a peer is told again of all codecs when there is a new one, which shifts the numbers of what follows",
 		file: "core/codecs.go",
