@@ -92,7 +92,7 @@ func (b *Bidi[Req, In, Out]) Handle(
 // whose error then matches [ErrMalformedMessage].
 func (b *Bidi[Req, In, Out]) Open(ctx context.Context, to Caller, req *Req, opts ...CallOption) (*TypedStream[In, Out], error) {
 	if err := b.check(); err != nil {
-		return nil, &CallError{Peer: peerOf(to), Handler: b.ID(), Outcome: OutcomeNotSent, Err: err}
+		return nil, callErrorOf(to, b.ID(), OutcomeNotSent, err)
 	}
 	st, err := open(ctx, &b.method, b.req, to, req, opts)
 	if err != nil {

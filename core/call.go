@@ -206,7 +206,7 @@ func (s *session) onResponse(f *wire.Frame) error {
 	case sl == nil:
 	case sl.stream != nil && (r.Payload != nil || sl.stream.isIncomplete()):
 		// The session ends, and the peer is told nothing else.
-		s.endStream(sl, s.peer.callError(sl.stream.key.id, result{outcome: OutcomeMaybeRun, err: errStreamAnswer}))
+		s.endStream(sl, s.peer.callError(sl.stream.key, result{outcome: OutcomeMaybeRun, err: errStreamAnswer}))
 		return fmt.Errorf("%w: call %v", errStreamAnswer, f.ID)
 	case sl.stream != nil:
 		s.answerStream(sl, OutcomeRemote, nil)

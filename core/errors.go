@@ -145,6 +145,7 @@ type RemoteError struct {
 	Detail  []byte // anything, at most 16 KiB; nil and empty are told apart
 	Peer    string // who answered; empty where the error was made
 	Handler HandlerID
+	Route   string // empty: none
 }
 
 func (e *RemoteError) Error() string {
@@ -154,7 +155,7 @@ func (e *RemoteError) Error() string {
 	if e.Peer == "" {
 		return e.Message
 	}
-	return "gridmux: " + string(e.Handler) + " on " + e.Peer + ": " + e.text()
+	return "gridmux: " + callName(e.Handler, e.Route, e.Peer) + ": " + e.text()
 }
 
 // text is the error without who has answered.
@@ -187,6 +188,7 @@ func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
 type CallError struct {
 	Peer    string
 	Handler HandlerID
+	Route   string // empty: none
 	Outcome Outcome
 	Err     error // why; never nil
 }
@@ -199,7 +201,28 @@ func (e *CallError) Error() string {
 	if remote, ok := e.Err.(*RemoteError); ok && remote != nil { //nolint:errorlint // That of this call, not of another one.
 		text = remote.text()
 	}
-	return fmt.Sprintf("gridmux: %s on %s: %v: %s", e.Handler, e.Peer, e.Outcome, text)
+	return fmt.Sprintf("gridmux: %s: %v: %s", callName(e.Handler, e.Route, e.Peer), e.Outcome, text)
+}
+
+// callName says which call an error is of.
+func callName(h HandlerID, route, peer string) string {
+	name := named(string(h))
+	if route != "" {
+		name += fmt.Sprintf(" (route %.*q)", maxNameShown, route)
+	}
+	return name + " on " + named(peer)
+}
+
+// maxNameShown is how many characters of a name stand in the text of an error: some are
+// made from data.
+const maxNameShown = 100
+
+// named shows also a name that is empty.
+func named(s string) string {
+	if s == "" {
+		return `""`
+	}
+	return fmt.Sprintf("%.*s", maxNameShown, s)
 }
 
 // unprefixed is the text of an error that stands within that of another one, which

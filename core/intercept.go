@@ -213,7 +213,7 @@ func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst
 	case err == nil:
 		return resp, nil
 	case mayRun && OutcomeOf(err).unrun():
-		return dst, c.callError(key.id, result{err: fmt.Errorf("an interceptor made the call before, and it may have run: %w", err)})
+		return dst, c.callError(key, result{err: fmt.Errorf("an interceptor made the call before, and it may have run: %w", err)})
 	default:
 		return dst, c.aroundError(&around, err)
 	}
@@ -223,9 +223,9 @@ func (c *Connection) requestAround(ctx context.Context, key handlerKey, req, dst
 func (c *Connection) aroundError(around *chain, err error) error {
 	switch {
 	case !around.called:
-		return c.callError(around.info.Handler, notSent(err))
+		return c.callError(handlerKey{around.info.Handler, around.info.Route}, notSent(err))
 	case err == errChainPanic: //nolint:errorlint // It is that very value.
-		return c.callError(around.info.Handler, result{err: err})
+		return c.callError(handlerKey{around.info.Handler, around.info.Route}, result{err: err})
 	default:
 		return err
 	}

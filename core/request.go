@@ -106,7 +106,7 @@ func (c *Connection) requestDirectly(ctx context.Context, key handlerKey, req, d
 	if res.err == nil {
 		return res.resp, nil
 	}
-	return dst, c.callError(key.id, res)
+	return dst, c.callError(key, res)
 }
 
 // prepare checks what a call was given.
@@ -223,13 +223,13 @@ func (c *Connection) whyNoSession(ctx context.Context, wait bool, deadline int64
 }
 
 // callError is what the user gets for a call that failed.
-func (c *Connection) callError(h HandlerID, res result) error {
+func (c *Connection) callError(key handlerKey, res result) error {
 	remote, ok := res.err.(*RemoteError) //nolint:errorlint // It is as it was made from the answer.
 	if ok {
-		remote.Peer, remote.Handler = c.Peer(), h
+		remote.Peer, remote.Handler, remote.Route = c.Peer(), key.id, key.route
 	}
 	if ok && res.outcome == OutcomeRemote {
 		return remote
 	}
-	return &CallError{Peer: c.Peer(), Handler: h, Outcome: res.outcome, Err: res.err}
+	return &CallError{Peer: c.Peer(), Handler: key.id, Route: key.route, Outcome: res.outcome, Err: res.err}
 }

@@ -103,7 +103,7 @@ func (s *ServerStream[Req, Out]) Call(ctx context.Context, to Caller, req *Req, 
 	var used atomic.Bool
 	return func(yield func(*Out, error) bool) {
 		if err := s.check(); err != nil {
-			yield(nil, &CallError{Peer: peerOf(to), Handler: s.ID(), Outcome: OutcomeNotSent, Err: err})
+			yield(nil, callErrorOf(to, s.ID(), OutcomeNotSent, err))
 			return
 		}
 		if !used.CompareAndSwap(false, true) {

@@ -217,7 +217,7 @@ func (st *RawStream) misuse() error {
 
 // callError wraps an error for the user.
 func (st *RawStream) callError(err error) error {
-	return &CallError{Peer: st.s.peer.name, Handler: st.key.id, Err: err}
+	return &CallError{Peer: st.s.peer.name, Handler: st.key.id, Route: st.key.route, Err: err}
 }
 
 // finish ends the stream for this side, unless it has ended. With err nil the

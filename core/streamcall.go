@@ -41,19 +41,19 @@ func (c *Connection) startDirectly(
 ) (*RawStream, error) {
 	set, deadline, err := c.prepare(ctx, key, opts)
 	if err != nil {
-		return nil, c.callError(key.id, notSent(err))
+		return nil, c.callError(key, notSent(err))
 	}
 	for {
 		at, s := c.pick(ctx, set, deadline)
 		if s == nil {
-			return nil, c.callError(key.id, notSent(at.whyNoSession(ctx, set.wait, deadline)))
+			return nil, c.callError(key, notSent(at.whyNoSession(ctx, set.wait, deadline)))
 		}
 		st, res := s.openStream(ctx, key, payload, set, deadline, lasts, sizes)
 		if res.err == nil {
 			return st, nil
 		}
 		if !set.again(ctx, res, s) {
-			return nil, c.callError(key.id, res)
+			return nil, c.callError(key, res)
 		}
 	}
 }
@@ -235,7 +235,7 @@ func (s *session) abandonStream(sl *slot, err error, code wire.Code) {
 	} else {
 		s.w.reset(st.id, code)
 	}
-	s.endStream(sl, &CallError{Peer: s.peer.name, Handler: st.key.id, Outcome: outcome, Err: err})
+	s.endStream(sl, &CallError{Peer: s.peer.name, Handler: st.key.id, Route: st.key.route, Outcome: outcome, Err: err})
 }
 
 // endStream ends the claimed call of a stream, and gives its slot back. With err
@@ -262,7 +262,7 @@ func (s *session) answerStream(sl *slot, outcome Outcome, err error) {
 	st.watchLarge(sl.deadline)
 	st.mu.Unlock()
 	if err != nil {
-		err = s.peer.callError(st.key.id, result{outcome: outcome, err: err})
+		err = s.peer.callError(st.key, result{outcome: outcome, err: err})
 	}
 	s.endStream(sl, err)
 }

@@ -86,7 +86,7 @@ func (s *session) serveStream(c *inCall, capacity int) error {
 
 // fail ends the stream for its handler, whose answer is still sent.
 func (st *RawStream) fail(err error) {
-	st.finish(&CallError{Peer: st.s.peer.name, Handler: st.key.id, Err: err})
+	st.finish(&CallError{Peer: st.s.peer.name, Handler: st.key.id, Route: st.key.route, Err: err})
 	st.discard(err)
 	st.dropLarge()
 }

@@ -168,7 +168,19 @@ func (d *method) options(opts []HandlerOption) []HandlerOption { return slices.C
 
 // notSent is the error of a call of which nothing was sent.
 func (d *method) notSent(to Caller, err error) error {
-	return &CallError{Peer: peerOf(to), Handler: d.id, Outcome: OutcomeNotSent, Err: err}
+	return callErrorOf(to, d.id, OutcomeNotSent, err)
+}
+
+// callErrorOf is the error of a call to a Caller.
+func callErrorOf(to Caller, h HandlerID, outcome Outcome, err error) error {
+	e := &CallError{Handler: h, Outcome: outcome, Err: err}
+	switch to := to.(type) {
+	case *Connection:
+		e.Peer = to.Peer()
+	case Route:
+		e.Peer, e.Route = to.c.Peer(), to.name
+	}
+	return e
 }
 
 var errNilCaller = fmt.Errorf("%w: the Caller is nil: pass a Connection, or a Route of one", ErrNotStarted)
@@ -176,18 +188,6 @@ var errNilCaller = fmt.Errorf("%w: the Caller is nil: pass a Connection, or a Ro
 // notMade is the error of a declaration that New… did not make.
 func notMade(name string) error {
 	return fmt.Errorf("%w: declare the method with %s", ErrNotStarted, name)
-}
-
-// peerOf returns the name of the peer, if to tells.
-func peerOf(to Caller) string {
-	switch to := to.(type) {
-	case *Connection:
-		return to.Peer()
-	case Route:
-		return to.c.Peer()
-	default:
-		return ""
-	}
 }
 
 // request makes a call with the options of the declaration, which opts override.

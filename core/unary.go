@@ -130,7 +130,7 @@ func (u *Unary[Req, Resp]) CallInto(ctx context.Context, to Caller, req *Req, re
 		err = noMessage[Resp]("the place for the response")
 	}
 	if err != nil {
-		return &CallError{Peer: peerOf(to), Handler: u.ID(), Outcome: OutcomeNotSent, Err: err}
+		return callErrorOf(to, u.ID(), OutcomeNotSent, err)
 	}
 	// One buffer for both: what is behind the request is for the response. That is
 	// little, since it is held while the call waits.
@@ -142,7 +142,7 @@ func (u *Unary[Req, Resp]) CallInto(ctx context.Context, to Caller, req *Req, re
 	if err == nil {
 		u.hint.note(min(len(answer), maxSmall))
 		if err = u.resp.decode(resp, answer); err != nil {
-			err = &CallError{Peer: peerOf(to), Handler: u.id, Err: fmt.Errorf("the handler has answered, but: %w", err)}
+			err = callErrorOf(to, u.id, OutcomeMaybeRun, fmt.Errorf("the handler has answered, but: %w", err))
 		}
 	}
 	buf.put()

@@ -31,9 +31,11 @@
 //     that speaks both is fine, since Dial asks for HTTP/1.1.
 //   - A middleware that replaces the http.ResponseWriter needs an Unwrap or
 //     Hijack method; http.TimeoutHandler has neither.
-//   - http.Server.Shutdown knows nothing of connections that were upgraded:
-//     shut the core down from http.Server.RegisterOnShutdown. Time-outs of the
-//     server have no effect on them.
+//   - http.Server.Shutdown neither ends nor waits for connections that were
+//     upgraded: call Manager.Shutdown after it, and let the process end when both
+//     have returned. Functions of RegisterOnShutdown are no place for that, since
+//     nothing waits for them. Time-outs of the server have no effect on upgraded
+//     connections.
 //
 // The surrounding server decides how long and how many clients may take up to
 // the upgrade: set http.Server.ReadHeaderTimeout, and MaxHeaderBytes if the

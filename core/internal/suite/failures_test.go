@@ -254,7 +254,7 @@ func TestOddNames(t *testing.T) {
 				case core.OutcomeRefused:
 					lab.WantFailure(t, fmt.Sprintf("%.40q on %.40q", name, route), err, core.ErrUnknownHandler, core.OutcomeRefused)
 				case core.OutcomeNotSent:
-					if len(err.Error()) > 300+len(name) {
+					if len(err.Error()) > 500 {
 						t.Errorf("%.40q on %.40q: an error of %d bytes", name, route, len(err.Error()))
 					}
 				default:
@@ -263,6 +263,47 @@ func TestOddNames(t *testing.T) {
 			}
 		}
 		lab.MustCall(t, conn, "echo", nil)
+	})
+}
+
+// TestErrorsNameTheRoute holds that whoever calls a handler that exists, but on another
+// route, is told of the route: that it is an unknown handler looks false otherwise.
+func TestErrorsNameTheRoute(t *testing.T) {
+	lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+		failing := func(context.Context, []byte) ([]byte, error) { return nil, errors.New("no disk") }
+		c := l.Cluster(t, 2, lab.Handle("read", failing, core.WithRoute("disk 1")))
+		conn := c.Conn(0, 1)
+		peer := c.Node(1).Name
+		request := func(route string) error {
+			_, err := conn.Route(route).Request(t.Context(), "read", nil)
+			return err
+		}
+		open := func(route string) error {
+			st, err := conn.Route(route).OpenStream(t.Context(), "read", nil)
+			if err == nil {
+				_, err = st.Recv(nil)
+			}
+			return err
+		}
+		for what, test := range map[string]struct {
+			err  error
+			want string
+		}{
+			"another route": {request("disk 2"), `gridmux: read (route "disk 2") on ` + peer + `: refused: unknown handler`},
+			"no route":      {request(""), `gridmux: read on ` + peer + `: refused: unknown handler`},
+			"its answer":    {request("disk 1"), `gridmux: read (route "disk 1") on ` + peer + `: no disk`},
+			"a stream":      {open("disk 2"), `gridmux: read (route "disk 2") on ` + peer + `: refused: unknown handler`},
+		} {
+			if test.err == nil || !strings.HasPrefix(test.err.Error(), test.want) {
+				t.Errorf("%s: %v, want %s", what, test.err, test.want)
+			}
+		}
+		if call, ok := errors.AsType[*core.CallError](request("disk 2")); !ok || call.Route != "disk 2" {
+			t.Errorf("a refusal: %+v, want one with the route", call)
+		}
+		if remote, ok := errors.AsType[*core.RemoteError](request("disk 1")); !ok || remote.Route != "disk 1" {
+			t.Errorf("an answer: %+v, want one with the route", remote)
+		}
 	})
 }
 
