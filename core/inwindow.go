@@ -47,12 +47,11 @@ func (st *RawStream) unpackShared(with *compressor, dst, src []byte, how packed)
 		st.shared.Store(sh) // who sends makes one with the stream, or never
 	}
 	w := sh.received.Swap(nil)
-	if w == nil && !sh.receives {
+	if w == nil && !sh.receives && !st.dropped.Load() {
 		// Not before the first message, and once: what is dropped does not come back.
 		sh.receives = true
 		if w = st.newReceiveWindow(with, how.codec); w == nil {
-			f.failed.Add(1)
-			return dst, malformedMessage(errManyWindows)
+			return dst, errManyWindows
 		}
 	}
 	began, weight := clock(how.size(), f.in.count())
@@ -102,7 +101,7 @@ func (w *receiveWindow) close() {
 	}
 	closeWindow(w.window)
 	if w.of != nil {
-		w.of.sharing.receives.Add(-1)
+		w.of.sharing.receives.giveBack()
 	}
 }
 

@@ -24,11 +24,11 @@ type sendWindow struct {
 	busy   bool         // a message is between its turn and the queue; its sender has the window
 }
 
-// forgetShared makes room for the window of another stream, when this one is over.
-// st.mu is held.
+// forgetShared makes room for the window of another stream, when this one is over. If
+// the window is in use, who uses it does, who has its memory. st.mu is held.
 func (st *RawStream) forgetShared() {
-	if sh := st.shared.Load(); sh != nil && sh.send.used {
-		st.s.peer.sharing.sends.Add(-1)
+	if sh := st.shared.Load(); sh != nil && sh.send.used && !sh.send.busy {
+		st.s.peer.sharing.sends.giveBack()
 	}
 }
 
@@ -81,8 +81,8 @@ func (st *RawStream) sendShared(sh *sendWindow, p []byte) (done bool, err error)
 			return false, nil
 		case sh.busy || !st.hasRoom(most):
 		case !sh.used && !st.s.peer.sharing.sends.take(maxSendWindows):
-			sh.over = true
-			continue
+			st.mu.Unlock()
+			return false, nil
 		default:
 			return true, st.sendNext(sh, p, packed{codec: codec, bytes: uint32(n)})
 		}
@@ -123,8 +123,12 @@ func (st *RawStream) sendNext(sh *sendWindow, p []byte, how packed) error {
 		o.messages++
 		sh.over = true
 		o.wakeUp()
+		ended := st.over
 		st.mu.Unlock()
 		closeWindow(w)
+		if ended {
+			st.s.peer.sharing.sends.giveBack()
+		}
 		if err == nil {
 			return st.sendAs(p, packed{})
 		}

@@ -219,7 +219,7 @@ func (st *RawStream) inFlow() *flow {
 // broken ends the stream because of a message that cannot be restored, and returns
 // the error for who receives.
 func (st *RawStream) broken(err error) error {
-	if errors.Is(err, errWindowGone) && st.dropped.Load() {
+	if st.dropped.Load() && (errors.Is(err, errWindowGone) || errors.Is(err, errManyWindows)) {
 		return st.whyGone()
 	}
 	st.abort(err)

@@ -60,9 +60,10 @@ const (
 	// themselves (W98).
 	maxSendWindows = 64
 	// maxReceiveWindows is how many streams that a peer has opened may have a window of
-	// what it sends: its handlers here may learn later than the peer that streams are
-	// over.
-	maxReceiveWindows = 2 * maxSendWindows
+	// what it sends. A stream that the peer has given up is over for it before this node
+	// knows, over another lane or in a new session, and before who restores a message here
+	// is done.
+	maxReceiveWindows = 4 * maxSendWindows
 )
 
 // sharing counts the windows of the streams with one peer.
@@ -73,12 +74,18 @@ type places struct{ atomic.Int32 }
 
 // take takes one more, unless limit are taken.
 func (p *places) take(limit int32) bool {
-	if p.Add(1) > limit {
-		p.Add(-1)
-		return false
+	for {
+		n := p.Load()
+		if n >= limit {
+			return false
+		}
+		if p.CompareAndSwap(n, n+1) {
+			return true
+		}
 	}
-	return true
 }
+
+func (p *places) giveBack() { p.Add(-1) }
 
 // smallShared is the size below which a message is not compressed in a shared window.
 const smallShared = 32
@@ -86,7 +93,7 @@ const smallShared = 32
 var (
 	errNoWindowHere = errors.New("it shares a window with others, and there is none")
 	errWindowGone   = errors.New("the window that it shares is closed")
-	errManyWindows  = fmt.Errorf("%d streams of this peer share windows already", maxReceiveWindows)
+	errManyWindows  = fmt.Errorf("%w: the peer shares windows in %d other streams", ErrOverloaded, maxReceiveWindows)
 	errWindowPanic  = errors.New("the window of the Compressor panicked")
 )
 
@@ -161,8 +168,8 @@ type windowOption struct{}
 // For each direction, both ends hold a window from its first message to its end: with
 // compress.Zstd 0.8 MiB where it is sent from, and 0.4 MiB where it is sent to, which
 // this node holds for its peers too if they ask for it. With one peer a node sends so in
-// at most 64 streams at a time, each of which counts until it is over; the messages of
-// further ones stand for themselves.
+// at most 64 streams at a time, each of which counts from its first such message until it
+// is over; the messages of further ones stand for themselves meanwhile.
 //
 // Messages of several goroutines are compressed one after another. A message that cannot
 // be restored ends its stream.

@@ -88,7 +88,7 @@ var compressionMutants = []mutant{
 		name: "windows-count-for-ever",
 		why:  "a window of what a peer sends counts as in use when it is closed",
 		file: "core/inwindow.go",
-		old:  "\t\tw.of.sharing.receives.Add(-1)\n",
+		old:  "\t\tw.of.sharing.receives.giveBack()\n",
 		new:  "",
 	},
 	{
