@@ -1,6 +1,9 @@
 package compress
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Codec compresses messages one by one: each compressed form stands for
 // itself, and a receiver needs nothing but it and the dictionary, if one was
@@ -89,11 +92,24 @@ func newCodec(cfg *config, with func(*config, *Dictionary) (coder, error)) *Code
 
 // Name returns "s2" or "zstd". Whatever has the same name understands each
 // other, at any level, as long as no dictionary is used.
-func (c *Codec) Name() string { return c.name }
+func (c *Codec) Name() string {
+	if c == nil {
+		return "" // as of one that was not made by S2 or Zstd
+	}
+	return c.name
+}
 
 // Err returns what is impossible about the options that the codec was made
-// with, or nil. A codec with such options works as if they had not been given.
-func (c *Codec) Err() error { return c.err }
+// with, or nil. A codec with such options works as if they had not been given. A nil
+// Codec is an error and does not work.
+func (c *Codec) Err() error {
+	if c == nil {
+		return errNilCodec
+	}
+	return c.err
+}
+
+var errNilCodec = errors.New("compress: the Codec is nil: make it with S2 or Zstd, or pass nil itself where nothing is to be compressed")
 
 // Dictionaries returns the ids of the dictionaries that the codec was given, in
 // order of preference. The caller must not change the slice.

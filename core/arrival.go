@@ -258,16 +258,18 @@ func (s *session) newCall(id wire.CallID, c *cell, start callStart) (*inCall, er
 func (s *session) admitOne(h *handler) error {
 	if n := s.peer.handlers.Add(1); int(n) > s.m.cfg.MaxHandlers {
 		s.peer.handlers.Add(-1)
-		return fmt.Errorf("%w: %d handlers run for this peer", ErrOverloaded, n-1)
+		return fmt.Errorf("%w: %d handlers run for %q, the limit of Config.MaxHandlers on %q",
+			ErrOverloaded, n-1, s.peer.name, s.m.cfg.Local.Name)
 	}
 	if n := s.m.handlersRunning.Add(1); int(n) > s.m.cfg.MaxHandlersTotal {
 		s.m.handlersRunning.Add(-1)
 		s.peer.handlers.Add(-1)
-		return fmt.Errorf("%w: %d handlers run on the node", ErrOverloaded, n-1)
+		return fmt.Errorf("%w: %d handlers run on %q, the limit of its Config.MaxHandlersTotal", ErrOverloaded, n-1, s.m.cfg.Local.Name)
 	}
 	if n := h.running.Add(1); h.limit > 0 && n > h.limit {
 		s.leaveOne(h)
-		return fmt.Errorf("%w: %d instances of this handler run", ErrOverloaded, n-1)
+		return fmt.Errorf("%w: %d instances of this handler run on %q, the limit of its WithConcurrency",
+			ErrOverloaded, n-1, s.m.cfg.Local.Name)
 	}
 	return nil
 }

@@ -60,9 +60,7 @@ func (s *session) audit() audit.Session {
 		a.Ungranted += len(w.bulk.begun[k]) + len(w.bulk.later[k])
 	}
 	w.mu.Unlock()
-	s.calls.mu.Lock()
-	a.Pending = len(s.calls.slots) - len(s.calls.free)
-	s.calls.mu.Unlock()
+	a.Pending = s.calls.pending()
 	for _, st := range s.calls.streams() {
 		a.Streams = append(a.Streams, st.audit())
 	}

@@ -105,7 +105,8 @@ func (s *session) refuseCall(ctx context.Context) error {
 
 func (s *session) tableError(err error) error {
 	if err == ErrOverloaded { //nolint:errorlint // The table returns it as it is.
-		return fmt.Errorf("%w: %d calls to this peer are in progress", err, s.calls.limit)
+		return fmt.Errorf("%w: %d calls to %q are in progress, the limit of Config.MaxCalls on either node",
+			err, s.calls.limit, s.peer.name)
 	}
 	return err
 }

@@ -85,7 +85,8 @@ type Config struct {
 	// Logger gets one line per change of a peer's state, never one per attempt,
 	// one when a connected peer moves to another transport, the stacks of
 	// handlers that panic, and at most one line a minute about
-	// inbound connections that were refused. Nil: nothing is logged.
+	// inbound connections that were refused. Nil: errors alone are logged, such as the
+	// panics, to [slog.Default]; a [slog.DiscardHandler] gets none.
 	Logger *slog.Logger
 
 	// MaxMessage is the largest request or response in bytes, in either

@@ -186,7 +186,7 @@ func (e *noLinkError) As(target any) bool { return errors.As(e.err, target) }
 // none.
 func (c *Connection) WaitConnected(ctx context.Context) error {
 	if err := c.await(ctx); err != nil {
-		return fmt.Errorf("gridmux: wait for %q: %w", c.Peer(), err)
+		return fmt.Errorf("gridmux: WaitConnected: wait for %q: %w", c.Peer(), err)
 	}
 	return nil
 }

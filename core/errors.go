@@ -121,7 +121,8 @@ const (
 	// CodePanic: the handler panicked or left its goroutine. Message and stack
 	// are in the log of the node that ran it.
 	CodePanic = Code(wire.CodePanic)
-	// CodeApplication is the first code that an application may use.
+	// CodeApplication, 1000, is the first code that an application may use. A lower one
+	// that a handler returns arrives as CodeNone.
 	CodeApplication = Code(wire.CodeApplication)
 )
 
@@ -142,7 +143,7 @@ const (
 type RemoteError struct {
 	Code    Code
 	Message string // at most 4 KiB travel
-	Detail  []byte // anything, at most 16 KiB; nil and empty are told apart
+	Detail  []byte // anything up to 16 KiB, or it is left out; nil and empty are told apart
 	Peer    string // who answered; empty where the error was made
 	Handler HandlerID
 	Route   string // empty: none
@@ -184,7 +185,8 @@ func (e *RemoteError) Is(target error) bool {
 func (*RemoteError) reportOutcome() Outcome { return OutcomeRemote }
 
 // CallError is every other failure of a call: it got no answer of its handler, or
-// that it has done nothing.
+// that it has done nothing, or one that is larger than the nodes allow, which is
+// [ErrMessageTooLarge] with [OutcomeRemote]: the handler has run.
 type CallError struct {
 	Peer    string
 	Handler HandlerID

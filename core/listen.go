@@ -60,13 +60,16 @@ func (m *Manager) checkListener(info transport.ListenerInfo, certifies bool) err
 }
 
 var (
-	errBelievesAnybody = errors.New("would believe anybody who connects: set Config.Auth, use mutual TLS, " +
+	errBelievesAnybody = errors.New("would believe anybody who connects: set Config.Auth, use mutual TLS " +
+		"(of which a mounted websocket knows with RequireClientCert alone), " +
 		"or set Config.AllowInsecure where only members can reach the port")
 	errFallsBackToPlain = errors.New("would let whoever blocks another transport read everything: that one speaks TLS and " +
-		"this one does not; use TLS on all, set Config.AllowTLSProxy where a proxy of yours adds it, " +
+		"this one does not promise to (a mounted websocket does with RequireClientCert); use TLS on all, " +
+		"set Config.AllowTLSProxy where a proxy of yours adds it, " +
 		"or set Config.AllowInsecure where nobody else sees the network")
 	errFallsBackToNoCertificate = errors.New("would let whoever blocks another transport connect without a certificate: that one " +
-		"asks for one and this one does not; use mutual TLS on all, set Config.AllowTLSProxy where a proxy of yours is in front, " +
+		"asks for one and this one does not (a mounted websocket does with RequireClientCert); use mutual TLS on all, " +
+		"set Config.AllowTLSProxy where a proxy of yours is in front, " +
 		"or set Config.AllowInsecure where Config.Auth alone is enough")
 )
 

@@ -77,7 +77,7 @@ func NewManager(cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+		cfg.Logger = slog.New(errorsAlone{slog.Default().Handler()})
 	}
 	m := &Manager{
 		cfg:        cfg,
@@ -124,7 +124,7 @@ func (m *Manager) made() bool { return m != nil && m.handlers != nil }
 // connections, see [Manager.WaitConnected]. ctx bounds Start alone. It fails
 // where nothing would keep strangers out, neither Config.Auth nor the transport,
 // and Config.AllowInsecure does not say that they may come. A Manager is started
-// once.
+// once; one whose Start has failed is closed.
 func (m *Manager) Start(ctx context.Context) error {
 	if !m.made() {
 		return startError(fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
@@ -136,7 +136,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	switch {
 	case m.closed:
 		m.mu.Unlock()
-		return startError(fmt.Errorf("%w: make a new Manager", ErrClosed))
+		return startError(fmt.Errorf("%w, by Close or by a Start that failed: make a new Manager, and register its handlers", ErrClosed))
 	case m.started:
 		m.mu.Unlock()
 		return startError(errors.New("the Manager has been started already"))
@@ -254,11 +254,21 @@ func (m *Manager) putSlab(s *contextSlab) { m.slab.Store(s) }
 
 // tellState tells the logger and the user of a change of a peer's state.
 func (m *Manager) tellState(c StateChange) {
-	m.cfg.Logger.Info("gridmux: peer changed state", "local", m.cfg.Local.Name, "peer", c.Peer,
-		"state", c.To.String(), "error", c.Err)
+	attrs := []any{"local", m.cfg.Local.Name, "peer", c.Peer, "state", c.To.String()}
+	if c.Err != nil {
+		attrs = append(attrs, "error", c.Err)
+	}
+	m.cfg.Logger.Info("gridmux: peer changed state", attrs...)
 	if m.cfg.OnState != nil {
 		m.cfg.OnState(c)
 	}
+}
+
+// errorsAlone lets through what nobody else would ever see, such as the stacks of panics.
+type errorsAlone struct{ slog.Handler }
+
+func (h errorsAlone) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelError && h.Handler.Enabled(ctx, level)
 }
 
 // logPanic reports a handler that did not return.

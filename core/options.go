@@ -108,8 +108,8 @@ const (
 
 // WithCapacity sets how many messages of a stream may be in flight in each
 // direction: sent, and not taken yet by whoever receives them. in is towards the
-// handler; 0 means that it takes no messages. out is from the handler, at least
-// 1. Without the option both are 64. It is for [Manager.HandleStreamFunc]; at
+// handler; 0 means that it takes no messages. out is from the handler; less than 1
+// counts as 1. Without the option both are 64. It is for [Manager.HandleStreamFunc]; at
 // most 1 048 576.
 func WithCapacity(in, out int) HandlerOption { return capacityOption{in, out} }
 
@@ -118,7 +118,7 @@ func (o capacityOption) applyHandler(h *handler) error {
 	case h.stream == nil:
 		return errors.New("WithCapacity is for handlers of streams: leave it out")
 	case o.in < 0 || o.in > limitCapacity || o.out > limitCapacity:
-		return fmt.Errorf("WithCapacity(%d, %d): use 0 to %d and 1 to %d", o.in, o.out, limitCapacity, limitCapacity)
+		return fmt.Errorf("WithCapacity(%d, %d): use 0 to %d, and up to %d", o.in, o.out, limitCapacity, limitCapacity)
 	}
 	h.inCapacity, h.outCapacity = o.in, max(o.out, 1)
 	return nil
@@ -129,7 +129,8 @@ type inlineOption struct{}
 // WithInline runs the handler on the goroutine that reads the connection, which
 // saves a hand-over. It is for handlers that never block: no I/O, no lock that
 // is held for long, no call to another node. Everything else that arrives from
-// the peer waits meanwhile; over a transport with lanes, as QUIC, what arrives on the
+// the peer waits meanwhile, so that one that blocks for as long as keep-alive waits costs
+// the connection; over a transport with lanes, as QUIC, what arrives on the
 // same lane, and such handlers may run beside each other for one peer. A request that
 // is over 32 KiB or compressed is handed over all the same.
 func WithInline() HandlerOption { return inlineOption{} }

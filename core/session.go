@@ -84,7 +84,7 @@ var (
 	errUnanswered  = errors.New("the peer does not answer pings")
 	errSuperseded  = errors.New("replaced by a newer connection of the same peer")
 	errChecksum    = errors.New("a checksum did not match: the link corrupts data")
-	errManagerDone = errors.New("the local node was closed")
+	errManagerDone = errors.New("the Manager was closed")
 	errLeft        = errors.New("given up by the local node, after its last call")
 )
 

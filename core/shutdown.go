@@ -3,6 +3,9 @@ package core
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -44,12 +47,44 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		case <-m.ctx.Done():
 			return m.Close()
 		case <-ctx.Done():
+			left := m.unfinished()
 			_ = m.Close()
-			return fmt.Errorf("gridmux: Shutdown: calls were still in progress: %w", ctx.Err())
+			return fmt.Errorf("gridmux: Shutdown: calls were still in progress%s: %w", left, ctx.Err())
 		}
 	}
 	return m.Close()
 }
+
+// unfinished lists in brackets what is in progress, for who waited for it in vain. It is
+// empty if that is only what has to be written.
+func (m *Manager) unfinished() string {
+	count := make(map[string]int)
+	for _, s := range m.liveSessions() {
+		for _, h := range s.in.handlers() {
+			count[fmt.Sprintf("handler %v for %q", handlerKey{h.id, h.route}, s.peer.name)]++
+		}
+		if n := s.calls.pending(); n > 0 {
+			count[fmt.Sprintf("call to %q", s.peer.name)] += n
+		}
+	}
+	var list []string
+	for _, what := range slices.Sorted(maps.Keys(count)) {
+		if n := count[what]; n > 1 {
+			what = fmt.Sprintf("%d × %s", n, what)
+		}
+		list = append(list, what)
+	}
+	if n := len(list) - maxUnfinished; n > 0 {
+		list = append(list[:maxUnfinished], fmt.Sprintf("and %d more", n))
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(list, ", ") + ")"
+}
+
+// maxUnfinished is how many lines of what is in progress an error has.
+const maxUnfinished = 8
 
 // shutdownStatus is what peers are told of a node that shuts down.
 var shutdownStatus = wire.Status{Code: wire.CodeShutdown, Message: "the node is shutting down"}

@@ -87,7 +87,9 @@ func (st *RawStream) Peer() string {
 // has arrived.
 //
 // It fails once the stream has ended, with the error that it ended with, and
-// after CloseSend.
+// after CloseSend and Close, with one that matches [net.ErrClosed]. A message over
+// Config.MaxMessage fails alone. The outcome of its errors is that of the stream, whose
+// handler may run.
 func (st *RawStream) Send(p []byte) error {
 	if st == nil || st.s == nil {
 		return st.misuse()

@@ -182,6 +182,13 @@ func (t *callTable) streams() (all []*RawStream) {
 	return all
 }
 
+// pending is how many calls wait for an answer.
+func (t *callTable) pending() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.slots) - len(t.free)
+}
+
 // setPartial attaches the memory of a response in parts to a pending call. It
 // reports whether the call is still pending.
 func (t *callTable) setPartial(id wire.CallID, a *assembly) bool {

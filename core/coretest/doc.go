@@ -15,7 +15,8 @@
 //
 // [Cluster.Network] is the simulated network: it cuts links, partitions nodes
 // and makes frames take time. [Cluster.Stop] and [Cluster.Restart] end and
-// revive nodes. Everything works inside a bubble of testing/synctest, where
+// revive nodes, in order; for a node that is killed call Crash of the network before.
+// Everything works inside a bubble of testing/synctest, where
 // time-outs, keep-alive and back-off pass in an instant; make the cluster inside
 // the bubble, with the T that the bubble gives. A handler that still runs when
 // the test ends keeps its bubble from ending.

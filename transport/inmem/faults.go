@@ -125,7 +125,8 @@ func (n *Network) Cut(a, b string) {
 // under way: at once on its own side, for its peers when the news arrives, so
 // after the latency, or the end of a partition. Frames that were not read yet
 // are lost on both sides. Accept fails. The node's transport can dial and
-// listen again directly, as a restarted process would.
+// listen again directly, as a restarted process would: a Manager on the node goes on,
+// dials its peers again, and can be dialled no more. To kill it, Close it as well.
 func (n *Network) Crash(name string) {
 	if !n.lock() {
 		return

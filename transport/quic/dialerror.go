@@ -30,7 +30,8 @@ func (t *Transport) explain(err error) (phase string, _ error) {
 		return transport.PhaseUpgrade, plain(err)
 	}
 	if _, ok := errors.AsType[*quicgo.IdleTimeoutError](err); ok {
-		return transport.PhaseDial, fmt.Errorf("no answer within %v: the host is down, or UDP is blocked on the way to it",
+		return transport.PhaseDial, fmt.Errorf(
+			"no answer within %v: the host is down, UDP is blocked on the way to it, or the node is shutting down",
 			t.config.HandshakeIdleTimeout)
 	}
 	if _, ok := errors.AsType[*quicgo.HandshakeTimeoutError](err); ok {

@@ -55,7 +55,9 @@
 //
 // A port that is closed is told at once where the host answers with ICMP, which
 // Dial learns of from an empty datagram that it sends beside. A peer that says
-// nothing at all, as where UDP is blocked, is given up after 1.5 seconds. The name
+// nothing at all is given up after 1.5 seconds: where UDP is blocked, and where the
+// listener is closed but connections go on over its socket, as those of a node that
+// shuts down. The name
 // of a host may have several addresses, of IPv4 and IPv6. Once a handshake is over
 // the peer still decides about our certificate; Dial waits for that, so that it
 // takes two round trips.

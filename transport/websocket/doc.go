@@ -43,7 +43,9 @@
 //
 // With [Options].RequireClientCert it refuses whoever brought no verified client
 // certificate, and promises that to the core. Without, a mounted listener
-// promises nothing, and the core wants to be told that this is meant.
+// promises nothing, whatever the server around it does: then Manager.Start needs
+// Config.Auth or Config.AllowInsecure, and fails where another transport of the node
+// has TLS, unless Config.AllowTLSProxy is set.
 //
 // A reverse proxy must pass the upgrade on and be more patient than the
 // keep-alive of the core; docs/nginx.md in the repository has a configuration

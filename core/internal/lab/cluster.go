@@ -2,6 +2,7 @@ package lab
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/gridmux/gridmux/core"
@@ -22,13 +23,16 @@ type Cluster struct {
 }
 
 // Cluster starts n nodes, all of which know each other, and waits until they are
-// connected, unless the options say otherwise. The end of the test closes them.
+// connected, unless the options say otherwise. The end of the test closes them. They log
+// nothing: what the tests provoke would hide what is wrong.
 func (l *Link) Cluster(t testing.TB, n int, opts ...coretest.Option) *Cluster {
 	t.Helper()
 	c := &Cluster{T: t, net: l.make(t), Ledger: coretest.NewLedger()}
 	opts = append([]coretest.Option{
 		coretest.WithTransport(c.net.node),
-		coretest.WithConfig(func(_ int, cfg *core.Config) { cfg.AllowInsecure = !l.Secure }),
+		coretest.WithConfig(func(_ int, cfg *core.Config) {
+			cfg.AllowInsecure, cfg.Logger = !l.Secure, slog.New(slog.DiscardHandler)
+		}),
 		coretest.WithHandlers(func(_ int, m *core.Manager) error { return RegisterEchoes(m) }),
 		coretest.WithHandlers(func(_ int, m *core.Manager) error { return c.Ledger.Register(m) }),
 	}, opts...)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func NewRawCluster(t testing.TB, setup RawSetup) *RawCluster {
 	}
 	nodes := []core.Node{{Name: SubjectName, Addr: SubjectName}, {Name: HonestName, Addr: HonestName}}
 	start := func(i int, peers []core.Node, tr transport.Transport, adjust func(*core.Config)) *core.Manager {
-		cfg := core.Config{Cluster: RawClusterName, Local: nodes[i], Peers: peers, Transport: tr}
+		cfg := core.Config{Cluster: RawClusterName, Local: nodes[i], Peers: peers, Transport: tr, Logger: slog.New(slog.DiscardHandler)}
 		if setup.Auth != nil {
 			cfg.Auth = setup.Auth(cfg.Local.Name)
 		}

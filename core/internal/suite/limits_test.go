@@ -53,10 +53,10 @@ func TestHandlerLimits(t *testing.T) {
 		limit   int // of all callers together
 		text    string
 	}{
-		{"MaxHandlers", func(cfg *core.Config) { cfg.MaxHandlers = 7 }, core.WithTimeout(time.Hour), 1, 7, "for this peer"},
-		{"MaxHandlers of two peers", func(cfg *core.Config) { cfg.MaxHandlers = 7 }, core.WithTimeout(time.Hour), 2, 14, "for this peer"},
-		{"MaxHandlersTotal", func(cfg *core.Config) { cfg.MaxHandlersTotal = 9 }, core.WithTimeout(time.Hour), 2, 9, "on the node"},
-		{"WithConcurrency", func(*core.Config) {}, core.WithConcurrency(5), 2, 5, "of this handler"},
+		{"MaxHandlers", func(cfg *core.Config) { cfg.MaxHandlers = 7 }, core.WithTimeout(time.Hour), 1, 7, "the limit of Config.MaxHandlers on"},
+		{"MaxHandlers of two peers", func(cfg *core.Config) { cfg.MaxHandlers = 7 }, core.WithTimeout(time.Hour), 2, 14, "the limit of Config.MaxHandlers on"},
+		{"MaxHandlersTotal", func(cfg *core.Config) { cfg.MaxHandlersTotal = 9 }, core.WithTimeout(time.Hour), 2, 9, "the limit of its Config.MaxHandlersTotal"},
+		{"WithConcurrency", func(*core.Config) {}, core.WithConcurrency(5), 2, 5, "the limit of its WithConcurrency"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			lab.OverLinks(t, func(t *testing.T, l *lab.Link) {

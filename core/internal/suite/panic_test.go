@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -83,6 +85,27 @@ func TestPanics(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPanicsWithoutALogger holds that a panic can be found where nobody has set a Logger,
+// and that nothing else is printed there.
+func TestPanicsWithoutALogger(t *testing.T) {
+	book := new(lab.LogBook)
+	defer slog.SetDefault(slog.Default())
+	defer log.SetFlags(log.Flags()) // which SetDefault changes, too
+	defer log.SetOutput(log.Writer())
+	slog.SetDefault(book.Logger())
+	lab.Bubble(t, "", func(t *testing.T) {
+		c := coretest.NewCluster(t, 2, lab.Handle("panics", waysToPanic["a string"]), lab.Handle("echo", lab.Echo))
+		checkPanic(t, c.Conn(0, 1), "panics")
+		c.Restart(1)
+		lab.MustCall(t, c.Conn(0, 1), "echo", nil, core.WaitForConnection())
+	})
+	if text := book.String(); !strings.Contains(text, "secret") || !strings.Contains(text, "panic_test.go") {
+		t.Errorf("the default logger got %q, want the panics with their stacks", text)
+	} else if n := book.Lines(); n != 5 {
+		t.Errorf("the default logger got %d lines, want those of the 5 panics: %s", n, text)
+	}
 }
 
 func checkPanic(t *testing.T, conn *core.Connection, h core.HandlerID) {

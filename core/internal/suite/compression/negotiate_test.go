@@ -286,6 +286,7 @@ func TestImpossible(t *testing.T) {
 	lab.Bubble(t, "", func(t *testing.T) {
 		c := lab.InmemLink().Cluster(t, 2, handlers(), coretest.WithHandlers(func(i int, m *core.Manager) error {
 			for name, o := range map[string]core.HandlerOption{
+				"nil codec":     core.WithCompression((*compress.Codec)(nil)),
 				"wrong options": core.WithCompression(wrong), "requests": core.WithRequestCompression(wrong),
 				"threshold": core.WithCompressionThreshold(0), "negative threshold": core.WithCompressionThreshold(-1),
 			} {
@@ -315,6 +316,7 @@ func TestImpossible(t *testing.T) {
 		}))
 		for name, o := range map[string]core.CallOption{
 			"wrong options": core.WithCompression(wrong), "threshold": core.WithCompressionThreshold(0),
+			"nil codec": core.WithCompression((*compress.Codec)(nil)),
 		} {
 			_, err := c.Conn(0, 1).Request(t.Context(), "append", nil, o)
 			if core.OutcomeOf(err) != core.OutcomeNotSent {
@@ -324,9 +326,11 @@ func TestImpossible(t *testing.T) {
 				t.Errorf("a stream with an option that cannot work, %s, returned %v", name, err)
 			}
 		}
-		_, err := core.NewManager(core.Config{Local: c.Node(0), Transport: c.Network().Node("x"), Compressors: []core.Compressor{compress.S2(), wrong}})
-		if err == nil {
-			t.Error("NewManager takes a Compressor that cannot work")
+		for _, bad := range []*compress.Codec{wrong, nil} {
+			_, err := core.NewManager(core.Config{Local: c.Node(0), Transport: c.Network().Node("x"), Compressors: []core.Compressor{compress.S2(), bad}})
+			if err == nil {
+				t.Errorf("NewManager takes a Compressor that cannot work: %v", bad.Err())
+			}
 		}
 	})
 }

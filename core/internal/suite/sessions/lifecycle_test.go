@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -271,10 +272,11 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// TestShutdownInTime ends a drain by its context (F19).
+// TestShutdownInTime ends a drain by its context, and holds that both nodes are told
+// what they waited for (F19).
 func TestShutdownInTime(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
-		g := lab.NewGate(t, 1)
+		g := lab.NewGate(t, 3)
 		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext))
 		called := lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil)
 		inside := lab.Wait(t, g.Began, "the handler begins")
@@ -285,11 +287,26 @@ func TestShutdownInTime(t *testing.T) {
 		if d := time.Since(began); d != time.Minute || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Shutdown returned %v after %v, want the end of its context after 1m", err, d)
 		}
+		if want := fmt.Sprintf("in progress (handler %q for %q): ", "block", c.Node(0).Name); !lab.Mentions(err, want) {
+			t.Errorf("Shutdown of the handler's node returned %v, want %q in it", err, want)
+		}
 		lab.Wait(t, inside.Done(), "the handler's context ends")
 		r := lab.Wait(t, called, "the call ends")
 		lab.WantFailure(t, "a call that the drain did not wait for", r.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
 
+		c = l.Cluster(t, 2, lab.Handle("block", g.HandleContext))
+		lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil)
+		lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil)
+		synctest.Wait()
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err = c.Manager(0).Shutdown(ctx)
+		if want := fmt.Sprintf("in progress (2 × call to %q): ", c.Node(1).Name); !lab.Mentions(err, want) {
+			t.Errorf("Shutdown of the caller's node returned %v, want %q in it", err, want)
+		}
+
 		// With nothing in progress it takes no time.
+		c = l.Cluster(t, 1)
 		began = time.Now()
 		if err := c.Manager(0).Shutdown(t.Context()); err != nil || time.Since(began) > 0 {
 			t.Errorf("Shutdown of an idle node returned %v after %v", err, time.Since(began))
@@ -327,7 +344,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 							switch {
 							case errors.Is(err, core.ErrClosed):
 								return
-							case errors.Is(err, core.ErrDraining), errors.Is(err, core.ErrDisconnected) && !lab.Mentions(err, "the local node was closed"),
+							case errors.Is(err, core.ErrDraining), errors.Is(err, core.ErrDisconnected) && !lab.Mentions(err, "the Manager was closed"),
 								// What the peer had not read when it closed.
 								lab.Mentions(err, "closed by the peer with code 30"):
 								time.Sleep(100 * time.Microsecond)
