@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/gridmux/gridmux/core"
 )
@@ -83,6 +84,8 @@ func (c *cluster) start(ctx context.Context, name string) error {
 		Peers:         c.members,
 		Transport:     t,
 		AllowInsecure: true, // it never leaves this machine
+		// Nodes are killed on purpose, and would say so between the lines of the report.
+		Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, n := range c.members {
 		if n.Name == name {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,7 @@ func (w *world) newIncarnation(n *node, name, addr string, peers []core.Node) (*
 	cfg.Peers = peers
 	cfg.Transport = tr
 	cfg.Auth = w.p.authOf(name)
+	cfg.Logger = slog.New(slog.DiscardHandler) // many handlers panic as asked
 	cfg.OnState = in.stateChanged
 	w.spread(&cfg)
 	if n != nil {
