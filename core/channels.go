@@ -406,15 +406,22 @@ func (s *Stream) Results(fn func(msg []byte) error) error {
 	if fn == nil {
 		return s.raw.callError(errNoFunction)
 	}
+	ended := false
+	defer func() { // also where fn panics
+		if !ended {
+			_ = s.Close()
+		}
+	}()
 	for r := range s.Responses {
 		if r.Err != nil {
+			ended = true
 			return r.Err
 		}
 		if err := fn(r.Msg); err != nil {
-			_ = s.Close()
 			return err
 		}
 	}
+	ended = true
 	return nil
 }
 
@@ -437,7 +444,9 @@ func (s *Stream) Err() error {
 }
 
 // Close ends the stream, unless it has ended, whether or not Requests was closed,
-// and drops what nobody has read. It returns nil; later calls do nothing.
+// and drops what nobody has read; if everything that the handler has sent is in
+// Responses already, and its clean end behind it, there is nothing left to end. It returns
+// nil; later calls do nothing.
 func (s *Stream) Close() error {
 	if s == nil {
 		return (*RawStream)(nil).misuse()

@@ -24,7 +24,6 @@ type Connection struct {
 	decides bool // of two connections, the local node decides which one lives (W63)
 
 	current atomic.Pointer[session]
-	notify  notifier
 	turn    chan struct{} // capacity 1: held by who decides about the next session, or by guests
 	nudge   chan struct{} // capacity 1: the dial loop is to look again
 	jitter  *rand.PCG     // of the dial loop
@@ -67,8 +66,7 @@ func newConnection(m *Manager, n Node) *Connection {
 	return &Connection{
 		m: m, name: n.Name, addr: n.Addr, usage: m.usageOf(n.Name),
 		dials: dials(m.cfg.Local.Name, n.Name), decides: m.cfg.Local.Name < n.Name,
-		notify: notifier{fn: m.tellState},
-		turn:   make(chan struct{}, 1), nudge: make(chan struct{}, 1), jitter: m.jitterOf(n.Name),
+		turn: make(chan struct{}, 1), nudge: make(chan struct{}, 1), jitter: m.jitterOf(n.Name),
 		since: time.Now(), links: make([]linkMemory, len(m.transports)),
 	}
 }
@@ -221,9 +219,9 @@ func (c *Connection) await(ctx context.Context) error {
 	}
 }
 
-// WaitConnected waits until there is a connection to every peer, until ctx
-// ends, or until the Manager is closed. The error names who is missing, since
-// when and why.
+// WaitConnected waits until there is a connection to every peer that there is when it is
+// called and that is not removed meanwhile, until ctx ends, or until the Manager is
+// closed. The error names who is missing, since when and why.
 func (m *Manager) WaitConnected(ctx context.Context) error {
 	return m.waitFor(ctx, "WaitConnected", -1)
 }
@@ -254,7 +252,8 @@ func (m *Manager) waitFor(ctx context.Context, op string, n int) error {
 	case StateConnecting, StateConnected:
 	}
 	peers := m.members.Load().list
-	if n < 0 {
+	all := n < 0
+	if all {
 		n = len(peers)
 	}
 	waitCtx, cancel := context.WithCancel(ctx)
@@ -271,7 +270,7 @@ func (m *Manager) waitFor(ctx context.Context, op string, n int) error {
 		if n == 0 {
 			return nil
 		}
-		if err := <-results; err == nil {
+		if err := <-results; err == nil || all && errors.Is(err, ErrUnknownPeer) {
 			n--
 		} else {
 			missing = append(missing, err)

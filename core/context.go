@@ -31,6 +31,8 @@ type contextState struct {
 	err   error
 	after *afterFuncs     // of a live state
 	cause context.Context //nolint:containedctx // Of an ended one, where there is more to tell than err: it has ended too.
+	// returned: the handler has. It is set of ended states alone.
+	returned bool
 }
 
 // afterFuncs are what [context.AfterFunc] and derived contexts want to be called
@@ -152,7 +154,10 @@ func (c *callContext) expire() {
 
 // end ends the context, if it has not ended yet. cause is what context.Cause
 // tells, nil for err.
-func (c *callContext) end(err, cause error) {
+func (c *callContext) end(err, cause error) { c.conclude(err, cause, false) }
+
+// conclude is end, which returned says is because the handler has returned.
+func (c *callContext) conclude(err, cause error, returned bool) {
 	var told context.Context
 	if cause != nil {
 		ctx, cancel := context.WithCancelCause(context.Background())
@@ -162,9 +167,16 @@ func (c *callContext) end(err, cause error) {
 	for {
 		st := c.state.Load()
 		if st != nil && st.err != nil {
-			return
+			if !returned || st.returned {
+				return
+			}
+			next := *st
+			if next.returned = true; c.state.CompareAndSwap(st, &next) {
+				return
+			}
+			continue
 		}
-		next := &contextState{done: c.link.peer.m.closedChan, err: err, cause: told}
+		next := &contextState{done: c.link.peer.m.closedChan, err: err, cause: told, returned: returned}
 		if st != nil {
 			next.done = st.done
 		}
@@ -180,7 +192,13 @@ func (c *callContext) finish() {
 	if c.state.CompareAndSwap(nil, c.link.peer.m.finished) {
 		return
 	}
-	c.end(context.Canceled, nil)
+	c.conclude(context.Canceled, nil, true)
+}
+
+// runs reports whether the handler has not returned yet.
+func (c *callContext) runs() bool {
+	st := c.state.Load()
+	return st == nil || !st.returned
 }
 
 func (c *callContext) swap(old, next *contextState) bool {

@@ -91,7 +91,7 @@ func NewManager(cfg Config) (*Manager, error) {
 		finish:     make(chan struct{}),
 	}
 	close(m.closedChan)
-	m.finished = &contextState{done: m.closedChan, err: context.Canceled}
+	m.finished = &contextState{done: m.closedChan, err: context.Canceled, returned: true}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	_, _ = rand.Read(m.instance[:])
 	_, _ = rand.Read(m.seed[:])

@@ -43,10 +43,11 @@ type usage struct {
 	windows  windows       // of streams
 	sharing  sharing       // windows that messages of streams share
 	traffic  traffic
+	notify   notifier // of changes of state: in order, also when it is added again
 }
 
 func (m *Manager) newUsage() *usage {
-	u := &usage{windows: windows{limit: int64(m.cfg.MaxStreamBuffers)}}
+	u := &usage{windows: windows{limit: int64(m.cfg.MaxStreamBuffers)}, notify: notifier{fn: m.tellState}}
 	for k := range u.memory {
 		u.memory[k].limit = int64(m.cfg.MaxReassembly)
 	}
@@ -62,7 +63,7 @@ func (u *usage) idle() bool {
 		}
 	}
 	return u.handlers.Load() == 0 && u.hinted.Load() == 0 && u.windows.held.Load() == 0 &&
-		u.sharing.sends.Load() == 0 && u.sharing.receives.Load() == 0
+		u.sharing.sends.Load() == 0 && u.sharing.receives.Load() == 0 && u.notify.idle()
 }
 
 // usageOf returns what a node that is becoming a member uses already.
@@ -195,12 +196,12 @@ func (m *Manager) SetPeers(peers []Node) error {
 		list = append(list, c)
 	}
 	m.members.Store(newMembers(m.local, list))
-	m.forgetUsages()
 	for _, c := range old.list {
 		if left[c.name] != nil {
 			c.remove()
 		}
 	}
+	m.forgetUsages()
 	if m.local.State() == StateConnected {
 		for _, c := range added {
 			c.begin()

@@ -202,7 +202,9 @@ func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64)
 		defer cancel()
 	}
 	for c.await(ctx) == nil {
-		if s := c.current.Load(); s != nil {
+		// What was waited for may be another Connection by now: the peer was removed
+		// and added again.
+		if s := c.resolve().current.Load(); s != nil {
 			return s
 		}
 	}

@@ -113,6 +113,7 @@ func (c *inCall) answerStream(failed *failedAnswer) {
 		// is no clean end, whatever the handler makes of it.
 		failed = failure(ended, ended)
 	}
+	c.handlerOver()
 	c.stream.answer(failed, c.release)
 	ctx.finish()
 }
@@ -128,6 +129,11 @@ func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 		wait := c.s.w.appendAnswer(c, result, failed, inline)
 		if wait == nil || c.abandoned() {
 			return
+		}
+		if !c.over {
+			// Whoever has the place next may use the memory of the handler.
+			result = c.keep(result)
+			c.handlerOver()
 		}
 		select {
 		case <-wait:
@@ -305,6 +311,7 @@ func (c *inCall) reserve(n int) int {
 func (c *inCall) serve(ctx context.Context) (result []byte, err error) {
 	switch {
 	case c.stream != nil:
+		defer c.stream.handlerReturned()
 		return nil, c.h.stream(ctx, c.req, c.stream)
 	case c.h.app != nil:
 		hint := c.h.hint(len(c.req))

@@ -92,11 +92,15 @@ var shutdownStatus = wire.Status{Code: wire.CodeShutdown, Message: "the node is 
 var errDrainingHere = fmt.Errorf("%w: the local node is shutting down", ErrDraining)
 
 // refuseCall returns why a call is not made: the node drains, or did, and the
-// caller is no handler, which could not finish otherwise.
+// caller is none of its handlers that run, which could not finish otherwise.
 func (m *Manager) refuseCall(ctx context.Context) error {
-	switch {
-	case !m.draining.Load() || callContextOf(ctx) != nil:
+	if !m.draining.Load() {
 		return nil
+	}
+	if c := callContextOf(ctx); c != nil && c.link.peer.m == m && c.runs() {
+		return nil
+	}
+	switch {
 	case m.ctx.Err() != nil:
 		return ErrClosed
 	default:

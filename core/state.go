@@ -73,6 +73,13 @@ func (n *notifier) add(c StateChange) {
 	}
 }
 
+// idle reports whether everything was told.
+func (n *notifier) idle() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.running
+}
+
 // run calls the user's function until the queue is empty. Nobody waits for it,
 // because it is user code.
 func (n *notifier) run() {

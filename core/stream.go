@@ -126,17 +126,24 @@ func (st *RawStream) Recv(dst []byte) ([]byte, error) {
 // serving side what arrives later is dropped.
 func (st *RawStream) All() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
+		ended := false
+		defer func() { // also where the loop panics
+			if !ended {
+				st.stopReading()
+			}
+		}()
 		var buf []byte
 		for {
 			var err error
 			switch buf, err = st.Recv(buf[:0]); {
 			case err == io.EOF: //nolint:errorlint // Recv returns it as it is.
+				ended = true
 				return
 			case err != nil:
+				ended = true
 				yield(nil, err)
 				return
 			case !yield(buf, nil):
-				st.stopReading()
 				return
 			}
 		}

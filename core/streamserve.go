@@ -124,12 +124,18 @@ func (st *RawStream) forgetDropped() {
 	}
 }
 
+// handlerReturned ends the stream for its handler: interceptors, and with them its
+// answer, may take longer.
+func (st *RawStream) handlerReturned() {
+	st.finish(nil)
+	st.discard(errReturned)
+}
+
 // answer queues the answer to the stream behind everything that was sent, after
 // its handler has returned. release is called when it is on its way, or when it
 // never will be.
 func (st *RawStream) answer(failed *failedAnswer, release func()) {
-	st.finish(nil)
-	st.discard(errReturned)
+	st.handlerReturned()
 	o := &st.out
 	st.mu.Lock()
 	if o.cut || o.answered && o.idle() {

@@ -81,15 +81,22 @@ func (s *TypedStream[S, R]) RecvInto(m *R) error {
 // side, as Close does; on the serving side what arrives later is dropped.
 func (s *TypedStream[S, R]) All() iter.Seq2[*R, error] {
 	return func(yield func(*R, error) bool) {
+		ended := false
+		defer func() { // also where the loop panics
+			if !ended {
+				s.raw.stopReading()
+			}
+		}()
 		for {
 			switch m, err := s.Recv(); {
 			case err == io.EOF: //nolint:errorlint // Recv returns it as it is.
+				ended = true
 				return
 			case err != nil:
+				ended = true
 				yield(nil, err)
 				return
 			case !yield(m, nil):
-				s.raw.stopReading()
 				return
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // TestLimitsOfOneServeOneCallerAfterAnother holds that a place is free again by
@@ -298,4 +299,74 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 		}
 		c.CheckLedger()
 	})
+}
+
+// TestPlacesOfHandlersThatHaveReturned holds that a peer which does not read keeps no
+// place among those that peers share: the handler has returned, whether its answer, or
+// what it has sent on a stream, is on its way or not.
+func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
+	for _, limit := range []struct {
+		name      string
+		configure func(cfg *core.Config)
+		opts      []core.HandlerOption
+	}{
+		{"WithConcurrency", func(*core.Config) {}, []core.HandlerOption{core.WithConcurrency(1)}},
+		{"MaxHandlersTotal", func(cfg *core.Config) { cfg.MaxHandlersTotal = 1 }, nil},
+	} {
+		t.Run(limit.name, func(t *testing.T) {
+			lab.Bubble(t, "", func(t *testing.T) {
+				own := []byte("the handler's own memory")
+				c := lab.InmemLink(inmem.WithBuffer(1000)).Cluster(t, 3, lab.Configure(func(cfg *core.Config) {
+					cfg.MaxOutput = 10 << 10
+					limit.configure(cfg)
+				}), coretest.WithHandlers(func(_ int, m *core.Manager) error {
+					return errors.Join(
+						m.Handle("request", func(_ context.Context, req []byte) ([]byte, error) { return append(own[:0], req...), nil }, limit.opts...),
+						m.HandleStreamFunc("stream", func(_ context.Context, _ []byte, s *core.RawStream) error {
+							for range 4 {
+								if err := s.Send(make([]byte, 10<<10)); err != nil {
+									return err
+								}
+							}
+							return nil
+						}, limit.opts...))
+				}))
+				c.Stall(1, 0)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				st, err := c.Conn(0, 1).OpenStream(ctx, "stream", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				for range 2 { // which is more than may wait
+					lab.GoCall(ctx, c.Conn(0, 1), "echo", make([]byte, 20<<10))
+					time.Sleep(time.Second)
+				}
+				waits := lab.GoCall(ctx, c.Conn(0, 1), "request", []byte("first"))
+				time.Sleep(time.Second)
+				if got := lab.MustCall(t, c.Conn(2, 1), "request", []byte("other")); string(got) != "other" {
+					t.Errorf("got %q", got)
+				}
+				other, err := c.Conn(2, 1).OpenStream(t.Context(), "stream", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, err := range other.All() {
+					if err != nil {
+						t.Errorf("a stream of another peer: %v", err)
+					}
+				}
+				c.Memory().HealAll()
+				if r := lab.Wait(t, waits, "the answer comes"); r.Err != nil || string(r.Resp) != "first" {
+					t.Errorf("the answer that waited is %q, %v", r.Resp, r.Err)
+				}
+				for _, err := range st.All() {
+					if err != nil {
+						t.Errorf("the stream that waited: %v", err)
+					}
+				}
+			})
+		})
+	}
 }

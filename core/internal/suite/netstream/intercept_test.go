@@ -2,8 +2,11 @@ package netstream_test
 
 import (
 	"context"
+	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
@@ -66,5 +69,40 @@ func TestListenerBehindInterceptorsIsClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		lab.WantFailure(t, "a connection to a closed listener", readError(t, c.dial(0, 1)), core.ErrUnknownHandler, core.OutcomeRefused)
+	})
+}
+
+// TestCloseBeforeInterceptorsAreThrough holds that Close of an accepted connection ends a
+// Write that waits, however long an interceptor takes behind the handler.
+func TestCloseBeforeInterceptorsAreThrough(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := listen(t, l, 2, coretest.WithConfig(func(_ int, cfg *core.Config) {
+			cfg.Intercept = []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+				err := next(ctx)
+				if info.Incoming {
+					time.Sleep(10 * time.Second)
+				}
+				return err
+			}}
+		}))
+		caller := c.dial(0, 1)
+		defer caller.Close()
+		conn, err := c.listener(1).Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrote := lab.Go(func() error {
+			_, err := conn.Write(make([]byte, 1<<20))
+			return err
+		})
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := lab.Wait(t, wrote, "Write returns"); !errors.Is(err, net.ErrClosed) || time.Since(began) > 0 {
+			t.Errorf("Write returned %v %v after Close", err, time.Since(began))
+		}
+		time.Sleep(time.Minute) // interceptors that go on
 	})
 }

@@ -2,6 +2,7 @@ package sessions_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -223,6 +224,65 @@ func TestShutdownWhileReconnecting(t *testing.T) {
 			if err := c.Manager(i).Shutdown(t.Context()); err != nil || time.Since(began) > 0 {
 				t.Errorf("Shutdown of node %d without links returned %v after %v", i, err, time.Since(began))
 			}
+		}
+	})
+}
+
+// TestDrainRefusesContextsOfOthers holds that only a handler of the node itself, and only
+// while it runs, makes calls on a node that drains: with the context of a handler of
+// another Manager in the process, or one that was kept, calls used to go on for ever, and
+// Shutdown with them.
+func TestDrainRefusesContextsOfOthers(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		g := lab.NewGate(t, 1)
+		inner := l.Cluster(t, 2, lab.Handle("block", g.Handle))
+		kept := make(chan context.Context, 2)
+		stay := make(chan struct{})
+		keep := lab.Handle("keep", func(ctx context.Context, req []byte) ([]byte, error) {
+			ctx.Done() // so that it has a state of its own
+			kept <- context.WithoutCancel(ctx)
+			if string(req) == "stay" {
+				<-stay
+			}
+			return nil, nil
+		})
+		outer := l.Cluster(t, 2, keep)
+		of := l.Cluster(t, 2, keep)
+		other := lab.GoCall(t.Context(), outer.Conn(1, 0), "keep", []byte("stay"))
+		othersContext := lab.Wait(t, kept, "a handler of another Manager runs")
+		lab.MustCall(t, of.Conn(1, 0), "keep", nil)
+		returned := lab.Wait(t, kept, "a handler has returned")
+		own := lab.GoCall(t.Context(), of.Conn(1, 0), "keep", []byte("stay"))
+		running := lab.Wait(t, kept, "a handler runs")
+
+		blocked := lab.GoCall(t.Context(), inner.Conn(0, 1), "block", nil)
+		lab.Wait(t, g.Began, "a call is in progress")
+		drained := lab.Go(func() error { return inner.Manager(0).Shutdown(t.Context()) })
+		ofDrained := lab.Go(func() error { return of.Manager(0).Shutdown(t.Context()) })
+		synctest.Wait()
+		for what, call := range map[string]struct {
+			conn *core.Connection
+			ctx  context.Context
+			ok   bool
+		}{
+			"of a handler of another Manager":      {inner.Conn(0, 1), othersContext, false},
+			"of a handler that has returned":       {of.Conn(0, 1), returned, false},
+			"of a handler of the node, which runs": {of.Conn(0, 1), running, true},
+		} {
+			_, err := call.conn.Request(call.ctx, "echo", nil)
+			if call.ok && err != nil || !call.ok && (!errors.Is(err, core.ErrDraining) || core.OutcomeOf(err) != core.OutcomeNotSent) {
+				t.Errorf("a call with the context %s: %v", what, err)
+			}
+		}
+		g.Release()
+		close(stay)
+		for _, done := range []<-chan error{drained, ofDrained} {
+			if err := lab.Wait(t, done, "Shutdown returns"); err != nil {
+				t.Errorf("Shutdown returned %v", err)
+			}
+		}
+		for _, call := range []<-chan lab.Reply{other, own, blocked} {
+			lab.Wait(t, call, "a call ends")
 		}
 	})
 }

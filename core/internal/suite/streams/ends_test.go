@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
@@ -425,4 +427,59 @@ func TestHandlerOpensDuringDrain(t *testing.T) {
 			t.Errorf("Shutdown returned %v", err)
 		}
 	})
+}
+
+// TestLoopsThatPanicEndTheStream holds that a loop over messages ends the stream however
+// it is left: by a panic that somebody recovers, as net/http does, and by runtime.Goexit.
+func TestLoopsThatPanicEndTheStream(t *testing.T) {
+	ways := map[string]func(){"panic": func() { panic("in the loop") }, "Goexit": runtime.Goexit}
+	for how, leave := range ways {
+		for form, loop := range map[string]func(ctx context.Context, to *core.Connection) error{
+			"All": func(ctx context.Context, to *core.Connection) error {
+				st, err := to.OpenStream(ctx, "flood", nil)
+				if err != nil {
+					return err
+				}
+				for range st.All() {
+					leave()
+				}
+				return nil
+			},
+			"Results": func(ctx context.Context, to *core.Connection) error {
+				st, err := to.NewStream(ctx, "flood", nil)
+				if err != nil {
+					return err
+				}
+				return st.Results(func([]byte) error {
+					leave()
+					return nil
+				})
+			},
+		} {
+			t.Run(how+" in "+form, func(t *testing.T) {
+				lab.OverLinks(t, func(t *testing.T, l *lab.Link) {
+					ended := make(chan error, 1)
+					c := l.Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+						return m.HandleStreamFunc("flood", func(_ context.Context, _ []byte, s *core.RawStream) error {
+							for {
+								if err := s.Send([]byte("x")); err != nil {
+									ended <- err
+									return err
+								}
+							}
+						})
+					}))
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					go func() {
+						defer func() { _ = recover() }()
+						t.Errorf("the loop returned %v", loop(ctx, c.Conn(0, 1)))
+					}()
+					if err := lab.Wait(t, ended, "the handler learns of it"); !errors.Is(err, context.Canceled) {
+						t.Errorf("Send of the handler returned %v", err)
+					}
+				})
+			})
+		}
+	}
 }

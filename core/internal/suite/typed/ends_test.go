@@ -288,3 +288,34 @@ func TestNoGoroutines(t *testing.T) {
 		}
 	})
 }
+
+// TestSendAfterTheReturn holds that what a handler has left behind sends nothing when the
+// handler has returned, also while an interceptor around it has not.
+func TestSendAfterTheReturn(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		late := make(chan error, 1)
+		c := l.Cluster(t, 2, coretest.WithConfig(func(_ int, cfg *core.Config) {
+			cfg.Intercept = []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
+				err := next(ctx)
+				if info.Incoming {
+					time.Sleep(time.Second)
+				}
+				return err
+			}}
+		}), serve(func(m *core.Manager) error {
+			return ticks.Handle(m, func(_ context.Context, p *Point, send func(*Point) error) error {
+				go func() {
+					time.Sleep(100 * time.Millisecond)
+					late <- send(p)
+				}()
+				return nil
+			})
+		}))
+		for _, err := range ticks.Call(t.Context(), c.Conn(0, 1), &Point{}) {
+			t.Errorf("something came, and %v", err)
+		}
+		if err := lab.Wait(t, late, "send returns"); err == nil {
+			t.Error("send succeeded after the handler had returned")
+		}
+	})
+}
