@@ -131,8 +131,10 @@ func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 			return
 		}
 		if !c.over {
-			// Whoever has the place next may use the memory of the handler.
-			result = c.keep(result)
+			if len(result) > 0 { // nil and empty are told apart
+				// Whoever has the place next may use the memory of the handler.
+				result = c.keep(result)
+			}
 			c.handlerOver()
 		}
 		select {

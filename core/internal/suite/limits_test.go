@@ -322,6 +322,7 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 				}), coretest.WithHandlers(func(_ int, m *core.Manager) error {
 					return errors.Join(
 						m.Handle("request", func(_ context.Context, req []byte) ([]byte, error) { return append(own[:0], req...), nil }, limit.opts...),
+						m.Handle("nothing", func(context.Context, []byte) ([]byte, error) { return nil, nil }),
 						m.HandleStreamFunc("stream", func(_ context.Context, _ []byte, s *core.RawStream) error {
 							for range 4 {
 								if err := s.Send(make([]byte, 10<<10)); err != nil {
@@ -345,6 +346,8 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 				}
 				waits := lab.GoCall(ctx, c.Conn(0, 1), "request", []byte("first"))
 				time.Sleep(time.Second)
+				nothing := lab.GoCall(ctx, c.Conn(0, 1), "nothing", nil)
+				time.Sleep(time.Second)
 				if got := lab.MustCall(t, c.Conn(2, 1), "request", []byte("other")); string(got) != "other" {
 					t.Errorf("got %q", got)
 				}
@@ -360,6 +363,9 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 				c.Memory().HealAll()
 				if r := lab.Wait(t, waits, "the answer comes"); r.Err != nil || string(r.Resp) != "first" {
 					t.Errorf("the answer that waited is %q, %v", r.Resp, r.Err)
+				}
+				if r := lab.Wait(t, nothing, "the answer of nothing comes"); r.Err != nil || r.Resp != nil {
+					t.Errorf("the answer of nothing that waited is %#v, %v, want nil", r.Resp, r.Err)
 				}
 				for _, err := range st.All() {
 					if err != nil {
