@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +20,7 @@ func (m *Manager) acceptLoop(ln transport.Listener, rank int) {
 		if err != nil {
 			if m.ctx.Err() == nil && !m.draining.Load() {
 				// The logger is the user's, and Close waits for this goroutine.
-				go m.cfg.Logger.Error("gridmux: the listener failed; peers cannot connect any more",
+				go m.log(slog.LevelError, "gridmux: the listener failed; peers cannot connect any more",
 					"local", m.cfg.Local.Name, "addr", ln.Addr().String(), "error", err)
 			}
 			return
@@ -149,6 +150,6 @@ func (m *Manager) logRefusal(tc transport.Conn, err error) {
 	m.refusalLogged, m.refusalsMissed = time.Now(), 0
 	m.mu.Unlock()
 	// The logger is the user's, and Close waits for this goroutine.
-	go m.cfg.Logger.Warn("gridmux: inbound connection refused", "local", m.cfg.Local.Name,
+	go m.log(slog.LevelWarn, "gridmux: inbound connection refused", "local", m.cfg.Local.Name,
 		"from", tc.Info().RemoteAddr.String(), "error", err, "others_since_the_last_such_line", missed)
 }

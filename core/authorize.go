@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -53,7 +54,7 @@ func (s *session) authorize(id wire.CallID, h *handler) (denied error) {
 		}
 		v := recover()
 		denied = fmt.Errorf("%w: the function that decides panicked; the log of its node has the stack", ErrPermissionDenied)
-		s.m.cfg.Logger.Error("gridmux: function of WithAuthorization panicked", "local", s.m.cfg.Local.Name, "peer", s.peer.name,
+		s.m.log(slog.LevelError, "gridmux: function of WithAuthorization panicked", "local", s.m.cfg.Local.Name, "peer", s.peer.name,
 			"handler", string(h.id), "route", h.route, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		if v == nil {
 			// runtime.Goexit: nobody gets what this returns.

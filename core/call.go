@@ -42,6 +42,13 @@ func (s *session) roundTrip(
 			if r.own, r.packed = s.pack(&p, req); r.own != nil {
 				r.payload = r.own.b
 			}
+			if ctx.Err() != nil { // meanwhile
+				if r.own != nil {
+					r.own.put()
+				}
+				_, err := contextEnd(ctx)
+				return notSent(err)
+			}
 		}
 	}
 	if len(req) > laneFrom || set.prio == PriorityLow {

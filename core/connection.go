@@ -288,7 +288,7 @@ func (m *Manager) missingError(ctx context.Context, op string, peers []*Connecti
 	}
 	var text strings.Builder
 	for _, c := range peers {
-		if c.State() != StateConnected {
+		if c = c.resolve(); c.State() != StateConnected {
 			fmt.Fprintf(&text, "; %q: %v", c.name, c.whyDown())
 		}
 	}

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -136,7 +137,7 @@ const (
 //	var ErrNoDisk = &core.RemoteError{Code: 1001, Message: "no disk"}
 //
 // and callers ask errors.Is(err, ErrNoDisk). Code, Message and Detail travel;
-// Peer and Handler are filled in on the calling side. Of an error without a
+// Peer, Handler and Route are filled in on the calling side. Of an error without a
 // RemoteError in it the text alone travels: what a handler's own call to a third
 // node failed with, such as ErrDisconnected, is not taken for a failure of the
 // call. A RemoteError of that node is passed on with its code.
@@ -338,7 +339,7 @@ func errorStatus(err error) wire.Status {
 		if remote.Code >= CodeApplication {
 			st.Code = wire.Code(remote.Code)
 		}
-		st.Detail = remote.Detail
+		st.Detail = bytes.Clone(remote.Detail) // the answer may have to wait
 	}
 	return st
 }

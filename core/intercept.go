@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
@@ -259,7 +260,7 @@ func (c *Connection) startAround(ctx context.Context, key handlerKey, payload []
 		err := errChainPanic
 		defer func() {
 			if err == errChainPanic { //nolint:errorlint // It is that very value, unless run has returned.
-				c.m.cfg.Logger.Error("gridmux: interceptor panicked", "local", c.m.cfg.Local.Name, "peer", c.Peer(),
+				c.m.log(slog.LevelError, "gridmux: interceptor panicked", "local", c.m.cfg.Local.Name, "peer", c.Peer(),
 					"handler", string(key.id), "route", key.route, "panic", fmt.Sprint(recover()), "stack", string(debug.Stack()))
 			}
 			if st == nil {

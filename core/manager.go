@@ -76,9 +76,6 @@ func NewManager(cfg Config) (*Manager, error) {
 	if err := cfg.normalize(); err != nil {
 		return nil, err
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(errorsAlone{slog.Default().Handler()})
-	}
 	m := &Manager{
 		cfg:        cfg,
 		transports: transportsOf(cfg.Transport),
@@ -258,17 +255,23 @@ func (m *Manager) tellState(c StateChange) {
 	if c.Err != nil {
 		attrs = append(attrs, "error", c.Err)
 	}
-	m.cfg.Logger.Info("gridmux: peer changed state", attrs...)
+	m.log(slog.LevelInfo, "gridmux: peer changed state", attrs...)
 	if m.cfg.OnState != nil {
 		m.cfg.OnState(c)
 	}
 }
 
-// errorsAlone lets through what nobody else would ever see, such as the stacks of panics.
-type errorsAlone struct{ slog.Handler }
-
-func (h errorsAlone) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelError && h.Handler.Enabled(ctx, level)
+// log writes to Config.Logger, or without one what nobody else would ever see, such as
+// the stacks of panics, to whatever is the default by now.
+func (m *Manager) log(level slog.Level, msg string, attrs ...any) {
+	l := m.cfg.Logger
+	if l == nil {
+		if level < slog.LevelError {
+			return
+		}
+		l = slog.Default()
+	}
+	l.Log(context.Background(), level, msg, attrs...) //nolint:sloglint // What it says is constant where it is called.
 }
 
 // logPanic reports a handler that did not return.
@@ -276,6 +279,6 @@ func (m *Manager) logPanic(c *inCall, v any, stack []byte) {
 	if v == nil {
 		v = "runtime.Goexit was called"
 	}
-	m.cfg.Logger.Error("gridmux: handler panicked", "local", m.cfg.Local.Name, "peer", c.s.peer.name,
+	m.log(slog.LevelError, "gridmux: handler panicked", "local", m.cfg.Local.Name, "peer", c.s.peer.name,
 		"handler", string(c.h.id), "route", c.h.route, "panic", fmt.Sprintf("%v", v), "stack", string(stack))
 }

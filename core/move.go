@@ -1,6 +1,7 @@
 package core
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
@@ -228,7 +229,7 @@ func (c *Connection) insteadLocked(s *session, err error) *session {
 // logMove writes a line about a change of transports that is none of state.
 func (c *Connection) logMove(from, to *session, err error) {
 	// The logger is the user's, and Close waits for who calls this.
-	go c.m.cfg.Logger.Info("gridmux: peer moved to another transport", "local", c.m.cfg.Local.Name, "peer", c.name,
+	go c.m.log(slog.LevelInfo, "gridmux: peer moved to another transport", "local", c.m.cfg.Local.Name, "peer", c.name,
 		"from", from.tc.Info().Transport, "to", to.tc.Info().Transport, "error", err)
 }
 

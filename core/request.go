@@ -201,19 +201,25 @@ func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64)
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(deadline-c.m.now()))
 		defer cancel()
 	}
-	for c.await(ctx) == nil {
-		// What was waited for may be another Connection by now: the peer was removed
-		// and added again.
-		if s := c.resolve().current.Load(); s != nil {
-			return s
+	for {
+		at := c.resolve()
+		err := at.await(ctx)
+		// It may be another one by now: the peer was removed and added again.
+		now := c.resolve()
+		switch {
+		case err == nil:
+			if s := now.current.Load(); s != nil {
+				return s
+			}
+		case now == at || ctx.Err() != nil:
+			return nil
 		}
 	}
-	return nil
 }
 
 // whyNoSession explains why findSession found none.
 func (c *Connection) whyNoSession(ctx context.Context, wait bool, deadline int64) error {
-	down := c.whyDown()
+	down := c.resolve().whyDown()
 	switch {
 	case ctx.Err() != nil:
 		_, err := contextEnd(ctx)

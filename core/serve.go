@@ -12,21 +12,22 @@ import (
 
 // inCall is an inbound call on its way through a worker. It is recycled.
 type inCall struct {
-	s      *session
-	h      *handler
-	id     wire.CallID
-	cell   *cell
-	ctx    *callContext
-	req    []byte
-	buf    *buffer    // holds req, if it is pooled
-	out    *buffer    // the buffer of a HandleAppend, or a copy of the result
-	held   int32      // reserved for req
-	hinted int32      // reserved for out
-	stream *RawStream // if the call is one
-	prio   Priority
-	over   bool // its place among the handlers of the node is given back
-	left   bool // that among those of the peer is too
-	ran    bool // the handler did, on the reader, and req is its result, for a worker to compress and send
+	s        *session
+	h        *handler
+	id       wire.CallID
+	cell     *cell
+	ctx      *callContext
+	req      []byte
+	buf      *buffer    // holds req, if it is pooled
+	out      *buffer    // the buffer of a HandleAppend, or a copy of the result
+	held     int32      // reserved for req
+	hinted   int32      // reserved for out
+	stream   *RawStream // if the call is one
+	prio     Priority
+	returned bool // it counts no more among the instances of its handler
+	over     bool // its place among the handlers of the node is given back
+	left     bool // that among those of the peer is too
+	ran      bool // the handler did, on the reader, and req is its result, for a worker to compress and send
 
 	accept wire.Accept // how the caller wants the result
 	how    packed      // how req is compressed, until it is restored; then how the result is
@@ -113,6 +114,10 @@ func (c *inCall) answerStream(failed *failedAnswer) {
 		// is no clean end, whatever the handler makes of it.
 		failed = failure(ended, ended)
 	}
+	if c.buf != nil {
+		c.buf.put() // of the initial payload, for which nothing counts any more
+		c.buf = nil
+	}
 	c.handlerOver()
 	c.stream.answer(failed, c.release)
 	ctx.finish()
@@ -130,12 +135,12 @@ func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 		if wait == nil || c.abandoned() {
 			return
 		}
-		if !c.over {
+		if !c.returned {
 			if len(result) > 0 { // nil and empty are told apart
-				// Whoever has the place next may use the memory of the handler.
+				// The next instance may use the memory of this one.
 				result = c.keep(result)
 			}
-			c.handlerOver()
+			c.instanceOver()
 		}
 		select {
 		case <-wait:
@@ -342,6 +347,14 @@ func (c *inCall) handlerOver() {
 	if !c.over {
 		c.over = true
 		c.s.m.handlersRunning.Add(-1)
+		c.instanceOver()
+	}
+}
+
+// instanceOver lets another instance of the handler run.
+func (c *inCall) instanceOver() {
+	if !c.returned {
+		c.returned = true
 		c.h.running.Add(-1)
 	}
 }

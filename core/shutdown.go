@@ -55,14 +55,17 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	return m.Close()
 }
 
-// unfinished lists in brackets what is in progress, for who waited for it in vain. It is
-// empty if that is only what has to be written.
+// unfinished lists in brackets what is in progress, for who waited for it in vain:
+// handlers, also those whose callers have given up, and calls of this node. It is empty if
+// there is only something to be written.
 func (m *Manager) unfinished() string {
 	count := make(map[string]int)
-	for _, s := range m.liveSessions() {
-		for _, h := range s.in.handlers() {
-			count[fmt.Sprintf("handler %v for %q", handlerKey{h.id, h.route}, s.peer.name)]++
+	for _, h := range m.handlers.byHash {
+		if n := h.running.Load(); n > 0 {
+			count[fmt.Sprintf("handler %v", handlerKey{h.id, h.route})] += int(n)
 		}
+	}
+	for _, s := range m.liveSessions() {
 		if n := s.calls.pending(); n > 0 {
 			count[fmt.Sprintf("call to %q", s.peer.name)] += n
 		}

@@ -61,10 +61,14 @@ type notifier struct {
 func (n *notifier) add(c StateChange) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.queue) >= maxStateQueue && n.queue[len(n.queue)-2].From == c.From {
-		// What is dropped leads from a state back to the same state, so the
-		// changes that remain still follow on each other.
-		n.queue = n.queue[:len(n.queue)-2]
+	// What is dropped leads from a state back to the same state, so the changes that
+	// remain still follow on each other: a connection that comes and goes takes two, a
+	// peer that is removed and added again three.
+	for _, back := range []int{2, 3} {
+		if at := len(n.queue) - back; at >= maxStateQueue-back && n.queue[at].From == c.From {
+			n.queue = n.queue[:at]
+			break
+		}
 	}
 	n.queue = append(n.queue, c)
 	if !n.running {

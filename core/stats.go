@@ -171,18 +171,6 @@ func (o *outbox) waitsFor() WaitReason {
 	}
 }
 
-// handlers returns those that run for the peer, one as often as it does.
-func (in *inbound) handlers() (all []*handler) {
-	for _, chunk := range in.used() {
-		for i := range chunk.cells() {
-			if ctx := chunk[i].ctx.Load(); ctx != nil {
-				all = append(all, ctx.h)
-			}
-		}
-	}
-	return all
-}
-
 // streams returns the streams that the peer has open.
 func (in *inbound) streams() (all []*RawStream) {
 	for _, chunk := range in.used() {

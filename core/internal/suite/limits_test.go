@@ -309,19 +309,23 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 		name      string
 		configure func(cfg *core.Config)
 		opts      []core.HandlerOption
+		requests  bool // of the total an answer that waits keeps its place, for it takes memory
 	}{
-		{"WithConcurrency", func(*core.Config) {}, []core.HandlerOption{core.WithConcurrency(1)}},
-		{"MaxHandlersTotal", func(cfg *core.Config) { cfg.MaxHandlersTotal = 1 }, nil},
+		{"WithConcurrency", func(*core.Config) {}, []core.HandlerOption{core.WithConcurrency(1)}, true},
+		{"MaxHandlersTotal", func(cfg *core.Config) { cfg.MaxHandlersTotal = 1 }, nil, false},
 	} {
 		t.Run(limit.name, func(t *testing.T) {
 			lab.Bubble(t, "", func(t *testing.T) {
-				own := []byte("the handler's own memory")
+				own, detail := []byte("the handler's own memory"), []byte("that of its errors")
 				c := lab.InmemLink(inmem.WithBuffer(1000)).Cluster(t, 3, lab.Configure(func(cfg *core.Config) {
 					cfg.MaxOutput = 10 << 10
 					limit.configure(cfg)
 				}), coretest.WithHandlers(func(_ int, m *core.Manager) error {
 					return errors.Join(
 						m.Handle("request", func(_ context.Context, req []byte) ([]byte, error) { return append(own[:0], req...), nil }, limit.opts...),
+						m.Handle("fails", func(_ context.Context, req []byte) ([]byte, error) {
+							return nil, &core.RemoteError{Code: 1001, Message: "no", Detail: append(detail[:0], req...)}
+						}, limit.opts...),
 						m.Handle("nothing", func(context.Context, []byte) ([]byte, error) { return nil, nil }),
 						m.HandleStreamFunc("stream", func(_ context.Context, _ []byte, s *core.RawStream) error {
 							for range 4 {
@@ -340,16 +344,23 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(time.Second)
-				for range 2 { // which is more than may wait
-					lab.GoCall(ctx, c.Conn(0, 1), "echo", make([]byte, 20<<10))
-					time.Sleep(time.Second)
-				}
-				waits := lab.GoCall(ctx, c.Conn(0, 1), "request", []byte("first"))
-				time.Sleep(time.Second)
-				nothing := lab.GoCall(ctx, c.Conn(0, 1), "nothing", nil)
-				time.Sleep(time.Second)
-				if got := lab.MustCall(t, c.Conn(2, 1), "request", []byte("other")); string(got) != "other" {
-					t.Errorf("got %q", got)
+				var waits [3]<-chan lab.Reply
+				if limit.requests {
+					for range 2 { // which is more than may wait
+						lab.GoCall(ctx, c.Conn(0, 1), "echo", make([]byte, 20<<10))
+						time.Sleep(time.Second)
+					}
+					for i, id := range []core.HandlerID{"request", "fails", "nothing"} {
+						waits[i] = lab.GoCall(ctx, c.Conn(0, 1), id, []byte("first"))
+						time.Sleep(time.Second)
+					}
+					if got := lab.MustCall(t, c.Conn(2, 1), "request", []byte("other")); string(got) != "other" {
+						t.Errorf("got %q", got)
+					}
+					_, err := c.Conn(2, 1).Request(t.Context(), "fails", []byte("other"))
+					if remote := lab.WantRemote(t, "the failure of another peer", err); string(remote.Detail) != "other" {
+						t.Errorf("the failure of another peer has %q", remote.Detail)
+					}
 				}
 				other, err := c.Conn(2, 1).OpenStream(t.Context(), "stream", nil)
 				if err != nil {
@@ -361,11 +372,17 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 					}
 				}
 				c.Memory().HealAll()
-				if r := lab.Wait(t, waits, "the answer comes"); r.Err != nil || string(r.Resp) != "first" {
-					t.Errorf("the answer that waited is %q, %v", r.Resp, r.Err)
-				}
-				if r := lab.Wait(t, nothing, "the answer of nothing comes"); r.Err != nil || r.Resp != nil {
-					t.Errorf("the answer of nothing that waited is %#v, %v, want nil", r.Resp, r.Err)
+				if limit.requests {
+					if r := lab.Wait(t, waits[0], "the answer comes"); r.Err != nil || string(r.Resp) != "first" {
+						t.Errorf("the answer that waited is %q, %v", r.Resp, r.Err)
+					}
+					r := lab.Wait(t, waits[1], "the failure comes")
+					if remote := lab.WantRemote(t, "the failure that waited", r.Err); string(remote.Detail) != "first" {
+						t.Errorf("the failure that waited has %q", remote.Detail)
+					}
+					if r := lab.Wait(t, waits[2], "the answer of nothing comes"); r.Err != nil || r.Resp != nil {
+						t.Errorf("the answer of nothing that waited is %#v, %v, want nil", r.Resp, r.Err)
+					}
 				}
 				for _, err := range st.All() {
 					if err != nil {

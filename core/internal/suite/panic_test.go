@@ -94,16 +94,16 @@ func TestPanicsWithoutALogger(t *testing.T) {
 	defer slog.SetDefault(slog.Default())
 	defer log.SetFlags(log.Flags()) // which SetDefault changes, too
 	defer log.SetOutput(log.Writer())
-	slog.SetDefault(book.Logger())
 	lab.Bubble(t, "", func(t *testing.T) {
 		c := coretest.NewCluster(t, 2, lab.Handle("panics", waysToPanic["a string"]), lab.Handle("echo", lab.Echo))
+		slog.SetDefault(book.Logger()) // as main does after a package has made its nodes
 		checkPanic(t, c.Conn(0, 1), "panics")
 		c.Restart(1)
 		lab.MustCall(t, c.Conn(0, 1), "echo", nil, core.WaitForConnection())
 	})
 	if text := book.String(); !strings.Contains(text, "secret") || !strings.Contains(text, "panic_test.go") {
 		t.Errorf("the default logger got %q, want the panics with their stacks", text)
-	} else if n := book.Lines(); n != 5 {
+	} else if n := book.Lines(); n != 5 || strings.Count(text, "level=ERROR") != 5 {
 		t.Errorf("the default logger got %d lines, want those of the 5 panics: %s", n, text)
 	}
 }

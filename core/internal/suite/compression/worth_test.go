@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,6 +242,11 @@ func TestDeadlineWhileCompressing(t *testing.T) {
 			during = cancel
 			return request(ctx)
 		})
+		expect("a call that is canceled meanwhile, without luck", 1, context.Canceled, func() error {
+			ctx := &quietContext{Context: t.Context()}
+			during = func() { ctx.over.Store(true) }
+			return request(ctx)
+		})
 		during = nil
 		expect("opening a stream", 1, context.DeadlineExceeded, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -271,4 +277,19 @@ func TestDeadlineWhileCompressing(t *testing.T) {
 			t.Errorf("on a stream that has ended %d messages were compressed, %v", tries, err)
 		}
 	})
+}
+
+// quietContext tells that it is over who asks, and nobody who waits: a call that waits
+// may find its answer first.
+type quietContext struct {
+	context.Context
+
+	over atomic.Bool
+}
+
+func (c *quietContext) Err() error {
+	if c.over.Load() {
+		return context.Canceled
+	}
+	return nil
 }

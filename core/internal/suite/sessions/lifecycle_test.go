@@ -277,17 +277,20 @@ func TestShutdown(t *testing.T) {
 func TestShutdownInTime(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		g := lab.NewGate(t, 3)
-		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext))
+		c := l.Cluster(t, 2, lab.Handle("block", g.HandleContext), lab.Handle("stay", g.Handle))
+		_, err := c.Conn(0, 1).Request(t.Context(), "stay", nil, core.WithTimeout(time.Second))
+		lab.WantFailure(t, "a call that is given up", err, context.DeadlineExceeded, core.OutcomeMaybeRun)
+		lab.Wait(t, g.Began, "its handler has begun")
 		called := lab.GoCall(t.Context(), c.Conn(0, 1), "block", nil)
 		inside := lab.Wait(t, g.Began, "the handler begins")
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		err := c.Manager(1).Shutdown(ctx)
+		err = c.Manager(1).Shutdown(ctx)
 		if d := time.Since(began); d != time.Minute || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Shutdown returned %v after %v, want the end of its context after 1m", err, d)
 		}
-		if want := fmt.Sprintf("in progress (handler %q for %q): ", "block", c.Node(0).Name); !lab.Mentions(err, want) {
+		if want := `in progress (handler "block", handler "stay"): `; !lab.Mentions(err, want) {
 			t.Errorf("Shutdown of the handler's node returned %v, want %q in it", err, want)
 		}
 		lab.Wait(t, inside.Done(), "the handler's context ends")

@@ -47,8 +47,9 @@ func TestWaitWhileAPeerIsReplaced(t *testing.T) {
 				}
 				err := lab.Wait(t, done, "the call returns")
 				switch after := time.Since(began); {
-				case errors.Is(err, core.ErrUnknownPeer): // it has looked in between
-				case comes && err != nil, !comes && (core.OutcomeOf(err) != core.OutcomeNotSent || after != 10*time.Second):
+				case errors.Is(err, core.ErrUnknownPeer) && after == 0: // it has looked in between
+				case comes && err != nil,
+					!comes && (core.OutcomeOf(err) != core.OutcomeNotSent || after != 10*time.Second || errors.Is(err, core.ErrUnknownPeer)):
 					t.Errorf("%s, the peer comes up %v: returned %v after %v", form, comes, err, after)
 				}
 			}
@@ -101,6 +102,33 @@ func TestStatesOfAPeerThatIsAddedAgain(t *testing.T) {
 		c.Stop(0)
 		time.Sleep(time.Second) // of OnState, which nothing waits for
 		mu.Lock()
+	})
+}
+
+// TestStatesThatWaitAreBounded holds that an OnState which does not return has few changes
+// waiting, also of a peer that is taken out of the members and in again.
+func TestStatesThatWaitAreBounded(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		book, g := new(lab.StateBook), lab.NewGate(t, 1)
+		c := l.Cluster(t, 2, coretest.WithConfig(func(i int, cfg *core.Config) {
+			if i == 0 {
+				cfg.OnState = func(s core.StateChange) {
+					<-g.Open
+					book.Note(s)
+				}
+			}
+		}))
+		for range 200 {
+			c.SetPeers(0)
+			c.SetPeers(0, 1)
+			c.WaitConnected()
+		}
+		g.Release()
+		synctest.Wait()
+		changes := book.Of(c.Node(1).Name)
+		if n := len(changes); n > 70 || changes[n-1].To != core.StateConnected {
+			t.Errorf("%d changes were kept, the last one to %v, want at most 70 and the present state", n, changes[n-1].To)
+		}
 	})
 }
 
