@@ -41,7 +41,7 @@ func TestPageShowsManifest(t *testing.T) {
 func TestPageNamesFigures(t *testing.T) {
 	t.Parallel()
 	var shown bytes.Buffer
-	writeMetrics(&shown, core.Stats{Peers: []core.PeerStats{{Peer: "kv-1"}}}, 0, core.StateChange{}.At)
+	writeMetrics(&shown, core.Stats{Peers: []core.PeerStats{{Peer: "kv-1"}}, Compression: []core.CompressionStats{{Handler: "kv.get"}}}, 0, core.StateChange{}.At)
 	pattern := regexp.MustCompile(`\bgridmux_\w+`)
 	unique := func(text string) []string {
 		all := pattern.FindAllString(text, -1)
