@@ -193,8 +193,10 @@ func TestSilenceAtEachByte(t *testing.T) {
 				if accepted.most > 7 || accepted.longest > max(limit, 5*time.Second)+limit || accepted.open != 0 {
 					t.Errorf("the acceptor had %d connections at once, the longest for %v, and has left %d", accepted.most, accepted.longest, accepted.open)
 				}
-				if dialled.goroutinesAt > dialled.baseline+20 {
-					t.Errorf("%d goroutines after 50 attempts, %d later", dialled.baseline, dialled.goroutinesAt)
+				// Timers that are due at once may all run at once, so that there are some dozens
+				// more for a moment; attempts are hundreds.
+				if dialled.goroutinesAt > dialled.baseline+dialled.total/4 {
+					t.Errorf("%d goroutines after 50 attempts, %d later, in %d attempts", dialled.baseline, dialled.goroutinesAt, dialled.total)
 				}
 				for i := range books {
 					most := int(changes[i].Load()) + int(time.Duration(dialled.total)*limit/time.Minute) + 3
