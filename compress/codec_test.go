@@ -247,3 +247,12 @@ func TestWrongDictionary(t *testing.T) {
 		}
 	}
 }
+
+// TestNilCodec holds that a nil pointer is an error that says what to do, where it used to
+// be a panic of whoever was given it.
+func TestNilCodec(t *testing.T) {
+	var c *compress.Codec
+	if name, err := c.Name(), c.Err(); name != "" || err == nil || !strings.Contains(err.Error(), "pass nil itself") {
+		t.Errorf("a nil Codec has the name %q and the error %v", name, err)
+	}
+}

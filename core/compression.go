@@ -129,7 +129,8 @@ func newCompressionOption(name string, c Compressor, request, response bool) Opt
 // sends, which it does if it has a Compressor of that name, unless the handler has
 // said that it must not. A peer that lacks the Compressor, or a
 // dictionary, sends and gets messages as they are, and so does the local node.
-// With nil nothing is compressed; a nil pointer of a type that is a Compressor is not that, but an error.
+// With nil nothing is compressed; a nil pointer of a type that is a Compressor is not
+// that: a nil *compress.Codec is an error.
 //
 // A message is sent as it is if that is hardly larger, or if it is small
 // ([WithCompressionThreshold]). Where several messages in a row were not worth it only
