@@ -152,6 +152,7 @@ func TestGetTLSFails(t *testing.T) {
 		a.config.Store(lax)
 		_, err = b.t.Dial(t.Context(), peerA)
 		wantDialError(t, err, transport.PhaseUpgrade, "403", "a verified client certificate is required")
+		synctest.Wait() // until the listener has written it
 		lines := strings.Join(book.lines(), "\n")
 		for _, want := range []string{"Options.GetTLS: half a key", "no certificates configured"} {
 			if !strings.Contains(lines, want) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
@@ -99,6 +100,7 @@ func TestPanicsWithoutALogger(t *testing.T) {
 		slog.SetDefault(book.Logger()) // as main does after a package has made its nodes
 		checkPanic(t, c.Conn(0, 1), "panics")
 		c.Restart(1)
+		synctest.Wait() // until the node knows
 		lab.MustCall(t, c.Conn(0, 1), "echo", nil, core.WaitForConnection())
 	})
 	if text := book.String(); !strings.Contains(text, "secret") || !strings.Contains(text, "panic_test.go") {
