@@ -132,6 +132,9 @@ func (w *writer) goaway(st wire.Status) (ping uint64) {
 	w.mu.Lock()
 	w.control.goaway = &st
 	ping = w.nextPing()
+	if w.written() {
+		w.proof = ping
+	}
 	w.kick(false)
 	return ping
 }

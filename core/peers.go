@@ -195,6 +195,13 @@ func (m *Manager) SetPeers(peers []Node) error {
 		}
 		list = append(list, c)
 	}
+	started := m.local.State() == StateConnected
+	if started {
+		for _, c := range added {
+			// Before anybody finds it, and takes the node for one that was not started.
+			c.setState(StateConnecting)
+		}
+	}
 	m.members.Store(newMembers(m.local, list))
 	for _, c := range old.list {
 		if left[c.name] != nil {
@@ -202,9 +209,9 @@ func (m *Manager) SetPeers(peers []Node) error {
 		}
 	}
 	m.forgetUsages()
-	if m.local.State() == StateConnected {
+	if started {
 		for _, c := range added {
-			c.begin()
+			c.connect()
 		}
 	}
 	return nil

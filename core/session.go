@@ -230,10 +230,15 @@ func (s *session) fenceOff(st wire.Status) {
 	if !first {
 		return
 	}
-	// A peer that sends other things but no answer does not hold up a drain.
+	s.expectAnswer(s.fence.Load())
+}
+
+// expectAnswer ends the session if the peer does not answer a ping in time: one that
+// sends other things does not hold up a drain.
+func (s *session) expectAnswer(ping uint64) {
 	cfg := &s.m.cfg
 	time.AfterFunc(2*cfg.KeepAlive+cfg.KeepAliveTimeout, func() {
-		if !s.fenced() {
+		if s.probes.answered.Load() < ping {
 			s.end(errUnanswered, wire.CodeTimeout)
 		}
 	})
@@ -346,10 +351,25 @@ func describeGoaway(st wire.Status) string {
 // has said GOAWAY.
 var errNoNewCalls = fmt.Errorf("%w: the connection takes no new calls any more", ErrDraining)
 
-// quiet reports whether no call is in progress, nothing waits to be written, and
-// nothing is on its way that was sent before the peer knew of our GOAWAY.
+// quiet reports whether no call is in progress, and nothing of one is on its way in
+// either direction.
 func (s *session) quiet() bool {
-	return s.ending.Load() || s.fenced() && s.busy.Load() == 0 && s.w.flushed() && s.quietLanes()
+	return s.ending.Load() || s.fenced() && s.busy.Load() == 0 && s.quietLanes() && s.delivered()
+}
+
+// delivered reports whether the peer has read all that was written. It asks the peer as
+// soon as nothing waits to be written. What is on its way when a connection is closed may
+// be lost: TCP resets one whose peer sends something then (RFC 1122, section 4.2.2.13),
+// and forgets what it has not sent yet.
+func (s *session) delivered() bool {
+	if s.fence.Load() == 0 {
+		return s.w.flushed() // the loopback, which loses nothing
+	}
+	ping, asked, ok := s.w.prove()
+	if asked {
+		s.expectAnswer(ping)
+	}
+	return ok && s.probes.answered.Load() >= ping
 }
 
 // signalRest is called when the session may have come to rest.

@@ -41,6 +41,7 @@ type writer struct {
 	linger  bool   // it parks when there is nothing to do, else it ends
 	active  bool   // something but control was appended since the last tick
 	shut    uint64 // the first batch without requests, since none are taken any more; 0: they are
+	proof   uint64 // value of a ping behind all that was appended but pings and pongs; 0: there is none
 	closed  bool
 
 	// Of the goroutine alone.
@@ -298,7 +299,7 @@ func (w *writer) waitRoom() <-chan struct{} {
 // and cleared under the lock.
 func (w *writer) kick(traffic bool) {
 	if traffic {
-		w.active, w.linger = true, true
+		w.active, w.linger, w.proof = true, true, 0
 	}
 	switch {
 	case w.closed, w.held:
@@ -360,7 +361,25 @@ func (w *writer) signalRoom() {
 func (w *writer) flushed() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.closed || w.unsent == 0 && w.bulk.empty() && len(w.turns) == 0 && w.noControl()
+	return w.closed || w.written() && w.noControl()
+}
+
+// written is flushed for all but control frames. w.mu is held.
+func (w *writer) written() bool { return w.unsent == 0 && w.bulk.empty() && len(w.turns) == 0 }
+
+// prove returns the value of a ping behind all that was written of calls: its answer
+// shows that the peer has read it. It queues one, and says so, if there is none yet. ok is
+// false as long as something waits to be written ahead of it.
+func (w *writer) prove() (ping uint64, asked, ok bool) {
+	w.mu.Lock()
+	if w.closed || w.proof != 0 || !w.written() {
+		defer w.mu.Unlock()
+		return w.proof, false, w.closed || w.proof != 0
+	}
+	ping = w.nextPing()
+	w.proof = ping
+	w.kick(false)
+	return ping, true, true
 }
 
 func (w *writer) run() {

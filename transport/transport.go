@@ -127,8 +127,10 @@ type Conn interface {
 	// it does not need the peer for that, and returns within a second even
 	// when the link takes nothing. It may be called any number of times; the first call
 	// counts and its code and reason are the ones sent, unless the peer broke
-	// the protocol of the link: then it is told that. It returns nil unless
-	// releasing the link failed.
+	// the protocol of the link: then it is told that. What the peer has not read
+	// by then may be lost all the same, as TCP resets a connection on which it
+	// sends something to a socket that is closed: who needs it to arrive waits for
+	// an answer before. It returns nil unless releasing the link failed.
 	//
 	// code 0 is an orderly end. Codes 1 to [MaxCode] are the user's. Codes
 	// above are the transport's own, see [CodeProtocol]. The reason arrives as

@@ -130,8 +130,13 @@ func (c *conn) CloseWithError(code uint32, reason string) error {
 	c.endLocked(errClosed, (*lane).abort)
 	c.mu.Unlock()
 
-	e := &transport.CloseError{Code: code, Reason: transport.CutReason(reason)}
-	c.out.carryCall(func() { c.peer.end(e) })
+	if c.both.net.abrupt {
+		c.out.drop()
+		c.out.carryCall(c.peer.reset)
+	} else {
+		e := &transport.CloseError{Code: code, Reason: transport.CutReason(reason)}
+		c.out.carryCall(func() { c.peer.end(e) })
+	}
 	c.leave()
 	return nil
 }

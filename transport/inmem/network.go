@@ -18,6 +18,7 @@ type Network struct {
 	buffer   int
 	plain    bool      // connections announce no integrity
 	lanes    bool      // connections ask for lanes
+	abrupt   bool      // a close loses what has not been read
 	seed     uint64    // of all that is drawn by chance
 	instants *instants // nil unless the seed was given
 
@@ -93,6 +94,19 @@ func WithLanes() Option {
 	return func(net *Network) {
 		if net != nil {
 			net.lanes = true
+		}
+	}
+}
+
+// WithAbruptClose makes connections that are closed lose what the other side has not read
+// yet, the code and the reason of the close among it: it sees them cut, as it may over TCP,
+// where a socket that is closed while its peer sends is reset. It is for tests of what has
+// to arrive before a connection may be closed, such as the answers of a node that shuts
+// down.
+func WithAbruptClose() Option {
+	return func(net *Network) {
+		if net != nil {
+			net.abrupt = true
 		}
 	}
 }
