@@ -81,6 +81,7 @@ func (l *listener) greet(qc *quicgo.Conn, v *visitor) error {
 	defer v.leave()
 	code, first, err := l.begin(qc)
 	if err != nil {
+		v.leave() // before the end of the connection, which the door would log as well
 		_ = qc.CloseWithError(quicgo.ApplicationErrorCode(code), err.Error())
 		_ = l.socket.release()
 		return err

@@ -27,7 +27,10 @@ func (t *Transport) checkBuffers(s *socket) {
 	if !ok || min(receive, send) >= wantedBuffer {
 		return
 	}
-	t.opts.logger().LogAttrs(context.Background(), slog.LevelWarn,
-		"quic: the UDP buffers are small; packets get lost when many arrive at once",
-		slog.Int("receive", receive), slog.Int("send", send), slog.Int("wanted", wantedBuffer), slog.String("remedy", remedy))
+	// The logger is the user's, and Dial and Listen wait for whoever calls this.
+	go func() {
+		t.opts.logger().LogAttrs(context.Background(), slog.LevelWarn,
+			"quic: the UDP buffers are small; packets get lost when many arrive at once",
+			slog.Int("receive", receive), slog.Int("send", send), slog.Int("wanted", wantedBuffer), slog.String("remedy", remedy))
+	}()
 }

@@ -9,11 +9,14 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +29,19 @@ import (
 	"github.com/gridmux/gridmux/transport/devtls"
 )
 
+// blockedBook collects what is logged, and blocks whoever logs until gate is closed.
+type blockedBook struct {
+	gate chan struct{}
+	bytes.Buffer
+}
+
+func (b *blockedBook) Write(p []byte) (int, error) {
+	<-b.gate
+	return b.Buffer.Write(p)
+}
+
 // TestBufferWarning expects one line, with the remedy, about a socket whose
-// buffers are small.
+// buffers are small, and nobody to wait for the logger that gets it.
 func TestBufferWarning(t *testing.T) {
 	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -37,14 +51,18 @@ func TestBufferWarning(t *testing.T) {
 	if err := errors.Join(pc.SetReadBuffer(64<<10), pc.SetWriteBuffer(64<<10)); err != nil {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer
-	tr := New(Options{TLS: &tls.Config{}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	for range 2 {
-		tr.checkBuffers(&socket{qt: &quicgo.Transport{Conn: pc}})
-	}
-	if n := bytes.Count(log.Bytes(), []byte("net.core.rmem_max")); n != 1 {
-		t.Errorf("%d lines of warning: %s", n, &log)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		book := blockedBook{gate: make(chan struct{})}
+		tr := New(Options{TLS: &tls.Config{}, Logger: slog.New(slog.NewTextHandler(&book, nil))})
+		for range 2 {
+			tr.checkBuffers(&socket{qt: &quicgo.Transport{Conn: pc}})
+		}
+		close(book.gate)
+		synctest.Wait()
+		if n := bytes.Count(book.Bytes(), []byte("net.core.rmem_max")); n != 1 {
+			t.Errorf("%d lines of warning: %s", n, &book)
+		}
+	})
 }
 
 // TestWindows expects the windows of a connection to be those of the documentation, and
@@ -127,10 +145,61 @@ func TestHandshakesInTheLog(t *testing.T) {
 				log.stranger(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}, errors.New("bad"))
 			}
 			<-time.After(time.Second)
+			synctest.Wait()
 		}
 		text := book.String()
 		if lines, left := bytes.Count(book.Bytes(), []byte("\n")), strings.Count(text, "left_out=40"); lines != 30 || left != 2 {
 			t.Errorf("%d lines, %d of them about others: %s", lines, left, text)
+		}
+	})
+}
+
+// TestBlockedLoggerPilesNothingUp expects one goroutine, and ten lines that wait, to be
+// what strangers leave behind with a logger that blocks, however long they go on; and
+// the others to be counted when it goes on.
+func TestBlockedLoggerPilesNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := blockedBook{gate: make(chan struct{})}
+		log := newCalmLog(slog.New(slog.NewTextHandler(&book, nil)))
+		stranger := func(port int) {
+			log.stranger(&net.UDPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port}, errors.New("bad"))
+		}
+		unblock := sync.OnceFunc(func() { close(book.gate) })
+		defer unblock()
+		const seconds, each = 60, 20
+		before := runtime.NumGoroutine()
+		for second := range seconds {
+			for n := range each {
+				stranger(second*each + n)
+				if second == 0 && n == 0 {
+					synctest.Wait() // until the logger has the first one
+				}
+			}
+			if more := runtime.NumGoroutine() - before; more > 1 {
+				t.Fatalf("after %d strangers there are %d goroutines more", (second+1)*each, more)
+			}
+			<-time.After(time.Second)
+		}
+		unblock()
+		synctest.Wait()
+		stranger(9999)
+		synctest.Wait()
+		lines := strings.Split(strings.TrimSuffix(book.String(), "\n"), "\n")
+		// One that the logger had, ten that waited, and the one that came after.
+		if len(lines) != 12 {
+			t.Fatalf("%d lines: %q", len(lines), lines)
+		}
+		for n, line := range lines[:10] {
+			if !strings.Contains(line, fmt.Sprintf("10.0.0.1:%d ", n)) || strings.Contains(line, "left_out") {
+				t.Errorf("line %d: %s", n, line)
+			}
+		}
+		// Ten in the first second, and the eleventh was the first of the next.
+		if want := fmt.Sprintf("left_out=%d", each-10); !strings.HasSuffix(lines[10], want) {
+			t.Errorf("the last one that waited lacks %s: %s", want, lines[10])
+		}
+		if want := fmt.Sprintf("left_out=%d", seconds*each-11-(each-10)); !strings.HasSuffix(lines[11], want) {
+			t.Errorf("the one that came after lacks %s: %s", want, lines[11])
 		}
 	})
 }
@@ -149,7 +218,9 @@ func TestWordsOfStrangersAreTame(t *testing.T) {
 		"versions":    &quicgo.VersionNegotiationError{Theirs: versions},
 	} {
 		var book bytes.Buffer
-		newCalmLog(slog.New(slog.NewJSONHandler(&book, nil))).stranger(&net.UDPAddr{}, err)
+		synctest.Test(t, func(*testing.T) { // ends when the line is written
+			newCalmLog(slog.New(slog.NewJSONHandler(&book, nil))).stranger(&net.UDPAddr{}, err)
+		})
 		var line struct{ Error string }
 		if err := json.Unmarshal(book.Bytes(), &line); err != nil {
 			t.Fatal(err)

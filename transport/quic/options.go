@@ -64,7 +64,9 @@ type Options struct {
 	// several goroutines at once; connections that exist are left alone. Listen
 	// calls it once for itself, and what it returns then decides whether client
 	// certificates are required. With an error, or nil, there is no connection.
-	// A socket calls it for StatelessResetKey.
+	// A socket calls it for StatelessResetKey. It must not block, since the context
+	// of Dial does not reach it, and handshakes, Dial, Listen and Close wait for it:
+	// return the configuration that you hold, and renew it elsewhere.
 	GetTLS func() (*tls.Config, error)
 
 	// ServerName returns the name that the certificate of a dialled peer must be
@@ -127,7 +129,9 @@ type Options struct {
 
 	// Logger receives one warning if the buffers of the socket are too small, with
 	// the remedy, and what went wrong with clients that failed in the handshake,
-	// at most ten of those per second. nil: discarded.
+	// at most ten of those per second. Lines are written from a goroutine of their own,
+	// which Close does not wait for; ten wait for a logger that is slow, and the others
+	// are counted. nil: discarded.
 	Logger *slog.Logger
 }
 

@@ -1,8 +1,10 @@
 package quic_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -162,6 +164,58 @@ func TestOneHostKeepsNobodyOut(t *testing.T) {
 			})
 		})
 	}
+}
+
+// blockedHandler blocks whoever logs until gate is closed.
+type blockedHandler struct {
+	slog.Handler
+	in   chan struct{} // has room for one, and gets it when somebody is blocked
+	gate chan struct{}
+}
+
+func (*blockedHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (b *blockedHandler) Handle(context.Context, slog.Record) error {
+	select {
+	case b.in <- struct{}{}:
+	default:
+	}
+	<-b.gate
+	return nil
+}
+
+// TestBlockedLoggerHoldsNobodyUp expects a logger that blocks on a stranger to keep
+// neither others out nor Close of the listener from returning.
+func TestBlockedLoggerHoldsNobodyUp(t *testing.T) {
+	inLab(t, func(l *lab) {
+		blocked := &blockedHandler{slog.DiscardHandler, make(chan struct{}, 1), make(chan struct{})}
+		defer close(blocked.gate)
+		ln := listen(l.T, l.transport(serverAddr, quic.Options{
+			TLS: l.pki.node(l.T, "server"), Logger: slog.New(blocked),
+		}), "")
+		qc, err := l.bareDial(clientAddr, serverAddr, quic.Protocol)
+		if err != nil {
+			l.Fatal(err)
+		}
+		s, err := qc.OpenStream()
+		if err != nil {
+			l.Fatal(err)
+		}
+		s.Write(hello) // in place of BEGIN
+		<-blocked.in
+		c := dial(l.T, l.transport(otherAddr, quic.Options{TLS: l.pki.node(l.T, "client")}), transport.Peer{Name: "server", Addr: serverAddr})
+		exchange(l.T, c, accept(l.T, ln))
+		closed := make(chan error, 1)
+		go func() { closed <- ln.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				l.Error(err)
+			}
+		case <-time.After(time.Second):
+			l.Error("Close of the listener waits for the logger")
+		}
+	})
 }
 
 // TestQueueOfAListener expects a listener that nobody accepts from to hold 128

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	quicgo "github.com/quic-go/quic-go"
 
@@ -177,6 +178,7 @@ func TestTLSFailures(t *testing.T) {
 					exchange(l.T, c, accept(l.T, ln))
 				}
 				ln.Close()
+				synctest.Wait()
 				if got := log.String(); !strings.Contains(got, test.logged) || !strings.Contains(got, clientAddr) {
 					l.Errorf("the listener's log does not say %q of %s: %s", test.logged, clientAddr, got)
 				}

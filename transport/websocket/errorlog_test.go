@@ -2,8 +2,10 @@ package websocket_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -106,4 +108,102 @@ func TestLogLinesAreTame(t *testing.T) {
 			t.Errorf("%d bytes were logged, want at most 4,200 and none that are raw: %.200q", len(all), all)
 		}
 	})
+}
+
+// blockedWriter blocks whoever writes until gate is closed.
+type blockedWriter struct {
+	in   chan struct{} // has room for one, and gets it when somebody is blocked
+	gate chan struct{}
+}
+
+func (b *blockedWriter) Write(p []byte) (int, error) {
+	select {
+	case b.in <- struct{}{}:
+	default:
+	}
+	<-b.gate
+	return len(p), nil
+}
+
+// outOfFiles is a listener whose first Accept fails as one without file descriptors
+// does.
+type outOfFiles struct {
+	net.Listener
+	once sync.Once
+}
+
+func (l *outOfFiles) Accept() (_ net.Conn, err error) {
+	l.once.Do(func() { err = temporaryError{errors.New("too many open files")} })
+	if err != nil {
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+type temporaryError struct{ error }
+
+func (temporaryError) Timeout() bool   { return false }
+func (temporaryError) Temporary() bool { return true }
+
+// TestBlockedLoggerHoldsNobodyUp expects a logger that blocks on what the server has to
+// say, of each kind, to keep neither others out nor Close of the listener from
+// returning.
+func TestBlockedLoggerHoldsNobodyUp(t *testing.T) {
+	for name, stranger := range map[string]func(nc net.Conn){
+		"handshake": func(nc net.Conn) { io.WriteString(nc, "no TLS at all\n") },
+		"panic": func(nc net.Conn) {
+			r := upgradeRequest()
+			r.URL.Path = websocket.DefaultPath
+			r.Header.Set("Origin", "evil")
+			r.Write(nc)
+		},
+		"accept": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				mem := memnet.Listen("a:1")
+				blocked := &blockedWriter{make(chan struct{}, 1), make(chan struct{})}
+				defer close(blocked.gate)
+				o := websocket.Options{
+					Listener: mem, ErrorLog: log.New(blocked, "", 0),
+					CheckOrigin: func(*http.Request) bool { panic("a bug") },
+				}
+				client := websocket.Options{DialContext: mem.DialContext}
+				switch name {
+				case "handshake":
+					pki := newPKI(t)
+					o.TLS, client.TLS = pki.node(t, "a"), pki.node(t, "b")
+				case "accept":
+					o.Listener = &outOfFiles{Listener: mem}
+				}
+				l := listen(t, websocket.New(o), "")
+				if stranger != nil {
+					nc, err := mem.DialContext(t.Context(), "", "")
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer nc.Close()
+					stranger(nc)
+				}
+				<-blocked.in
+				c, err := websocket.New(client).Dial(t.Context(), peerA)
+				if err != nil {
+					t.Errorf("while the logger blocks nobody gets in: %v", err)
+				} else {
+					defer c.CloseWithError(0, "")
+					exchange(t, c, accept(t, l))
+				}
+				closed := make(chan error, 1)
+				go func() { closed <- l.Close() }()
+				select {
+				case err := <-closed:
+					if err != nil {
+						t.Error(err)
+					}
+				case <-time.After(time.Second):
+					t.Error("Close of the listener waits for the logger")
+				}
+			})
+		})
+	}
 }

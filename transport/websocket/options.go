@@ -50,7 +50,10 @@ type Options struct {
 	// several goroutines at once; connections that exist are left alone. Listen
 	// calls it once for itself, and what it returns then decides whether the
 	// listener is plaintext and whether client certificates are required. With
-	// an error, or nil, there is no connection, never one in plaintext.
+	// an error, or nil, there is no connection, never one in plaintext. It must not
+	// block, since the context of Dial does not reach it, and handshakes, Dial,
+	// Listen and Close wait for it: return the configuration that you hold, and
+	// renew it elsewhere.
 	GetTLS func() (*tls.Config, error)
 
 	// ServerName returns the name that the certificate of a dialled peer must be
@@ -98,7 +101,9 @@ type Options struct {
 	// clients that failed in the TLS or HTTP handshake. Strangers can cause that
 	// at any rate, so that of each kind of message at most ten a second are
 	// passed on, without control characters and cut to 256 bytes, or 4 KiB for
-	// a panic of CheckOrigin. nil: discarded.
+	// a panic of CheckOrigin. They are written from a goroutine of their own, which
+	// Close does not wait for; ten of a kind wait for a logger that is slow, and the
+	// others are counted. nil: discarded.
 	ErrorLog *log.Logger
 }
 
