@@ -131,9 +131,9 @@ func measureCluster(ctx context.Context, k kind, nodes int, idle bool) (found cl
 	digest := bootstrap.Digest(map[string]string{"nodes": strconv.Itoa(nodes)})
 	c := newCluster(nil, func(m *core.Manager) error { return errors.Join(serveEcho(m), bootstrap.Serve(m, digest)) })
 	defer c.close()
-	var before idleCost
+	var before footprint
 	if idle {
-		before = idleNow(1)
+		before = footprintNow()
 	}
 	if err := c.place(k.open(onLoopback), names); err != nil {
 		return found, err
@@ -217,16 +217,16 @@ func untilAnswered(ctx context.Context, to *core.Connection) error {
 
 // measureIdle reads what the cluster takes, lets every node call every other, and reads it
 // again a while later.
-func (c *cluster) measureIdle(ctx context.Context, before idleCost, found *clusterRound) error {
+func (c *cluster) measureIdle(ctx context.Context, before footprint, found *clusterRound) error {
 	n := len(c.members)
 	connections := float64(n * (n - 1) / 2)
-	found.Fresh = idleNow(connections).less(before, connections)
+	found.Fresh = footprintNow().since(before, connections)
 	err := c.together(func(m *core.Manager) error { return burst(ctx, m) }, func() error { return nil })
 	if err == nil {
 		err = pause(ctx, settleTime, nil)
 	}
 	if err == nil {
-		found.Used = idleNow(connections).less(before, connections)
+		found.Used = footprintNow().since(before, connections)
 	}
 	return err
 }
@@ -260,17 +260,27 @@ func burst(ctx context.Context, m *core.Manager) error {
 	}
 }
 
-// idleNow is what the process has, for each of so many.
-func idleNow(of float64) idleCost {
+// footprint is what the process has.
+type footprint struct {
+	heap, stacks uint64 // bytes
+	goroutines   int
+}
+
+func footprintNow() footprint {
 	// Twice, for what finalizers and pools give back at the first.
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return idleCost{float64(m.HeapAlloc+m.StackInuse) / of, float64(runtime.NumGoroutine()) / of}
+	return footprint{m.HeapAlloc, m.StackInuse, runtime.NumGoroutine()}
 }
 
-// less leaves out what there was before, which is of the whole process.
-func (c idleCost) less(before idleCost, of float64) *idleCost {
-	return &idleCost{max(c.Memory-before.Memory/of, 0), max(c.Goroutines-before.Goroutines/of, 0)}
+// since is what came since then, for each of so many. Stacks count apart: those of
+// goroutines that ended before take part of what they stood in away with them, later.
+func (f footprint) since(before footprint, of float64) *idleCost {
+	more := func(now, then uint64) float64 { return max(float64(now)-float64(then), 0) }
+	return &idleCost{
+		Memory:     (more(f.heap, before.heap) + more(f.stacks, before.stacks)) / of,
+		Goroutines: max(float64(f.goroutines-before.goroutines), 0) / of,
+	}
 }
