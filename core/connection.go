@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ type Connection struct {
 	letGo       *time.Timer             // of previous: when GOAWAY is said on it
 	finishing   []*session              // that take no new calls, oldest first
 	guests      *guests                 // that have the turn; nil: none
-	seated      chan struct{}           // closed when there are guests; nil: nobody waits
+	seated      event                   // there are guests whom others may join
 	links       []linkMemory            // by rank of the transport
 	instance    [wire.InstanceSize]byte // who answered last
 	moving      bool                    // an attempt to move to a preferred transport is under way
@@ -55,9 +54,9 @@ type Connection struct {
 	former      [wire.InstanceSize]byte // who answered at the address before
 	formerUntil time.Time               // how long that one is not taken
 	dialing     bool
-	cancelDial  func()        // of the attempt that is under way
-	cancelMove  func()        // of that to move
-	changed     chan struct{} // closed at the next change; nil: nobody waits
+	cancelDial  func() // of the attempt that is under way
+	cancelMove  func() // of that to move
+	changed     event  // of the state
 }
 
 var errNilContext = errors.New("the context is nil: pass context.Background() for none")
@@ -116,10 +115,8 @@ func (c *Connection) setStateLocked(to State, err error) {
 	change := StateChange{Peer: c.name, From: c.state, To: to, Err: err, At: time.Now()}
 	c.state, c.since = to, change.At
 	c.lookAheadLocked()
-	if c.changed != nil {
-		close(c.changed)
-		c.changed = nil
-	}
+	c.changed.happened()
+	c.m.changes.happened()
 	if c == c.m.local {
 		return
 	}
@@ -178,123 +175,3 @@ func (e *noLinkError) Is(target error) bool {
 
 // As finds a type in the chain of what was wrapped.
 func (e *noLinkError) As(target any) bool { return errors.As(e.err, target) }
-
-// WaitConnected waits until there is a connection to the peer, until ctx ends,
-// or until the Manager is closed. The error says since when and why there is
-// none.
-func (c *Connection) WaitConnected(ctx context.Context) error {
-	if err := c.await(ctx); err != nil {
-		return fmt.Errorf("gridmux: WaitConnected: wait for %q: %w", c.Peer(), err)
-	}
-	return nil
-}
-
-func (c *Connection) await(ctx context.Context) error {
-	if ctx == nil {
-		return errNilContext
-	}
-	for {
-		if c = c.resolve(); c == nil || c.unknown || !c.m.made() {
-			return c.whyDown()
-		}
-		c.mu.Lock()
-		state := c.state
-		if c.changed == nil {
-			c.changed = make(chan struct{})
-		}
-		changed := c.changed
-		c.mu.Unlock()
-		switch state {
-		case StateConnected:
-			return nil
-		case StateConnecting:
-		default:
-			return c.whyDown()
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ctx.Err(), c.whyDown())
-		}
-	}
-}
-
-// WaitConnected waits until there is a connection to every peer that there is when it is
-// called and that is not removed meanwhile, until ctx ends, or until the Manager is
-// closed. The error names who is missing, since when and why.
-func (m *Manager) WaitConnected(ctx context.Context) error {
-	return m.waitFor(ctx, "WaitConnected", -1)
-}
-
-// WaitQuorum waits until n nodes of the cluster, the local one among them, are
-// connected, until ctx ends, or until the Manager is closed. The error names
-// who is missing, since when and why.
-func (m *Manager) WaitQuorum(ctx context.Context, n int) error {
-	if m.made() && n > len(m.members.Load().list)+1 {
-		return fmt.Errorf("gridmux: WaitQuorum: %d nodes asked for, the cluster has %d", n, len(m.members.Load().list)+1)
-	}
-	return m.waitFor(ctx, "WaitQuorum", max(n-1, 0))
-}
-
-// waitFor waits for n peers, all of them if n is negative.
-func (m *Manager) waitFor(ctx context.Context, op string, n int) error {
-	if !m.made() {
-		return fmt.Errorf("gridmux: %s: %w: make the Manager with NewManager", op, ErrNotStarted)
-	}
-	if ctx == nil {
-		return fmt.Errorf("gridmux: %s: %w", op, errNilContext)
-	}
-	switch m.local.State() {
-	case StateIdle:
-		return fmt.Errorf("gridmux: %s: %w: call Manager.Start first", op, ErrNotStarted)
-	case StateClosed:
-		return fmt.Errorf("gridmux: %s: %w", op, ErrClosed)
-	case StateConnecting, StateConnected:
-	}
-	peers := m.members.Load().list
-	all := n < 0
-	if all {
-		n = len(peers)
-	}
-	waitCtx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make(chan error, len(peers))
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	for _, c := range peers {
-		wg.Go(func() { results <- c.await(waitCtx) })
-	}
-	var missing []error
-	for range peers {
-		if n == 0 {
-			return nil
-		}
-		if err := <-results; err == nil || all && errors.Is(err, ErrUnknownPeer) {
-			n--
-		} else {
-			missing = append(missing, err)
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	return m.missingError(ctx, op, peers, missing)
-}
-
-func (m *Manager) missingError(ctx context.Context, op string, peers []*Connection, missing []error) error {
-	if m.local.State() == StateClosed {
-		return fmt.Errorf("gridmux: %s: %w", op, ErrClosed)
-	}
-	var text strings.Builder
-	for _, c := range peers {
-		if c = c.resolve(); c.State() != StateConnected {
-			fmt.Fprintf(&text, "; %q: %v", c.name, c.whyDown())
-		}
-	}
-	err := ctx.Err()
-	if err == nil {
-		err = errors.Join(missing...)
-	}
-	return fmt.Errorf("gridmux: %s: %w%s", op, err, text.String())
-}

@@ -37,10 +37,7 @@ func (c *Connection) enter(ctx context.Context, n *newcomer) (shares bool, err e
 			c.mu.Unlock()
 			return true, nil
 		}
-		if c.seated == nil {
-			c.seated = make(chan struct{})
-		}
-		seated := c.seated
+		seated := c.seated.next()
 		c.mu.Unlock()
 		select {
 		case c.turn <- struct{}{}:
@@ -56,15 +53,16 @@ func (c *Connection) enter(ctx context.Context, n *newcomer) (shares bool, err e
 // would be taken without a question if there were none. c.mu is held.
 func (c *Connection) joinsLocked(n *newcomer) bool {
 	g := c.guests
-	if g == nil || g.won || g.all[0].instance != n.instance || g.all[0].moves != n.moves {
+	if g == nil || g.won || g.all[0].instance != n.instance {
 		return false
 	}
 	if slices.ContainsFunc(g.all, func(x *newcomer) bool { return x.rank == n.rank }) {
 		return false
 	}
 	if s := c.incumbentLocked(); s != nil {
-		return c.mayMoveLocked(s, n)
+		return g.all[0].moves == n.moves && c.mayMoveLocked(s, n)
 	}
+	// None is left that they could have been about to take over from.
 	return !c.leftLocked(n.instance)
 }
 
@@ -73,10 +71,7 @@ func (c *Connection) seat(n *newcomer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.guests = &guests{all: []*newcomer{n}}
-	if c.seated != nil {
-		close(c.seated)
-		c.seated = nil
-	}
+	c.seated.happened()
 }
 
 // choose is called when a guest was told READY. It reports whether that is the one

@@ -183,7 +183,7 @@ func handleError(id HandlerID, err error) error {
 
 func (m *Manager) register(h *handler, opts []HandlerOption) error {
 	if m == nil || m.handlers == nil {
-		return handleError(h.id, fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
+		return handleError(h.id, errNoManager)
 	}
 	if n := len(h.id); n == 0 || n > maxHandlerID {
 		return handleError(h.id, fmt.Errorf("the id has %d bytes: use 1 to %d", n, maxHandlerID))

@@ -34,6 +34,7 @@ type Manager struct {
 	peersMu    sync.Mutex // serializes changes of members
 	members    atomic.Pointer[members]
 	usages     map[string]*usage // by name; guarded by peersMu
+	changes    lockedEvent       // of the state of any peer
 	pool       pool
 	seed       [32]byte // of all that is random but no secret
 
@@ -124,7 +125,7 @@ func (m *Manager) made() bool { return m != nil && m.handlers != nil }
 // once; one whose Start has failed is closed.
 func (m *Manager) Start(ctx context.Context) error {
 	if !m.made() {
-		return startError(fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
+		return startError(errNoManager)
 	}
 	if ctx == nil {
 		return startError(errNilContext)

@@ -54,11 +54,29 @@ func (l *netListener) offer(st *RawStream) error {
 	if l.ended {
 		return fmt.Errorf("%w: %w", ErrUnknownHandler, errListenerClosed)
 	}
+	if len(l.waiting) == cap(l.waiting) {
+		l.sweep()
+	}
 	select {
 	case l.waiting <- st.netConn():
 		return nil
 	default:
 		return fmt.Errorf("%w: %d connections wait to be accepted", ErrOverloaded, maxBacklog)
+	}
+}
+
+// sweep takes those out of the queue whose callers wait no longer. l.mu is held, so
+// nothing is added meanwhile.
+func (l *netListener) sweep() {
+	for range len(l.waiting) {
+		select {
+		case c := <-l.waiting:
+			if !c.st.isOver() {
+				l.waiting <- c
+			}
+		default:
+			return // the rest was accepted meanwhile
+		}
 	}
 }
 

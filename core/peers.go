@@ -163,7 +163,7 @@ func (m *Manager) Connections() iter.Seq[*Connection] {
 // returns an error and changes nothing.
 func (m *Manager) SetPeers(peers []Node) error {
 	if !m.made() {
-		return peersError(fmt.Errorf("%w: make the Manager with NewManager", ErrNotStarted))
+		return peersError(errNoManager)
 	}
 	checked, err := remotePeers(&m.cfg.Local, peers, "peers")
 	if err != nil {
@@ -177,6 +177,7 @@ func (m *Manager) SetPeers(peers []Node) error {
 	case m.draining.Load():
 		return peersError(errDrainingHere)
 	}
+	m.forgetUsages() // of those that left before, which may be added again
 	old := m.members.Load()
 	left := make(map[string]*Connection, len(old.list))
 	for _, c := range old.list {
@@ -208,7 +209,6 @@ func (m *Manager) SetPeers(peers []Node) error {
 			c.remove()
 		}
 	}
-	m.forgetUsages()
 	if started {
 		for _, c := range added {
 			c.connect()

@@ -327,7 +327,7 @@ func (w *writer) discard(b *bulkSend) (unsent bool) {
 // lets those look again who wait for room with answers of that kind.
 func (w *writer) giveUp(b *bulkSend) {
 	w.mu.Lock()
-	w.signalRoom()
+	w.room.happened()
 	if b == nil {
 		w.mu.Unlock()
 		return

@@ -71,6 +71,7 @@ type session struct {
 	said  atomic.Pointer[wire.Status] // our GOAWAY
 
 	last       atomic.Pointer[time.Timer] // ends the session, where that is set already
+	overdue    atomic.Pointer[time.Timer] // ends it if the peer does not answer a ping
 	ending     atomic.Bool
 	done       chan struct{} // closed when the session has ended
 	lost       error         // why; set before done is closed
@@ -174,8 +175,10 @@ func (s *session) end(err error, code wire.Code) {
 		return
 	}
 	s.alive.stop()
-	if t := s.last.Load(); t != nil {
-		t.Stop()
+	for _, at := range []*atomic.Pointer[time.Timer]{&s.last, &s.overdue} {
+		if t := at.Load(); t != nil {
+			t.Stop()
+		}
 	}
 	// From here on nothing more is taken for writing, so what is still queued
 	// counts as not sent.
@@ -237,11 +240,22 @@ func (s *session) fenceOff(st wire.Status) {
 // sends other things does not hold up a drain.
 func (s *session) expectAnswer(ping uint64) {
 	cfg := &s.m.cfg
-	time.AfterFunc(2*cfg.KeepAlive+cfg.KeepAliveTimeout, func() {
+	s.setTimer(&s.overdue, time.AfterFunc(2*cfg.KeepAlive+cfg.KeepAliveTimeout, func() {
 		if s.probes.answered.Load() < ping {
 			s.end(errUnanswered, wire.CodeTimeout)
 		}
-	})
+	}))
+}
+
+// setTimer sets one of the timers that end the session, in place of the one before, to be
+// stopped when it has ended.
+func (s *session) setTimer(at *atomic.Pointer[time.Timer], t *time.Timer) {
+	if before := at.Swap(t); before != nil {
+		before.Stop()
+	}
+	if s.ending.Load() {
+		t.Stop()
+	}
 }
 
 // leave says GOAWAY. The session ends by itself when its calls have.
@@ -334,10 +348,7 @@ func (s *session) readFailed(err error) {
 
 // endWithin ends the session after d, if it has not ended by then.
 func (s *session) endWithin(d time.Duration, err error, code wire.Code) {
-	s.last.Store(time.AfterFunc(d, func() { s.end(err, code) }))
-	if s.ending.Load() {
-		s.last.Load().Stop()
-	}
+	s.setTimer(&s.last, time.AfterFunc(d, func() { s.end(err, code) }))
 }
 
 func describeGoaway(st wire.Status) string {

@@ -481,3 +481,24 @@ func TestBuffersForResultsAreBounded(t *testing.T) {
 		s.finishTest()
 	})
 }
+
+// TestTimersEndWithTheSession holds that a session which is over is not kept by what waits
+// for the answer to the ping behind its GOAWAY: with a long keep-alive it, and the Manager,
+// used to stay in memory for days.
+func TestTimersEndWithTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		s.sayGoaway(shutdownStatus)
+		s.end(errLeft, wire.CodeNone)
+		if timer := s.overdue.Load(); timer == nil || timer.Stop() {
+			t.Error("the timer of the fence runs on")
+		}
+		s.sayGoaway(shutdownStatus)
+		s.expectAnswer(s.w.ping())
+		if s.overdue.Load().Stop() {
+			t.Error("a timer of a session that is over was set, and runs")
+		}
+		s.finishTest()
+	})
+}

@@ -21,7 +21,7 @@ import (
 // Close.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	if !m.made() {
-		return fmt.Errorf("gridmux: Shutdown: %w: make the Manager with NewManager", ErrNotStarted)
+		return fmt.Errorf("gridmux: Shutdown: %w", errNoManager)
 	}
 	if ctx == nil {
 		return fmt.Errorf("gridmux: Shutdown: %w", errNilContext)

@@ -27,8 +27,8 @@ type PeerStats struct {
 	Down error
 	// Sent and Received are how many bytes the node has given to links to the peer
 	// and taken from them, after their handshakes and without what the transport
-	// adds to its frames. They begin anew for a peer that was removed and is added
-	// again.
+	// adds to its frames. They begin anew for a peer that was removed and, when
+	// nothing of it was in progress any more, is added again.
 	Sent, Received int64
 	// RoundTrip is how long the last ping took that was answered, see
 	// [Connection.Ping]; 0 if none was. The library pings when nothing has arrived
@@ -136,7 +136,7 @@ func (c *Connection) stats() PeerStats {
 		ps.Waiting += waiting
 	}
 	for _, s := range c.m.liveSessions() {
-		if s.peer != c {
+		if s.peer.usage != c.usage { // those from before it was removed and added again finish
 			continue
 		}
 		for _, st := range append(s.calls.streams(), s.in.streams()...) {

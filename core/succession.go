@@ -140,6 +140,7 @@ func (c *Connection) attach(s *session) error {
 	c.mu.Lock()
 	now := c.current.Load()
 	if c.state == StateClosed || s.ending.Load() || s.side == 0 && s.dialled != c.addr ||
+		s.side == 1 && now == nil && c.leftLocked(s.instance) ||
 		s.moves && now != nil && now.instance != s.instance {
 		// The node was closed, the peer removed, moved or started anew, or the link
 		// lost. The session must not become current. For the peer it may be, so it is
@@ -222,6 +223,7 @@ func (c *Connection) lostLocked(s *session, err error) {
 	if next != nil {
 		return
 	}
+	c.seated.happened() // those that were about to take over from it may be joined now
 	err = s.onTransport(err)
 	c.lastErr = err
 	if time.Since(s.born) >= stableAfter {
@@ -283,8 +285,8 @@ func (c *Connection) remove() {
 func (c *Connection) move(addr string) {
 	c.mu.Lock()
 	c.addr, c.moved, c.backoff = addr, true, 0
-	if s := c.current.Load(); s != nil {
-		c.former, c.formerUntil = s.instance, time.Now().Add(movedGrace)
+	if c.instance != ([wire.InstanceSize]byte{}) {
+		c.former, c.formerUntil = c.instance, time.Now().Add(movedGrace)
 	}
 	clear(c.links)
 	c.cancelAttemptsLocked()

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
@@ -65,6 +66,67 @@ func TestAtRestBeforeGoaway(t *testing.T) {
 		if !s.ending.Load() {
 			t.Error("the session goes on, although the peer has answered and nothing is in progress")
 		}
+		s.finishTest()
+	})
+}
+
+// TestDrainAsksAtMost holds that a peer which reads, and sends other things, but does not
+// answer the ping behind the last answer, does not hold up the end of a session.
+func TestDrainAsksAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, far := newTestSession(m)
+		go func() {
+			for {
+				if _, err := far.ReadFrame(ownMaxFrame); err != nil {
+					return
+				}
+			}
+		}()
+		s.busy.Add(1)
+		s.leave("")
+		s.feed(t, wire.AppendPing(nil, wire.TypePong, s.fence.Load()))
+		s.w.answer(wire.TypeRefused, 0, wire.Status{Code: wire.CodeDraining})
+		s.release()
+		time.Sleep(time.Second)
+		if s.ending.Load() {
+			t.Error("the session has ended before the peer had read its last frame")
+		}
+		time.Sleep(2*m.cfg.KeepAlive + m.cfg.KeepAliveTimeout)
+		if !s.ending.Load() {
+			t.Error("the session waits for a peer that answers no ping")
+		}
+		s.finishTest()
+	})
+}
+
+// TestGuestsOfALostSession has a newcomer wait for others of its process that are about to
+// take over from a session, and that session be lost: it joins them then, and does not wait
+// for the end of their handshakes.
+func TestGuestsOfALostSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		c := s.peer
+		if err := c.takeTurn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		first := &newcomer{instance: s.instance, rank: 1, moves: true}
+		c.seat(first)
+		second := &newcomer{instance: s.instance}
+		shares := false
+		go func() { shares, _ = c.enter(t.Context(), second) }()
+		synctest.Wait()
+		if shares {
+			t.Error("the newcomer does not wait, although there is a session that it does not take over from")
+		}
+		s.end(errUnanswered, wire.CodeNone)
+		synctest.Wait()
+		if !shares {
+			t.Error("the newcomer waits on, although the session was lost")
+		}
+		c.rise(first)
+		c.rise(second)
 		s.finishTest()
 	})
 }

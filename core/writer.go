@@ -35,7 +35,7 @@ type writer struct {
 	lanes   uint64 // that were opened
 	notices uint64 // times that the peer was to be told of lanes
 	held    bool   // nothing is written yet: the peer does not know of the lane
-	room    chan struct{}
+	room    event  // there is room again
 	running bool
 	parked  bool   // the goroutine waits for wake
 	linger  bool   // it parks when there is nothing to do, else it ends
@@ -96,7 +96,7 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 		w.mu.Unlock()
 		return queuedOver, nil
 	case w.unsent > w.s.maxOutput:
-		wait := w.waitRoom()
+		wait := w.room.next()
 		w.mu.Unlock()
 		return queuedFull, wait
 	}
@@ -139,7 +139,7 @@ func (w *writer) recall() (ids []wire.CallID) {
 	}
 	ids = w.small.recall(w.s.layout, ids)
 	ids = w.bulk.recall(w.turns, ids)
-	w.signalRoom()
+	w.room.happened()
 	w.mu.Unlock()
 	return ids
 }
@@ -231,7 +231,7 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 func (w *writer) appendAnswer(c *inCall, result []byte, failed *failedAnswer, force bool) (wait <-chan struct{}) {
 	w.mu.Lock()
 	if w.unsent > w.s.maxOutput && !force && !w.closed {
-		wait = w.waitRoom()
+		wait = w.room.next()
 		w.mu.Unlock()
 		return wait
 	}
@@ -286,14 +286,6 @@ func (w *writer) full() bool {
 	return w.unsent > w.s.maxOutput
 }
 
-// waitRoom returns a channel that is closed when there is room. w.mu is held.
-func (w *writer) waitRoom() <-chan struct{} {
-	if w.room == nil {
-		w.room = make(chan struct{})
-	}
-	return w.room
-}
-
 // kick makes sure that the goroutine sees what was appended, and releases mu.
 // The wake-up is sent only on the edge from nothing to something: parked is set
 // and cleared under the lock.
@@ -339,7 +331,7 @@ func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true
 	held := w.bulk.close()
-	w.signalRoom()
+	w.room.happened()
 	if w.parked {
 		w.parked = false
 		w.wake <- struct{}{}
@@ -347,13 +339,6 @@ func (w *writer) close() {
 	w.mu.Unlock()
 	for _, b := range held {
 		b.finish()
-	}
-}
-
-func (w *writer) signalRoom() {
-	if w.room != nil {
-		close(w.room)
-		w.room = nil
 	}
 }
 
@@ -454,7 +439,7 @@ func (w *writer) settle() {
 	w.unsent -= w.spare.bytes
 	w.writes++
 	if w.unsent <= w.s.maxOutput/2 {
-		w.signalRoom()
+		w.room.happened()
 	}
 	w.spare.reset(keepBatch)
 	if w.closed {

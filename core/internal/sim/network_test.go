@@ -50,6 +50,9 @@ func newMemory(p *profile) network {
 	if p.lanes {
 		opts = append(opts, inmem.WithLanes())
 	}
+	if p.abrupt {
+		opts = append(opts, inmem.WithAbruptClose())
+	}
 	n := inmem.NewNetwork(opts...)
 	n.SetConditions(p.link)
 	return memory{n}

@@ -33,6 +33,7 @@ type profile struct {
 	buffer      int              // of a link in one direction, bytes; 0: the default
 	plain       bool             // links do not notice what they corrupt
 	lanes       bool             // links have lanes
+	abrupt      bool             // and lose what has not been read when they are closed
 	compress    compression
 	prefers     []bool // nodes that have a second transport, which they prefer; nil: none
 	limits      core.Config
@@ -86,6 +87,7 @@ func newProfile(seed uint64, over *carrier) *profile {
 		loose:      r.IntN(16) == 0,
 	}
 	p.lanes = stream(seed, 3).IntN(4) == 0 // of its own source, which shifts no other
+	p.abrupt = stream(seed, 7).IntN(4) == 0
 	p.compress = newCompression(seed)
 	p.apart = r.IntN(16) == 0
 	p.mix = mix{swarm(r, p.among(operations)), swarm(r, p.among(faults))} // of the same tables whatever the carrier

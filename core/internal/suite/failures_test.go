@@ -316,7 +316,7 @@ func TestManyExpiredWaits(t *testing.T) {
 		synctest.Wait()
 		expired, cancel := context.WithCancel(t.Context())
 		cancel()
-		before := runtime.NumGoroutine()
+		before := lab.Goroutines()
 		for i := range 1000 {
 			soon, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Microsecond)
 			for _, ctx := range []context.Context{expired, soon} {
@@ -329,7 +329,7 @@ func TestManyExpiredWaits(t *testing.T) {
 			cancel()
 		}
 		synctest.Wait()
-		if after := runtime.NumGoroutine(); after > before+5 {
+		if after := lab.Goroutines(); after > before+5 {
 			t.Errorf("6000 waits that ended left %d goroutines", after-before)
 		}
 	})

@@ -24,7 +24,7 @@ func measure() footprint {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return footprint{int(m.HeapAlloc + m.StackInuse), runtime.NumGoroutine()}
+	return footprint{int(m.HeapAlloc + m.StackInuse), lab.Goroutines()}
 }
 
 func (f footprint) less(g footprint) footprint {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,13 +143,13 @@ func TestNothingLeft(t *testing.T) {
 		round(100)
 		// What is recycled survives one collection.
 		heap := func() int64 { lab.HeapInUse(); return int64(lab.HeapInUse()) }
-		before, goroutines := heap(), runtime.NumGoroutine()
+		before, goroutines := heap(), lab.Goroutines()
 		more := lab.Scale(5000, 2000, 100_000)
 		round(more)
 		if left := heap() - before; left > int64(more)*300 {
 			t.Errorf("%d connections left %d bytes", more, left)
 		}
-		if left := runtime.NumGoroutine() - goroutines; left > 5 {
+		if left := lab.Goroutines() - goroutines; left > 5 {
 			t.Errorf("%d connections left %d goroutines", more, left)
 		}
 	})

@@ -66,12 +66,14 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
-// TestBacklogOfTheGone expects connections whose caller has gone to come out of
-// no Accept.
+// TestBacklogOfTheGone expects connections whose caller has gone to take nobody's place
+// among those that wait, and to come out of no Accept.
 func TestBacklogOfTheGone(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		c := listen(t, l, 2)
-		for range 3 {
+		first := c.dial(0, 1)
+		write(t, first, "first")
+		for range 2 * 128 {
 			st, err := c.Conn(0, 1).OpenStream(t.Context(), service, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -80,11 +82,13 @@ func TestBacklogOfTheGone(t *testing.T) {
 			st.Close()
 		}
 		last := c.dial(0, 1)
-		write(t, last, "me")
+		write(t, last, "last")
 		synctest.Wait()
-		conn := c.accept(1)
-		wantRead(t, conn, "me")
-		conn.Close()
+		for _, want := range []string{"first", "last"} {
+			conn := c.accept(1)
+			wantRead(t, conn, want)
+			conn.Close()
+		}
 	})
 }
 

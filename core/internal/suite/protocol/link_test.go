@@ -3,7 +3,6 @@ package protocol_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math"
@@ -283,7 +282,10 @@ func TestProtocolGoaway(t *testing.T) {
 			t.Errorf("W43: the request whose parts had begun returned %q", f.Body)
 		}
 		p.WantIdle("W43: a call may still be on its way")
-		p.Send(wire.AppendPing(nil, wire.TypePong, binary.LittleEndian.Uint64(fence.Body)))
+		p.Send(pong(fence))
+		last := p.Want(wire.TypePing, "W43: a ping behind the last frame of a call")
+		p.WantIdle("W43: that may still be on its way")
+		p.Send(pong(last))
 		p.WantClosed(wire.CodeShutdown, "nothing is in progress any more")
 		if err := lab.Wait(t, over, "Shutdown returns"); err != nil {
 			t.Errorf("Shutdown failed: %v", err)

@@ -66,6 +66,7 @@ func TestProtocolMoveAccepted(t *testing.T) {
 		}
 		old.WantIdle("W43: a call may still be on its way")
 		old.Send(pong(fence))
+		old.Send(pong(old.Want(wire.TypePing, "W43: a ping behind the last frame of a call")))
 		old.WantClosed(wire.CodeShutdown, "W43: who said GOAWAY closes when all is done")
 		p.WantLife(5, "the new session")
 	})

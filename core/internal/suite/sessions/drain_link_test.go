@@ -109,6 +109,34 @@ func TestDrainWaitsForTheLastAnswers(t *testing.T) {
 	}
 }
 
+// TestDrainOfAnswersThatWait drains a node at an instant at which all its handlers have
+// returned, and their answers wait for a slow link that loses them when it is closed (F19).
+func TestDrainOfAnswersThatWait(t *testing.T) {
+	for _, l := range abruptLinks() {
+		lab.Bubble(t, l.Name, func(t *testing.T) {
+			const calls = 20
+			g := lab.NewGate(t, calls)
+			c := l.Cluster(t, 2, lab.Handle("block", g.Handle))
+			var replies []<-chan lab.Reply
+			for range calls {
+				replies = append(replies, lab.GoCall(t.Context(), c.Conn(0, 1), "block", make([]byte, 30<<10)))
+				lab.Wait(t, g.Began, "a handler begins")
+			}
+			c.Memory().SetConditions(inmem.Conditions{Latency: 15 * time.Millisecond, Bandwidth: 1 << 20})
+			g.Release()
+			synctest.Wait()
+			if err := c.Manager(1).Shutdown(t.Context()); err != nil {
+				t.Errorf("Shutdown returned %v", err)
+			}
+			for _, r := range replies {
+				if r := lab.Wait(t, r, "a call ends"); r.Err != nil {
+					t.Fatalf("a call whose answer waited returned %v", r.Err)
+				}
+			}
+		})
+	}
+}
+
 // valveConn is the end of a socket that is read only while there is a token.
 type valveConn struct {
 	net.Conn

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -68,9 +67,9 @@ func TestMeshAfterAnOutage(t *testing.T) {
 		if d := time.Since(began); d > 0 {
 			t.Fatalf("the outage took %v to begin", d)
 		}
-		goroutines := runtime.NumGoroutine()
+		goroutines := lab.Goroutines()
 		time.Sleep(outage)
-		if after := runtime.NumGoroutine(); after > 3*nodes*nodes+goroutines {
+		if after := lab.Goroutines(); after > 3*nodes*nodes+goroutines {
 			t.Errorf("during the outage the goroutines became %d from %d", after, goroutines)
 		}
 		n.HealAll()

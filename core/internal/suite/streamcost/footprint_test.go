@@ -5,6 +5,8 @@ package streamcost_test
 import (
 	"runtime"
 	"time"
+
+	"github.com/gridmux/gridmux/core/internal/lab"
 )
 
 // footprint is what a process holds.
@@ -21,7 +23,7 @@ func rest() footprint {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return footprint{int(m.HeapAlloc), runtime.NumGoroutine()}
+	return footprint{int(m.HeapAlloc), lab.Goroutines()}
 }
 
 // comingToRest is how long a node has to let go of what it does not need:

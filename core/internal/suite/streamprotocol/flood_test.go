@@ -3,7 +3,6 @@ package streamprotocol_test
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -43,7 +42,7 @@ func TestRapidReset(t *testing.T) {
 			Register: func(m *core.Manager) error { return m.HandleStreamFunc("crowd", c.handle) },
 		})
 		p := r.Connect()
-		heap, goroutines := lab.HeapInUse(), runtime.NumGoroutine()
+		heap, goroutines := lab.HeapInUse(), lab.Goroutines()
 		const slots = 50
 		rounds := lab.Scale(100_000, 20_000, 1_000_000) / slots
 		for g := range uint32(rounds) {
@@ -73,8 +72,8 @@ func TestRapidReset(t *testing.T) {
 		p.Drain(wire.TypeRefused)
 		p.Send(p.Request(slots, 1, "echo", nil))
 		p.WantStatus(wire.TypeRefused, wire.CodeOverloaded, "W32: they hold their places until they return")
-		if grown := int64(lab.HeapInUse()) - int64(heap); grown > 1<<20 || runtime.NumGoroutine() > goroutines+2*limit {
-			t.Errorf("T6: the flood has left %d bytes and %d goroutines", grown, runtime.NumGoroutine()-goroutines)
+		if grown := int64(lab.HeapInUse()) - int64(heap); grown > 1<<20 || lab.Goroutines() > goroutines+2*limit {
+			t.Errorf("T6: the flood has left %d bytes and %d goroutines", grown, lab.Goroutines()-goroutines)
 		}
 		close(c.open)
 		settle()

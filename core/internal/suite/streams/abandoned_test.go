@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"net"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +26,7 @@ func goroutinesAtRest() int {
 	for range 5 {
 		time.Sleep(7300 * time.Millisecond)
 		synctest.Wait()
-		least = min(least, runtime.NumGoroutine())
+		least = min(least, lab.Goroutines())
 	}
 	return least
 }
