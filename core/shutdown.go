@@ -14,11 +14,11 @@ import (
 // Shutdown closes the Manager when its calls are done: peers are told to send
 // no more, requests that still arrive are refused, new calls fail with
 // [ErrDraining] unless a running handler makes them with its own context, and
-// when nothing is in progress any more the connections are closed. Peers that
-// repeat what was not sent or refused lose no call. Handlers see it coming by
-// [Draining]. If ctx ends first, everything is closed at once and its error
-// returned. It must not be called from a handler, for which it would wait; see
-// Close.
+// when nothing is in progress any more, and the peers have read the last answers,
+// the connections are closed. Peers that repeat what was not sent or refused lose no
+// call. Handlers see it coming by [Draining]. If ctx ends first, everything is closed
+// at once and its error returned. It must not be called from a handler, for which it
+// would wait; see Close.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	if !m.made() {
 		return fmt.Errorf("gridmux: Shutdown: %w", errNoManager)
