@@ -79,7 +79,7 @@ func (s *session) admit(f *wire.Frame, r *wire.Request) (*handler, error) {
 	// were refused where they called.
 	case s.m.draining.Load() && s.peer != s.m.local:
 		return nil, fmt.Errorf("%w: the node is shutting down", ErrDraining)
-	case s.root.fence.Load() != 0 && (!s.root.serves.Load() || s.fence.Load() != 0 && s.fenced()):
+	case s.root.fence.Load() != 0 && (!s.root.serves.Load() || s.pastFence()):
 		return nil, fmt.Errorf("%w: the node has left this connection", ErrDraining)
 	case r.Timeout != 0 && s.root.alive.stale(s.clock(), wire.Duration(r.Timeout)):
 		return nil, fmt.Errorf("%w: the node did not run for a while, and the time of the call may be over", ErrOverloaded)

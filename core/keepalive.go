@@ -198,7 +198,7 @@ func (s *session) onPong(value uint64) {
 	s.probes.mu.Lock()
 	defer s.probes.mu.Unlock()
 	s.probes.answered.Store(max(s.probes.answered.Load(), value))
-	if s.fence.Load() != 0 && s.fenced() {
+	if s.pastFence() {
 		s.signalRest()
 	}
 	s.probes.waiting = slices.DeleteFunc(s.probes.waiting, func(p probe) bool {

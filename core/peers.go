@@ -156,7 +156,7 @@ func (m *Manager) Connections() iter.Seq[*Connection] {
 //   - One whose address has changed is dialled at the new address. Calls in
 //     progress finish on the old connection, new ones wait or fail until there
 //     is the new one. For ten seconds the process at the old address is not
-//     taken if it connects by itself.
+//     taken if it connects by itself, unless it was reached at the new one.
 //
 // Name is the identity. A [Connection] of a node that was left out works again
 // when the node is added again. If anything is wrong with peers, SetPeers
@@ -196,14 +196,19 @@ func (m *Manager) SetPeers(peers []Node) error {
 		}
 		list = append(list, c)
 	}
-	started := m.local.State() == StateConnected
-	if started {
-		for _, c := range added {
-			// Before anybody finds it, and takes the node for one that was not started.
-			c.setState(StateConnecting)
-		}
+	members, started := newMembers(m.local, list), m.local.State() == StateConnected
+	// Nobody is to find one, and take the node for one that was not started, nor to be told
+	// of one that is not to be found.
+	for _, c := range added {
+		c.mu.Lock()
 	}
-	m.members.Store(newMembers(m.local, list))
+	m.members.Store(members)
+	for _, c := range added {
+		if started {
+			c.setStateLocked(StateConnecting, nil)
+		}
+		c.mu.Unlock()
+	}
 	for _, c := range old.list {
 		if left[c.name] != nil {
 			c.remove()

@@ -225,15 +225,12 @@ func (s *session) sayGoaway(st wire.Status) {
 
 // fenceOff says GOAWAY on one lane.
 func (s *session) fenceOff(st wire.Status) {
-	first := s.fence.CompareAndSwap(0, s.w.goaway(st))
+	ping := s.w.goaway(st)
+	s.fence.CompareAndSwap(0, ping)
 	if s.fenced() {
 		s.signalRest() // the answer was faster
-		return
 	}
-	if !first {
-		return
-	}
-	s.expectAnswer(s.fence.Load())
+	s.expectAnswer(ping)
 }
 
 // expectAnswer ends the session if the peer does not answer a ping in time: one that
@@ -275,6 +272,9 @@ func (s *session) fenced() bool {
 	}
 	return s.probes.answered.Load() >= fence
 }
+
+// pastFence reports whether GOAWAY was said, and its fence was answered.
+func (s *session) pastFence() bool { return s.fence.Load() != 0 && s.fenced() }
 
 // onGoaway is told that the peer takes no new calls any more. Requests that wait
 // to be written are taken back, so that their callers can go elsewhere at once.

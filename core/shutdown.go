@@ -49,15 +49,14 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		case <-ctx.Done():
 			left := m.unfinished()
 			_ = m.Close()
-			return fmt.Errorf("gridmux: Shutdown: calls were still in progress%s: %w", left, ctx.Err())
+			return fmt.Errorf("gridmux: Shutdown: %s: %w", left, ctx.Err())
 		}
 	}
 	return m.Close()
 }
 
-// unfinished lists in brackets what is in progress, for who waited for it in vain:
-// handlers, also those whose callers have given up, and calls of this node. It is empty if
-// there is only something to be written.
+// unfinished says what is in progress, for who waited for it in vain: handlers, also those
+// whose callers have given up, and calls of this node.
 func (m *Manager) unfinished() string {
 	count := make(map[string]int)
 	for _, h := range m.handlers.byHash {
@@ -81,9 +80,9 @@ func (m *Manager) unfinished() string {
 		list = append(list[:maxUnfinished], fmt.Sprintf("and %d more", n))
 	}
 	if len(list) == 0 {
-		return ""
+		return "a peer had not read the last answers, or had not said so"
 	}
-	return " (" + strings.Join(list, ", ") + ")"
+	return "calls were still in progress (" + strings.Join(list, ", ") + ")"
 }
 
 // maxUnfinished is how many lines of what is in progress an error has.
@@ -147,17 +146,16 @@ func (m *Manager) redeem() {
 	}
 }
 
-// quiet reports whether no call is in progress and nothing waits to be written.
+// quiet reports whether no call is in progress and peers have read what was written.
 func (m *Manager) quiet() bool {
 	if m.promised.Load() != 0 {
 		return false
 	}
+	all := true
 	for _, s := range m.liveSessions() {
-		if !s.quiet() {
-			return false
-		}
+		all = s.quiet() && all // each of them asks its peer, at the same time
 	}
-	return true
+	return all
 }
 
 // Close ends all connections at once. Calls in progress fail with

@@ -27,8 +27,8 @@ type PeerStats struct {
 	Down error
 	// Sent and Received are how many bytes the node has given to links to the peer
 	// and taken from them, after their handshakes and without what the transport
-	// adds to its frames. They begin anew for a peer that was removed and, when
-	// nothing of it was in progress any more, is added again.
+	// adds to its frames. They begin anew for a peer that was removed and, when no
+	// handler ran and nothing was held for it any more, is added again.
 	Sent, Received int64
 	// RoundTrip is how long the last ping took that was answered, see
 	// [Connection.Ping]; 0 if none was. The library pings when nothing has arrived

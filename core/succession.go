@@ -151,6 +151,9 @@ func (c *Connection) attach(s *session) error {
 		return errOutrun
 	}
 	c.metLocked(s)
+	if s.side == 0 && s.instance == c.former {
+		c.formerUntil = time.Time{} // it has moved itself
+	}
 	if c.comesLocked(s) {
 		c.mu.Unlock()
 		s.launch()

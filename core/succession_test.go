@@ -70,31 +70,109 @@ func TestAtRestBeforeGoaway(t *testing.T) {
 	})
 }
 
-// TestDrainAsksAtMost holds that a peer which reads, and sends other things, but does not
-// answer the ping behind the last answer, does not hold up the end of a session.
+// newReadSession makes a session whose peer reads everything, and says nothing by itself.
+func newReadSession(m *Manager) *session {
+	s, far := newTestSession(m)
+	go func() {
+		for {
+			if _, err := far.ReadFrame(ownMaxFrame); err != nil {
+				return
+			}
+		}
+	}()
+	return s
+}
+
+func (s *session) feedPong(t testing.TB, value uint64) {
+	t.Helper()
+	s.feed(t, wire.AppendPing(nil, wire.TypePong, value))
+}
+
+// TestDrainAsksAtMost holds that peers which read, and send other things, but do not answer
+// the ping behind the last answer, hold up the end of their sessions once, all together.
 func TestDrainAsksAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTestManager(t, nil)
-		s, far := newTestSession(m)
-		go func() {
-			for {
-				if _, err := far.ReadFrame(ownMaxFrame); err != nil {
-					return
-				}
+		all := make([]*session, 4)
+		for i := range all {
+			all[i] = newReadSession(m)
+			all[i].busy.Add(1)
+		}
+		done := make(chan error, 1)
+		go func() { done <- m.Shutdown(t.Context()) }()
+		synctest.Wait()
+		for _, s := range all {
+			s.feedPong(t, s.fence.Load())
+			s.w.mu.Lock()
+			s.w.appendStatus(wire.TypeError, 0, wire.Status{})
+			s.w.kick(true)
+			s.release()
+			go s.retire()
+		}
+		limit := 2*m.cfg.KeepAlive + m.cfg.KeepAliveTimeout
+		time.Sleep(limit - time.Second)
+		for i, s := range all {
+			if s.ending.Load() {
+				t.Errorf("session %d has ended before the peer had read its last frame", i)
 			}
-		}()
+		}
+		time.Sleep(2 * time.Second)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Shutdown returned %v", err)
+			}
+		default:
+			t.Errorf("Shutdown waits for peers that answer no ping for more than %v", limit)
+			_ = m.Close()
+		}
+	})
+}
+
+// TestGoawayAgain holds that a peer which answers no ping does not hold up a session that
+// said GOAWAY a second time, as Shutdown does on those that a peer's removal has left.
+func TestGoawayAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s := newReadSession(m)
 		s.busy.Add(1)
 		s.leave("")
-		s.feed(t, wire.AppendPing(nil, wire.TypePong, s.fence.Load()))
-		s.w.answer(wire.TypeRefused, 0, wire.Status{Code: wire.CodeDraining})
+		synctest.Wait()
+		s.feedPong(t, s.fence.Load())
+		s.sayGoaway(shutdownStatus)
 		s.release()
-		time.Sleep(time.Second)
-		if s.ending.Load() {
-			t.Error("the session has ended before the peer had read its last frame")
-		}
-		time.Sleep(2*m.cfg.KeepAlive + m.cfg.KeepAliveTimeout)
+		time.Sleep(2*m.cfg.KeepAlive + m.cfg.KeepAliveTimeout + time.Second)
 		if !s.ending.Load() {
 			t.Error("the session waits for a peer that answers no ping")
+		}
+		s.finishTest()
+	})
+}
+
+// TestRequestsBehindTheFence holds that a peer which goes on with requests, against W43,
+// does not keep a session alive that is at rest.
+func TestRequestsBehindTheFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s := newReadSession(m)
+		s.leave("")
+		synctest.Wait()
+		s.w.mu.Lock()
+		s.w.appendStatus(wire.TypeError, 0, wire.Status{})
+		s.w.kick(true)
+		s.feedPong(t, s.fence.Load())
+		for range 100 {
+			s.w.answer(wire.TypeRefused, 0, wire.Status{Code: wire.CodeDraining})
+			ping := s.w.lastPing() // as asked so far
+			time.Sleep(20 * time.Millisecond)
+			s.w.answer(wire.TypeRefused, 0, wire.Status{Code: wire.CodeDraining})
+			if s.ending.Load() {
+				break
+			}
+			s.feedPong(t, ping)
+		}
+		if !s.ending.Load() {
+			t.Error("the session goes on, as long as the peer sends requests")
 		}
 		s.finishTest()
 	})

@@ -41,7 +41,7 @@ type writer struct {
 	linger  bool   // it parks when there is nothing to do, else it ends
 	active  bool   // something but control was appended since the last tick
 	shut    uint64 // the first batch without requests, since none are taken any more; 0: they are
-	proof   uint64 // value of a ping behind all that was appended but pings and pongs; 0: there is none
+	proof   uint64 // value of a ping behind all that was appended of calls; 0: there is none
 	closed  bool
 
 	// Of the goroutine alone.
@@ -255,7 +255,11 @@ func (w *writer) answer(t wire.Type, id wire.CallID, st wire.Status) {
 	w.mu.Lock()
 	w.appendStatus(t, id, st)
 	overflow := int64(w.unsent) > w.overflow()
-	w.kick(true)
+	if !w.s.pastFence() {
+		w.proof = 0 // else nobody who keeps to W43 waits for it
+	}
+	w.active, w.linger = true, true
+	w.kick(false)
 	if overflow {
 		w.s.root.end(errOverflow, wire.CodeOverflow)
 	}

@@ -33,7 +33,7 @@ func (l *listener) serve() {
 		}
 		l.transport.retain(l.socket)
 		l.wg.Go(func() {
-			if err := l.greet(qc, visitorOf(qc)); err != nil && l.life.Err() == nil {
+			if logged, err := l.greet(qc, visitorOf(qc)); err != nil && !logged && l.life.Err() == nil {
 				l.transport.log.stranger(qc.RemoteAddr(), err)
 			}
 		})
@@ -64,7 +64,7 @@ func (t *Transport) ServeConn(qc *quicgo.Conn) error {
 		_ = l.socket.release()
 		return refuseConn(qc, errNoPlace)
 	}
-	if err := l.greet(qc, v); err != nil {
+	if _, err := l.greet(qc, v); err != nil {
 		return fmt.Errorf("quic: ServeConn: %w", err)
 	}
 	return nil
@@ -77,21 +77,21 @@ func refuseConn(qc *quicgo.Conn, why error) error {
 
 // greet ends the handshake of a connection and delivers it, or closes it. It
 // takes over a hold on the socket of l.
-func (l *listener) greet(qc *quicgo.Conn, v *visitor) error {
+func (l *listener) greet(qc *quicgo.Conn, v *visitor) (logged bool, _ error) {
 	defer v.leave()
 	code, first, err := l.begin(qc)
 	if err != nil {
-		v.leave() // before the end of the connection, which the door would log as well
+		logged = !v.leave() // the door logs connections that end before they have left
 		_ = qc.CloseWithError(quicgo.ApplicationErrorCode(code), err.Error())
 		_ = l.socket.release()
-		return err
+		return logged, err
 	}
 	state := qc.ConnectionState().TLS
 	c := newConn(qc, first, l.socket, tlsname.Certified(&state))
 	if !l.queue.Deliver(c) {
-		return c.CloseWithError(codeGoingAway, "listener closed")
+		return false, c.CloseWithError(codeGoingAway, "listener closed")
 	}
-	return nil
+	return false, nil
 }
 
 // judge checks what TLS has agreed on.

@@ -54,13 +54,22 @@ func (p *pair) wantPeace(when string) {
 	p.t.Helper()
 	p.wait()
 	time.Sleep(2 * time.Minute)
-	p.want(p.stats(dialler).Transport, when)
-	synctest.Wait()
-	for i := range p.nodes {
-		if n := p.udps.opened(i) + p.tcps.opened(i); n != 1 {
-			p.t.Errorf("%s: node %d has %d links", when, i, n)
-		}
+	if links := p.links(); links != [2]int{1, 1} {
+		time.Sleep(40 * time.Second) // they may just have moved, and leave the old one in half of that
 	}
+	p.want(p.stats(dialler).Transport, when)
+	if links := p.links(); links != [2]int{1, 1} {
+		p.t.Errorf("%s: the nodes have %v links", when, links)
+	}
+}
+
+// links returns how many links each node has.
+func (p *pair) links() (n [2]int) {
+	synctest.Wait()
+	for i := range n {
+		n[i] = p.udps.opened(i) + p.tcps.opened(i)
+	}
+	return n
 }
 
 // TestDisturbedMove does something to two nodes at every moment of a move: while

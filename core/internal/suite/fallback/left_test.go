@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // tells registers a handler that tells which process it is of.
@@ -124,4 +125,27 @@ func TestLookAheadHangs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMovedItself has a process be reached at the new address of its node, as one whose
+// host has got another: when it connects by itself a moment later, it is taken.
+func TestMovedItself(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.start()
+		moved := p.nodes[other]
+		moved.Addr += "," + moved.Addr // the same one in another form
+		p.set(dialler, moved)
+		time.Sleep(time.Second)
+		p.wait()
+		for _, n := range []*inmem.Network{p.udp, p.tcp} {
+			n.RefuseDials(p.name(dialler), p.name(other))
+			p.cut(n)
+		}
+		synctest.Wait()
+		began := time.Now()
+		p.wait()
+		if d := time.Since(began); d > 4*time.Second {
+			t.Errorf("the peer, which was to connect by itself, was there again after %v", d)
+		}
+	})
 }

@@ -3,6 +3,8 @@ package sessions_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +114,37 @@ func TestNewPeerIsNeverIdle(t *testing.T) {
 			<-over
 			return
 		}
+	}
+}
+
+// TestToldOfWhoIsThere holds that OnState is told of a new peer when it is to be found.
+func TestToldOfWhoIsThere(t *testing.T) {
+	var m atomic.Pointer[core.Manager]
+	var told, unknown atomic.Int32
+	c := lab.InmemLink().Cluster(t, 3, coretest.WithConfig(func(i int, cfg *core.Config) {
+		if i == 0 {
+			cfg.OnState = func(s core.StateChange) {
+				// It may be removed again, but was there.
+				if m := m.Load(); m != nil && s.To == core.StateConnecting && s.From == core.StateIdle {
+					told.Add(1)
+					if m.Connection(s.Peer).State() == core.StateIdle {
+						unknown.Add(1)
+					}
+				}
+			}
+		}
+	}))
+	m.Store(c.Manager(0))
+	peers := []core.Node{c.Node(1), c.Node(2)}
+	for i := range int32(200) {
+		peers = append(peers, core.Node{Name: fmt.Sprintf("more-%d", i), Addr: fmt.Sprintf("more-%d", i)})
+		if err := c.Manager(0).SetPeers(peers); err != nil {
+			t.Fatal(err)
+		}
+		lab.Until(t, "OnState is told of the peer", func() bool { return told.Load() > i })
+	}
+	if n := unknown.Load(); n > 0 {
+		t.Errorf("of 200 peers %d were told of before the Manager knew them", n)
 	}
 }
 

@@ -34,7 +34,7 @@ func TestDrainWaitsForTheLastAnswers(t *testing.T) {
 		over bool                 // and it is over when end returns
 	}{
 		{"Shutdown", func(c *lab.Cluster) {
-			if err := c.Manager(1).Shutdown(context.Background()); err != nil {
+			if err := c.Manager(1).Shutdown(context.Background()); err != nil { //nolint:usetesting // A context from outside the bubble would stop its clock.
 				c.T.Errorf("Shutdown returned %v", err)
 			}
 		}, true},
@@ -135,6 +135,34 @@ func TestDrainOfAnswersThatWait(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDrainAsksAllAtOnce drains a node that has answered many: it takes one round trip
+// from the last answer, and not one for each.
+func TestDrainAsksAllAtOnce(t *testing.T) {
+	lab.Bubble(t, "", func(t *testing.T) {
+		const peers, latency = 10, 50 * time.Millisecond
+		g := lab.NewGate(t, peers)
+		c := lab.InmemLink().Cluster(t, peers+1, lab.Handle("block", g.Handle))
+		c.Memory().SetLatency(latency)
+		var replies []<-chan lab.Reply
+		for i := range peers {
+			replies = append(replies, lab.GoCall(t.Context(), c.Conn(i+1, 0), "block", nil))
+			lab.Wait(t, g.Began, "a handler begins")
+		}
+		done := lab.Go(func() error { return c.Manager(0).Shutdown(t.Context()) })
+		time.Sleep(time.Second)
+		began := time.Now()
+		g.Release()
+		if err := lab.Wait(t, done, "Shutdown returns"); err != nil || time.Since(began) > 2*latency {
+			t.Errorf("Shutdown returned %v, %v after the last handler", err, time.Since(began))
+		}
+		for _, r := range replies {
+			if r := lab.Wait(t, r, "a call ends"); r.Err != nil {
+				t.Error(r.Err)
+			}
+		}
+	})
 }
 
 // valveConn is the end of a socket that is read only while there is a token.
