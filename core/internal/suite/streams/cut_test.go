@@ -112,7 +112,8 @@ func TestCutsMidStream(t *testing.T) {
 				w := newTwoWay(total)
 				c := lab.InmemLink(inmem.WithSeed(uint64(i))).Cluster(t, 2, f.serve("two-way", w.serve, 4, 4))
 				c.Memory().SetConditions(inmem.Conditions{Latency: time.Millisecond, Jitter: time.Millisecond, Bandwidth: 5 << 20, Split: true})
-				for broken := 0; broken < lab.Scale(250, 40, 2500); { // 1 000 in all forms together
+				most := lab.Scale(250, 40, 2500) // 1 000 in all forms together
+				for broken := 0; broken < most || cutLate == 0 && broken < 10*most; {
 					st := f.mustOpen(t, c.Conn(0, 1), "two-way", nil, core.WaitForConnection())
 					called := lab.Go(func() received { return w.call(st) })
 					lab.Wait(t, w.began, "the handler begins")
