@@ -236,6 +236,11 @@ func (s *session) fenceOff(st wire.Status) {
 // expectAnswer ends the session if the peer does not answer a ping in time: one that
 // sends other things does not hold up a drain.
 func (s *session) expectAnswer(ping uint64) {
+	s.probes.mu.Lock()
+	defer s.probes.mu.Unlock()
+	if s.probes.answered.Load() >= ping {
+		return // another may be waited for by now
+	}
 	cfg := &s.m.cfg
 	s.setTimer(&s.overdue, time.AfterFunc(2*cfg.KeepAlive+cfg.KeepAliveTimeout, func() {
 		if s.probes.answered.Load() < ping {

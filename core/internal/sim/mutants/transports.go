@@ -27,14 +27,6 @@ var transportMutants = []mutant{
 		over: "wss", seeds: []uint64{297},
 	},
 	{
-		name: "quic-close-overtakes",
-		why:  "QUIC's own close overtakes what was written before",
-		file: "transport/quic/close.go",
-		old:  "\tif gone || !c.lockForClose() || c.out.err != nil {\n",
-		new:  "\tif c.lockForClose(); gone || !gone {\n",
-		over: "quic", seeds: []uint64{214, 222, 202},
-	},
-	{
 		name: "quic-frame-in-two-chunks",
 		why:  "a frame that begins at the end of a chunk is not moved to its beginning as a whole",
 		file: "transport/quic/read.go",
