@@ -122,14 +122,6 @@ var callMutants = []mutant{
 		new:  "timeout = wire.Micros(time.Duration(b.deadline))",
 	},
 
-	{
-		name:  "answers-overtaken",
-		why:   "a writer that finds the link closed ends the session before the answers that have arrived are read",
-		file:  "core/writer.go",
-		old:   "\t\t\tw.s.writeFailed(linkError(\"write\", err))\n",
-		new:   "\t\t\tw.s.end(linkError(\"write\", err), wire.CodeNone)\n",
-		seeds: []uint64{418, 1709, 1811},
-	},
 
 	// Sessions.
 	{
