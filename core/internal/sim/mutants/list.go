@@ -122,7 +122,6 @@ var callMutants = []mutant{
 		new:  "timeout = wire.Micros(time.Duration(b.deadline))",
 	},
 
-
 	// Sessions.
 	{
 		name: "dead-session-stays",
