@@ -149,14 +149,15 @@ func (c *Connection) prepare(ctx context.Context, key handlerKey, opts []CallOpt
 	return set, deadline, nil
 }
 
-// pick finds the session that a call goes over, or the connection that has none.
-func (c *Connection) pick(ctx context.Context, set callSettings, deadline int64) (*Connection, *session) {
+// pick finds the session that a call goes over, or the connection that has none. Where it
+// has waited for one, down is why there was none in the end.
+func (c *Connection) pick(ctx context.Context, set callSettings, deadline int64) (at *Connection, s *session, down error) {
 	if s := c.current.Load(); s != nil {
-		return c, s
+		return c, s, nil
 	}
 	c = c.resolve()
-	s := c.findSession(ctx, set.wait, deadline)
-	return c, s
+	s, down = c.findSession(ctx, set.wait, deadline)
+	return c, s, down
 }
 
 // again reports whether a call that s did not send is to be made again: where it
@@ -176,9 +177,9 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 	}
 	hash := c.m.hashes.hash(key)
 	for {
-		at, s := c.pick(ctx, set, deadline)
+		at, s, down := c.pick(ctx, set, deadline)
 		if s == nil {
-			return notSent(at.whyNoSession(ctx, set.wait, deadline))
+			return notSent(at.whyNoSession(ctx, down, set.wait, deadline))
 		}
 		res := s.roundTrip(ctx, key, hash, req, dst, deadline, set)
 		if !set.again(ctx, res, s) {
@@ -189,12 +190,12 @@ func (c *Connection) call(ctx context.Context, key handlerKey, req, dst []byte, 
 
 // findSession returns a session where there is none at first sight: the
 // loopback, or after waiting for one.
-func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64) *session {
+func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64) (s *session, down error) {
 	if c == c.m.local {
-		return c.m.loopback()
+		return c.m.loopback(), nil
 	}
 	if s := c.current.Load(); s != nil || !wait {
-		return s
+		return s, nil
 	}
 	if deadline != 0 {
 		var cancel context.CancelFunc
@@ -202,24 +203,26 @@ func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64)
 		defer cancel()
 	}
 	for {
-		at := c.resolve()
-		err := at.await(ctx)
+		err := c.resolve().await(ctx)
 		// It may be another one by now: the peer was removed and added again.
 		now := c.resolve()
-		switch {
-		case err == nil:
+		if err == nil {
 			if s := now.current.Load(); s != nil {
-				return s
+				return s, nil
 			}
-		case now == at || ctx.Err() != nil:
-			return nil
+			continue
+		}
+		if down := now.whyDown(); ctx.Err() != nil || !errors.Is(down, ErrDisconnected) {
+			return nil, down
 		}
 	}
 }
 
 // whyNoSession explains why findSession found none.
-func (c *Connection) whyNoSession(ctx context.Context, wait bool, deadline int64) error {
-	down := c.resolve().whyDown()
+func (c *Connection) whyNoSession(ctx context.Context, down error, wait bool, deadline int64) error {
+	if down == nil {
+		down = c.resolve().whyDown()
+	}
 	switch {
 	case ctx.Err() != nil:
 		_, err := contextEnd(ctx)

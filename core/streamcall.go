@@ -44,9 +44,9 @@ func (c *Connection) startDirectly(
 		return nil, c.callError(key, notSent(err))
 	}
 	for {
-		at, s := c.pick(ctx, set, deadline)
+		at, s, down := c.pick(ctx, set, deadline)
 		if s == nil {
-			return nil, c.callError(key, notSent(at.whyNoSession(ctx, set.wait, deadline)))
+			return nil, c.callError(key, notSent(at.whyNoSession(ctx, down, set.wait, deadline)))
 		}
 		st, res := s.openStream(ctx, key, payload, set, deadline, lasts, sizes)
 		if res.err == nil {

@@ -49,7 +49,7 @@ func (c *Connection) ping(ctx context.Context) (time.Duration, error) {
 	case c == nil || !c.m.made():
 		return 0, c.whyDown()
 	}
-	c, s := c.pick(ctx, callSettings{}, 0)
+	c, s, _ := c.pick(ctx, callSettings{}, 0)
 	if s == nil {
 		return 0, c.whyDown()
 	}
