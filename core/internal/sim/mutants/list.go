@@ -170,12 +170,11 @@ var callMutants = []mutant{
 
 	// GOAWAY.
 	{
-		name:  "no-fence",
-		why:   "a node that shuts down does not wait until its peers know",
-		file:  "core/session.go",
-		old:   "s.fenced() && s.busy.Load() == 0",
-		new:   "s.busy.Load() == 0",
-		seeds: []uint64{92},
+		name: "no-fence",
+		why:  "a node that shuts down does not wait until its peers know",
+		file: "core/session.go",
+		old:  "s.fenced() && s.busy.Load() == 0 && s.quietLanes() && s.delivered()",
+		new:  "s.busy.Load() == 0 && s.quietLanes() && s.w.flushed()",
 	},
 	{
 		name:  "queue-not-recalled",
