@@ -3,11 +3,11 @@
 package proctest_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -39,6 +39,23 @@ func (w work) request() []byte {
 	return append(b, make([]byte, w.pad)...)
 }
 
+// recordSize is the size in bytes of an entry of a ledger. A kill can end a
+// write between two pages of the file: since the size divides that of a page, an
+// entry never lies in two of them, and is whole or not there at all.
+const recordSize = 64
+
+// record returns the entry of a call.
+func record(id []byte) ([]byte, error) {
+	if len(id) >= recordSize {
+		return nil, fmt.Errorf("the id %q of a call is longer than an entry of the ledger", id)
+	}
+	b := append(make([]byte, 0, recordSize), id...)
+	for len(b) < recordSize-1 {
+		b = append(b, ' ')
+	}
+	return append(b, '\n'), nil
+}
+
 // worker serves workHandler in a child.
 type worker struct {
 	file  *os.File // the child's ledger; nil: it keeps none
@@ -51,9 +68,12 @@ func (w *worker) handle(ctx context.Context, req []byte) ([]byte, error) {
 	head, _, _ := bytes.Cut(req, []byte("\n"))
 	id, rest, _ := bytes.Cut(head, []byte(" "))
 	if w.file != nil {
-		// One write of one line to a file opened with O_APPEND is whole or not
-		// there at all, and it outlives the process.
-		if _, err := w.file.Write(append(bytes.Clone(id), '\n')); err != nil {
+		entry, err := record(id)
+		if err != nil {
+			return nil, err
+		}
+		// A write to a file opened with O_APPEND outlives the process.
+		if _, err := w.file.Write(entry); err != nil {
 			return nil, err
 		}
 	}
@@ -79,22 +99,21 @@ func (w *worker) handle(ctx context.Context, req []byte) ([]byte, error) {
 // call was started.
 type account map[string]int
 
-// readAccount reads the ledgers. Every line must be whole.
+// readAccount reads the ledgers. Every entry must be whole.
 func readAccount(t testing.TB, paths ...string) account {
 	t.Helper()
 	all := account{}
 	for _, path := range paths {
-		f, err := os.Open(path)
+		ledger, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatalf("reading a ledger failed: %v", err)
 		}
-		defer f.Close()
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			all[lines.Text()]++
-		}
-		if err := lines.Err(); err != nil {
-			t.Fatalf("reading a ledger failed: %v", err)
+		for entry := range slices.Chunk(ledger, recordSize) {
+			id, whole := bytes.CutSuffix(entry, []byte("\n"))
+			if !whole || len(entry) != recordSize {
+				t.Fatalf("the ledger %s has an entry that is not whole: %q", path, entry)
+			}
+			all[string(bytes.TrimRight(id, " "))]++
 		}
 	}
 	return all
