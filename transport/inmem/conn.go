@@ -175,8 +175,9 @@ func (l *lane) finish(err error) {
 	l.out.endWrite(err)
 }
 
-// abort ends the lane at this end at once.
+// abort ends the lane at this end at once. Whoever learns of it by reading cannot
+// write any more.
 func (l *lane) abort(err error) {
-	l.in.abortRead(err)
 	l.out.endWrite(err)
+	l.in.abortRead(err)
 }

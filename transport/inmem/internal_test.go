@@ -1,6 +1,9 @@
 package inmem
 
 import (
+	"errors"
+	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -179,4 +182,36 @@ func TestInstantsForget(t *testing.T) {
 			t.Errorf("%d instants are remembered", len(s.taken))
 		}
 	})
+}
+
+// TestWrittenAfterTheReaderSawTheClose shows that nothing is sent any more once
+// ReadFrame has told of CloseWithError on the same side.
+func TestWrittenAfterTheReaderSawTheClose(t *testing.T) {
+	n := NewNetwork()
+	l, err := n.Node("b").Listen(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 2000 {
+		a, err := n.Node("a").Dial(t.Context(), transport.Peer{Addr: "b"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := l.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrote := make(chan error, 1)
+		go func() {
+			_, _ = a.ReadFrame(1)
+			wrote <- a.WriteFrames([][]byte{nil})
+		}()
+		runtime.Gosched()
+		_ = a.CloseWithError(1, "enough")
+		if err := <-wrote; !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("a frame was sent behind the close: %v", err)
+		}
+		_ = b.CloseWithError(0, "")
+	}
 }
