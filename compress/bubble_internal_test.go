@@ -33,7 +33,7 @@ func TestDecodersOfBubbles(t *testing.T) {
 		if !ok {
 			t.Fatal("no coder of zstd")
 		}
-		slot := z.decoders.Take()
+		slot := z.decoders.Take(100)
 		defer slot.Release()
 		return slot.Value != nil
 	}
@@ -60,7 +60,7 @@ func TestBrokenCoder(t *testing.T) {
 		t.Fatal("no coder of zstd")
 	}
 	src := make([]byte, 1000)
-	enc := c.encoders.Take()
+	enc := c.encoders.Take(len(src))
 	enc.Value = &zstdEncoder{}
 	enc.Release()
 	if got := c.compress([]byte("x"), src); string(got) != "x" {
@@ -68,7 +68,7 @@ func TestBrokenCoder(t *testing.T) {
 	}
 	packed := c.compress(nil, src)
 
-	dec := c.decoders.Take()
+	dec := c.decoders.Take(len(src))
 	dec.Value = brokenDecoder{}
 	dec.Release()
 	if got, err := c.decode([]byte("x"), packed, 1000); err == nil || string(got) != "x" {
@@ -78,7 +78,7 @@ func TestBrokenCoder(t *testing.T) {
 		t.Errorf("after it: %d bytes and error %v", len(got), err)
 	}
 
-	s := &s2Coder{turns: slots.NewSet[struct{}](1)}
+	s := &s2Coder{turns: slots.NewPair[struct{}](1)}
 	s.encode = func(_, _ []byte) []byte { panic("broken") }
 	s.decod = func(_, _ []byte) ([]byte, error) { panic("broken") }
 	if got := s.compress([]byte("x"), src); string(got) != "x" {
@@ -92,3 +92,27 @@ func TestBrokenCoder(t *testing.T) {
 type brokenDecoder struct{}
 
 func (brokenDecoder) DecodeAll(_, _ []byte) ([]byte, error) { panic("broken") }
+
+// TestSmallMessagesBehindLargeOnes expects a message up to 64 KiB to be coded while
+// every place for larger ones is taken.
+func TestSmallMessagesBehindLargeOnes(t *testing.T) {
+	t.Parallel()
+	large, small := make([]byte, slots.Small+1), make([]byte, slots.Small)
+	z, ok := Zstd(WithConcurrency(1)).plain.(*zstdCoder)
+	if !ok {
+		t.Fatal("no coder of zstd")
+	}
+	s, ok := S2(WithConcurrency(1)).plain.(*s2Coder)
+	if !ok {
+		t.Fatal("no coder of S2")
+	}
+	defer z.encoders.Take(len(large)).Release()
+	defer z.decoders.Take(len(large)).Release()
+	defer s.turns.Take(len(large)).Release()
+	for name, c := range map[string]coder{"zstd": z, "s2": s} {
+		got, err := c.decode(nil, c.compress(nil, small), len(small))
+		if err != nil || len(got) != len(small) {
+			t.Errorf("%s: %d bytes and error %v", name, len(got), err)
+		}
+	}
+}

@@ -16,8 +16,9 @@ import (
 // # Memory
 //
 // A codec begins with some KiB and grows with how many messages it compresses
-// at once, up to what [WithConcurrency] says, which is GOMAXPROCS without it.
-// What it has grown to it keeps. For each message at once, in MiB:
+// at once, up to what [WithConcurrency] says, which is GOMAXPROCS without it, for
+// those up to 64 KiB and again for larger ones. What it has grown to it keeps. For
+// each message at once, in MiB:
 //
 //	                          Fastest  Balanced  Better  Best
 //	S2                           0.07      0.57    0.57   4.5

@@ -75,11 +75,12 @@ func WithDictionary(preferred *Dictionary, others ...*Dictionary) Option {
 	})
 }
 
-// WithConcurrency sets how many messages are compressed at once, and how many
-// are decoded: with each dictionary, and without one. It bounds the memory of
-// the codec. Further calls wait until one of those in progress is done, which
-// takes the time to code a message. Without the option it is the value of
-// GOMAXPROCS when the codec is made.
+// WithConcurrency sets how many messages up to 64 KiB are compressed at once, how
+// many larger ones, and how many of each are decoded: with each dictionary, and
+// without one. It bounds the memory of the codec. Further calls wait until one of
+// those in progress is done, and until others have been served that wait too; a
+// message up to 64 KiB never waits for a larger one, but shares the processor with
+// it. Without the option it is the value of GOMAXPROCS when the codec is made.
 func WithConcurrency(n int) Option {
 	return option(func(c *config) {
 		if n < 1 {

@@ -14,7 +14,7 @@ import (
 type s2Coder struct {
 	encode func(dst, src []byte) []byte // into dst, which is long enough
 	decod  func(dst, src []byte) ([]byte, error)
-	turns  *slots.Set[struct{}]
+	turns  slots.Pair[struct{}]
 	free   int // messages below this size take no turn
 }
 
@@ -31,7 +31,7 @@ const s2DictReach = 64 << 10
 const s2Expansion = 1 << 22
 
 func newS2(cfg *config, d *Dictionary) (coder, error) {
-	c := &s2Coder{decod: s2.Decode, turns: slots.NewSet[struct{}](cfg.concurrency)}
+	c := &s2Coder{decod: s2.Decode, turns: slots.NewPair[struct{}](cfg.concurrency)}
 	switch cfg.level {
 	case Fastest:
 		c.encode = s2.Encode
@@ -77,7 +77,7 @@ func (c *s2Coder) compress(dst, src []byte) (out []byte) {
 	dst = room(dst, n)
 	var turn *slots.Slot[struct{}]
 	if len(src) >= c.free {
-		turn = c.turns.Take()
+		turn = c.turns.Take(len(src))
 	}
 	returned := false
 	defer func() {

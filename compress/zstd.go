@@ -13,8 +13,8 @@ import (
 type zstdCoder struct {
 	dict     *Dictionary // nil: none
 	options  []zstd.EOption
-	encoders *slots.Set[*zstdEncoder]
-	decoders *slots.Set[zstdDecoder]
+	encoders slots.Pair[*zstdEncoder]
+	decoders slots.Pair[zstdDecoder]
 }
 
 // zstdDecoder is what is used of the library's.
@@ -29,8 +29,8 @@ const zstdEmpty = zstdMagic + "\x20\x00\x01\x00\x00"
 func newZstd(cfg *config, d *Dictionary) (coder, error) {
 	c := &zstdCoder{
 		dict:     d,
-		encoders: slots.NewSet[*zstdEncoder](cfg.concurrency),
-		decoders: slots.NewSet[zstdDecoder](cfg.concurrency),
+		encoders: slots.NewPair[*zstdEncoder](cfg.concurrency),
+		decoders: slots.NewPair[zstdDecoder](cfg.concurrency),
 		options: []zstd.EOption{
 			zstd.WithEncoderConcurrency(1),
 			zstd.WithEncoderLevel([...]zstd.EncoderLevel{
@@ -57,7 +57,7 @@ func newZstd(cfg *config, d *Dictionary) (coder, error) {
 	}
 	if !inBubble() {
 		// The first one is there even if the first message comes in a bubble.
-		slot := c.decoders.Take()
+		slot := c.decoders.Take(0)
 		slot.Value = dec
 		slot.Release()
 	}
@@ -127,7 +127,7 @@ func (c *zstdCoder) compress(dst, src []byte) (out []byte) {
 	if cap(dst)-base < 64 {
 		dst = room(dst, len(src)+len(src)/16384+32)
 	}
-	slot := c.encoders.Take()
+	slot := c.encoders.Take(len(src))
 	defer func() {
 		// A bug in the library costs the compression and the encoder, not the
 		// process.
@@ -153,7 +153,7 @@ func (c *zstdCoder) decode(dst, src []byte, limit int) (out []byte, err error) {
 	}
 	base := len(dst)
 	into := room(dst, space)
-	slot := c.decoders.Take()
+	slot := c.decoders.Take(size)
 	defer func() {
 		if p := recover(); p != nil {
 			slot.Value = nil

@@ -61,3 +61,21 @@ func (s *Set[T]) Open() int { return int(s.open.Load()) }
 
 // Release gives the slot and its value back.
 func (s *Slot[T]) Release() { s.taken.Unlock() }
+
+// Small is the size in bytes up to which work is small.
+const Small = 64 << 10
+
+// Pair is two sets, one for small work and one for all other, so that nobody who has
+// little to do waits for those who have much.
+type Pair[T any] struct{ small, large *Set[T] }
+
+// NewPair returns a pair of sets of n slots each.
+func NewPair[T any](n int) Pair[T] { return Pair[T]{NewSet[T](n), NewSet[T](n)} }
+
+// Take is Take of the set for work of that size in bytes.
+func (p Pair[T]) Take(size int) *Slot[T] {
+	if size <= Small {
+		return p.small.Take()
+	}
+	return p.large.Take()
+}
