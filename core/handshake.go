@@ -85,6 +85,11 @@ func (m *Manager) greet(
 		if err != nil {
 			return err
 		}
+		if m.cfg.Auth == nil && !m.cfg.AllowInsecure {
+			if err := provesName(tc.Info(), remote.From); err != nil {
+				return err
+			}
+		}
 		if err := m.checkHello(&remote); err != nil {
 			return err
 		}
@@ -350,7 +355,7 @@ func (g *greeting) verify(claimed, role string) (Identity, error) {
 
 // linkIdentity is who the peer is as far as the link has proved it.
 func linkIdentity(info transport.Info, claimed string) Identity {
-	if !info.PeerVerified() {
+	if !info.PeerVerified() || provesName(info, claimed) != nil {
 		return Identity{}
 	}
 	return Identity{Name: claimed, Method: "mutual TLS"}
@@ -378,11 +383,12 @@ func (m *Manager) checkLink(tc transport.Conn, side uint8) error {
 var errPlainLink = &rejection{code: wire.CodeRejected, text: "the link does not speak TLS, and another transport of this node does: " +
 	"use TLS on all, or set Config.AllowInsecure"}
 
-// provesName refuses a peer that claims another name than an inbound link proved,
-// if it proved any. A certificate that was verified is held to the claimed name by
-// the rule that a dialler holds it to: one of the subject alternative names has to
-// match, and the common name does not count. One without any proves nothing about
-// who claims a name. A link that we dialled was held to the name by the transport.
+// provesName refuses a peer that claims another name than the link proved, if it
+// proved any. A certificate that was verified is held to the claimed name by the rule
+// of all of TLS: one of the subject alternative names has to match, and the common
+// name does not count. One without any proves nothing about who claims a name. The
+// transport has held a link that we dialled to a name as well, but that may be one
+// that all nodes have.
 func provesName(info transport.Info, claimed string) error {
 	proved := info.PeerName == "" || info.PeerName == claimed
 	if info.PeerVerified() {
@@ -393,7 +399,8 @@ func provesName(info transport.Info, claimed string) error {
 		}
 	}
 	if !proved {
-		return reject(wire.CodeName, "the link proved the name %q, not %q", info.PeerName, claimed)
+		return reject(wire.CodeName, "the link proved the name %q, not %q: it has to be a subject alternative name of the certificate",
+			info.PeerName, claimed)
 	}
 	return nil
 }

@@ -12,6 +12,6 @@
 // each other or certificates are not as they should be.
 //
 // Any name that the core allows for a node works, also one that is no name in the
-// sense of DNS. In a testing/synctest bubble certificates are valid by its clock,
+// sense of DNS, but for a single dot. In a testing/synctest bubble certificates are valid by its clock,
 // whether or not the authority was made there.
 package devtls

@@ -57,9 +57,10 @@ type Options struct {
 	GetTLS func() (*tls.Config, error)
 
 	// ServerName returns the name that the certificate of a dialled peer must be
-	// valid for. nil: transport.CertificateName of the peer's Name. With mutual TLS
-	// the certificate of a node that has dialled has to be valid for that one in any
-	// case, so that of a node that does both has to have both.
+	// valid for. nil: transport.CertificateName of the peer's Name. Where certificates
+	// prove who a node is, which is without Config.Auth and Config.AllowInsecure of the
+	// core, that of every node has to be valid for that one as well; so has, with mutual
+	// TLS, that of a node which dials.
 	ServerName func(transport.Peer) string
 
 	// DialContext connects to a peer's Addr; network is always "tcp". nil: a

@@ -205,7 +205,7 @@ func newManager(t *testing.T, network secureNetwork, name string, config *tls.Co
 	}
 	m, err := core.NewManager(core.Config{
 		Local: core.Node{Name: name, Addr: name + ":1"}, Peers: []core.Node{{Name: "good", Addr: "good:1"}, {Name: "bad", Addr: "bad:1"}},
-		Transport: network.node(name, get, n.book), Logger: n.book.Logger(),
+		Transport: network.node(name, get, nil, n.book), Logger: n.book.Logger(),
 		Auth: auth, AllowInsecure: config == nil || config.ClientAuth == tls.NoClientCert,
 	})
 	if err != nil {

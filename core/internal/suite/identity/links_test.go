@@ -30,8 +30,9 @@ type secureLink struct {
 
 type secureNetwork interface {
 	// node returns a transport for the node at that host, which takes its configuration from get, or does
-	// without TLS if get is nil, and tells book which strangers have failed.
-	node(host string, get func() (*tls.Config, error), book *lab.LogBook) transport.Transport
+	// without TLS if get is nil, and tells book which strangers have failed. Whom it dials it holds to the
+	// name that serverName returns, if that is not nil.
+	node(host string, get func() (*tls.Config, error), serverName func(transport.Peer) string, book *lab.LogBook) transport.Transport
 	// cut ends all connections abruptly.
 	cut()
 	// open returns how many ends of connections are not closed.
@@ -67,9 +68,12 @@ type wssNetwork struct {
 	conns map[*endOfConn]struct{} // that are open
 }
 
-func (n *wssNetwork) node(_ string, get func() (*tls.Config, error), book *lab.LogBook) transport.Transport {
+func (n *wssNetwork) node(
+	_ string, get func() (*tls.Config, error), serverName func(transport.Peer) string, book *lab.LogBook,
+) transport.Transport {
 	return websocket.New(websocket.Options{
 		GetTLS:      get,
+		ServerName:  serverName,
 		ErrorLog:    log.New(book, "", 0),
 		DialContext: n.dial,
 		Listen: func(ctx context.Context, network, addr string) (net.Listener, error) {
@@ -145,8 +149,10 @@ func (c *endOfConn) Close() error {
 // quicNetwork is QUIC over a simulated network of datagrams.
 type quicNetwork struct{ *lab.QUICNetwork }
 
-func (n quicNetwork) node(host string, get func() (*tls.Config, error), book *lab.LogBook) transport.Transport {
-	return n.Node(host, quic.Options{GetTLS: get, Logger: book.Logger()})
+func (n quicNetwork) node(
+	host string, get func() (*tls.Config, error), serverName func(transport.Peer) string, book *lab.LogBook,
+) transport.Transport {
+	return n.Node(host, quic.Options{GetTLS: get, ServerName: serverName, Logger: book.Logger()})
 }
 
 func (n quicNetwork) cut() { n.Cut() }

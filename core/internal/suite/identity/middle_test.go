@@ -42,7 +42,7 @@ func newMiddle(t *testing.T, network secureNetwork, ca *devtls.Authority, forge 
 	t.Helper()
 	config := lab.Certified(t, ca, "good", func(c *x509.Certificate) { c.DNSNames = []string{"good", "bad"} })
 	get := func() (*tls.Config, error) { return config, nil }
-	m := &middle{t: t, transport: network.node("middle", get, new(lab.LogBook)), forge: forge}
+	m := &middle{t: t, transport: network.node("middle", get, nil, new(lab.LogBook)), forge: forge}
 	ln, err := m.transport.Listen(t.Context(), "middle:1")
 	if err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestSomebodyInTheMiddle(t *testing.T) {
 					m, err := core.NewManager(core.Config{
 						Local: core.Node{Name: name}, Listen: name + ":1",
 						Peers:     []core.Node{{Name: "good", Addr: "middle:1"}, {Name: "bad", Addr: "middle:1"}},
-						Transport: network.node(name, func() (*tls.Config, error) { return config, nil }, n.book), Logger: n.book.Logger(),
+						Transport: network.node(name, func() (*tls.Config, error) { return config, nil }, nil, n.book), Logger: n.book.Logger(),
 						Auth: core.SharedKey([]byte("the key of the whole cluster")), AllowTLSProxy: test.proxy,
 						MaxBackoff: 20 * time.Second, // every attempt costs handshakes
 					})

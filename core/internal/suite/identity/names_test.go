@@ -3,6 +3,7 @@ package identity_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/transport"
 	"github.com/gridmux/gridmux/transport/devtls"
 )
 
@@ -19,7 +21,7 @@ import (
 // in a certificate, or like a pattern, to stay out.
 func TestNamesOfAllKinds(t *testing.T) {
 	names := []string{
-		"kv-0.kv.example", "köln", "节点", "rack 3/node 1", "node_1", "50%", "*", "*.example", "10.0.0.1:7000", "[fd00::1]:7000",
+		"kv-0.kv.example", "köln", "节点", "rack 3/node 1", "node_1", "50%", "*", "*.example", "10.0.0.1:7000", "[fd00::1]:7000", "[fd00::2]", "dc1:n1", "dc1:n2", ":7000",
 		strings.Repeat("x", 255), strings.Repeat("ö", 127),
 	}
 	overSecureLinks(t, func(t *testing.T, l secureLink) {
@@ -32,7 +34,7 @@ func TestNamesOfAllKinds(t *testing.T) {
 				config := ca.Config(certified)
 				m, err := core.NewManager(core.Config{
 					Local: local, Peers: nodes, Logger: new(lab.LogBook).Logger(),
-					Transport: network.node(strings.TrimSuffix(local.Addr, ":1"), func() (*tls.Config, error) { return config, nil }, new(lab.LogBook)),
+					Transport: network.node(strings.TrimSuffix(local.Addr, ":1"), func() (*tls.Config, error) { return config, nil }, nil, new(lab.LogBook)),
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -74,6 +76,62 @@ func TestNamesOfAllKinds(t *testing.T) {
 				}
 			}
 			one.Close()
+			impostor.Close()
+		}
+	})
+}
+
+// TestServerNameProvesNoName expects a node with a certificate of its own to be told
+// from others though Options.ServerName holds all of them to one name alone: neither
+// does who is dialled pass for another one, nor is such a node known by a name where
+// anybody may connect (W58, T14).
+func TestServerNameProvesNoName(t *testing.T) {
+	shared := func(transport.Peer) string { return "grid.example" }
+	overSecureLinks(t, func(t *testing.T, l secureLink) {
+		for _, insecure := range []bool{false, true} {
+			network, ca := l.network(t), devtls.New()
+			nodes := []core.Node{{Name: "n1", Addr: "one:1"}, {Name: "n2", Addr: "two:1"}}
+			start := func(i int, own string, serverName func(transport.Peer) string) *core.Manager {
+				config := lab.Certified(t, ca, own, func(c *x509.Certificate) { c.DNSNames = []string{own, "grid.example"} })
+				m, err := core.NewManager(core.Config{
+					Local: nodes[i], Peers: nodes, AllowInsecure: insecure, Logger: new(lab.LogBook).Logger(),
+					Transport: network.node(strings.TrimSuffix(nodes[i].Addr, ":1"),
+						func() (*tls.Config, error) { return config, nil }, serverName, new(lab.LogBook)),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				whoami := func(ctx context.Context, _ []byte) ([]byte, error) {
+					return []byte(core.CallerFromContext(ctx).Name), nil
+				}
+				if err := errors.Join(m.Handle("whoami", whoami), m.Start(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				return m
+			}
+			victim := start(0, "n1", shared)
+			other := start(1, "n2", shared)
+			lab.MustCall(t, victim.Connection("n2"), "whoami", nil, core.WaitForConnection())
+			if got := lab.MustCall(t, other.Connection("n1"), "whoami", nil); string(got) != "n2" {
+				t.Errorf("the node n2 is known as %q", got)
+			}
+			other.Close()
+
+			// It does not dial n1, which would find out who it is.
+			impostor := start(1, "n3", func(transport.Peer) string { return "nobody" })
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			down := victim.Connection("n2").WaitConnected(ctx)
+			cancel()
+			switch {
+			case !insecure && (down == nil || !strings.Contains(down.Error(), `the link proved the name "grid.example", not "n2"`)):
+				t.Errorf("a node with the certificate of n3 that is dialled as n2: %v", down)
+			case insecure:
+				lab.MustCall(t, victim.Connection("n2"), "whoami", nil)
+				if got := lab.MustCall(t, impostor.Connection("n1"), "whoami", nil); string(got) != "" {
+					t.Errorf("a node with the certificate of n3 is known as %q", got)
+				}
+			}
+			victim.Close()
 			impostor.Close()
 		}
 	})

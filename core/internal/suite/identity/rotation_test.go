@@ -40,7 +40,7 @@ func newFleet(t *testing.T, l secureLink, issuer *devtls.Authority) *fleet {
 	log := new(lab.LogBook)
 	f.Cluster = coretest.NewCluster(t, len(f.configs), note,
 		coretest.WithTransport(func(i int, name string) (transport.Transport, string) {
-			return f.network.node(name, func() (*tls.Config, error) { return f.configs[i].Load(), nil }, log), name + ":1"
+			return f.network.node(name, func() (*tls.Config, error) { return f.configs[i].Load(), nil }, nil, log), name + ":1"
 		}),
 		lab.Configure(func(cfg *core.Config) { cfg.AllowInsecure = false }),
 		coretest.WithHandlers(func(_ int, m *core.Manager) error { return f.ledger.Register(m) }),
