@@ -34,7 +34,7 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 	}
 	// A caller that has the answer, or sent RESET, leaves nothing to end here.
 	// With any other the end of the session would no longer find the call.
-	s.giveUp(c, wire.MakeCallID(c.generation, f.ID.Slot(), f.ID.Side()), context.Canceled)
+	s.giveUp(c, context.Canceled)
 	c.generation = f.ID.Generation()
 	h, err := s.admit(f, r)
 	if err == nil && r.Decoded > uint64(s.m.cfg.MaxMessage) {
@@ -328,13 +328,17 @@ func (s *session) onReset(f *wire.Frame) error {
 		return wrongSide(f)
 	}
 	c := s.cellOf(f.ID.Slot())
-	if c == nil || c.generation != f.ID.Generation() {
+	if c == nil || c.generation < f.ID.Generation() {
 		return nil
+	}
+	defer s.w.forgetCall(f.ID)
+	if c.generation != f.ID.Generation() {
+		return nil // its slot is used again: what it sent whole has waited for memory (W46)
 	}
 	why := context.Canceled
 	if st.Code == wire.CodeDeadline {
 		why = context.DeadlineExceeded
 	}
-	s.giveUp(c, f.ID, why)
+	s.giveUp(c, why)
 	return nil
 }

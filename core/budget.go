@@ -20,9 +20,23 @@ type kind uint8
 const (
 	kindRequest  kind = iota // requests and payloads of streams: held until the handler has returned
 	kindResponse             // held until it is whole
-	kindMessage              // messages of streams over the window: held until the user takes them
+	kindInput                // messages over the window for the handler of a stream: held until it takes them
+	kindOutput               // and those for its caller
 	kinds
 )
+
+// isMessage reports whether it is one of messages of streams.
+func (k kind) isMessage() bool { return k == kindInput || k == kindOutput }
+
+// messageKind is that of the messages of streams that callers send, or else that
+// handlers do. Were the two one kind, the messages for two handlers which each wait to
+// be allowed to send could have all the memory that they wait for.
+func messageKind(fromCaller bool) kind {
+	if fromCaller {
+		return kindInput
+	}
+	return kindOutput
+}
 
 const (
 	// headSize is how much of a message may arrive before its receiver has
@@ -432,8 +446,7 @@ type windows struct {
 
 // reserve takes the first window of a stream.
 func (w *windows) reserve(n int) error {
-	if w.held.Add(int64(n)) > w.limit {
-		w.held.Add(-int64(n))
+	if !w.take(n, w.limit) {
 		return fmt.Errorf("%w: Config.MaxStreamBuffers (%d bytes) is taken by the windows of the streams with this peer",
 			ErrOverloaded, w.limit)
 	}
@@ -443,11 +456,19 @@ func (w *windows) reserve(n int) error {
 // grow takes n more for a stream that is read quickly. Half of the memory is
 // left for streams to come.
 func (w *windows) grow(n int) bool {
-	if w.held.Add(int64(n)) > w.limit/2 {
-		w.held.Add(-int64(n))
-		return false
+	return w.take(n, w.limit/2)
+}
+
+func (w *windows) take(n int, limit int64) bool {
+	for {
+		held := w.held.Load()
+		if held+int64(n) > limit {
+			return false
+		}
+		if w.held.CompareAndSwap(held, held+int64(n)) {
+			return true
+		}
 	}
-	return true
 }
 
 func (w *windows) release(n int) { w.held.Add(-int64(n)) }

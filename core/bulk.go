@@ -47,7 +47,7 @@ func (b *bulkSend) carry(data []byte, how packed, free int) {
 	b.how = how
 	n := how.weight(len(data))
 	b.granted = n <= free
-	if b.kind == kindMessage || n > maxSmall {
+	if b.kind.isMessage() || n > maxSmall {
 		b.parts = true
 		data = how.body(data)
 	}
@@ -119,7 +119,7 @@ func (b *bulkSend) appendPart(dst, part []byte, now int64) []byte {
 	switch {
 	case b.open:
 		return wire.AppendOpenStart(dst, b.id, b.handler, timeout, b.capacity, b.prio.flag(), size, part)
-	case b.kind == kindMessage:
+	case b.kind.isMessage():
 		return wire.AppendDataStart(dst, b.id, size, part)
 	case b.kind == kindRequest && whole:
 		return wire.AppendRequest(dst, b.id, b.handler, timeout, b.prio.flag(), b.data)

@@ -267,6 +267,7 @@ func (st *RawStream) respond(responses chan Response, gone <-chan struct{}, expi
 			select {
 			case <-st.Done():
 			case <-gone:
+				<-st.Done() // whoever has the call is about to end it
 			}
 			if err = st.Err(); err == nil {
 				return

@@ -116,9 +116,10 @@ type Config struct {
 	// under way towards this node, reserved by their announced size: those of
 	// requests over 32 KiB and of initial payloads until the handler has
 	// returned, those of responses over 32 KiB until they are whole, and those
-	// of messages of streams over StreamWindow until they are taken. Each of
-	// the three has as much. What is over it waits, oldest first, so messages of
-	// streams that nobody takes can hold up others of that kind; a request
+	// of messages of streams over StreamWindow until they are taken, those for
+	// handlers apart from those for callers. Each of the four has as much. What is
+	// over it waits, oldest first, so messages of streams that nobody takes can hold
+	// up others of that kind; a request
 	// that waits is refused with [ErrOverloaded] when nothing was given back,
 	// and nothing arrived of what holds it, for 5 s. Default 64 MiB, at least
 	// MaxMessage.

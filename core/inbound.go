@@ -99,7 +99,7 @@ func (s *session) openCell(slot uint32) *cell {
 
 // giveUp ends the call of a cell, if there is one, because its caller has: err is
 // what its context ends with.
-func (s *session) giveUp(c *cell, id wire.CallID, err error) {
+func (s *session) giveUp(c *cell, err error) {
 	s.dropPartial(c)
 	ctx := c.ctx.Load()
 	if ctx != nil {
@@ -113,7 +113,6 @@ func (s *session) giveUp(c *cell, id wire.CallID, err error) {
 			st.lose(err)
 		}
 	}
-	s.w.forgetCall(id)
 }
 
 // lose ends a stream on the serving side whose answer nobody waits for.

@@ -40,15 +40,15 @@ func (st *RawStream) deliverFirst(size uint64, part []byte, how packed) (err err
 	if decoded <= uint64(q.first) {
 		m.mem = getBuffer(m.size) // the window has room for it
 	} else {
-		m.budget = &st.s.peer.memory[kindMessage]
+		m.budget = &st.s.peer.memory[messageKind(st.serving())]
 	}
 	// In the same breath as its credit is taken, so that discard gives that back
 	// once.
 	q.partial = m
 	if !q.dropping {
 		q.append(largeMark, nil)
-		q.large = append(q.large, m)
 	}
+	q.large = append(q.large, m)
 	st.mu.Unlock()
 	if m.budget != nil {
 		if err = st.s.begin(m.assembly); err != nil {
@@ -99,6 +99,12 @@ func (q *inbox) lose() (drop []*largeMessage, waited bool) {
 	return drop, waited
 }
 
+// awaitsMemory reports whether a message holds memory of the peer, or waits for it.
+// RawStream.mu is held.
+func (q *inbox) awaitsMemory() bool {
+	return slices.ContainsFunc(q.large, func(m *largeMessage) bool { return m.budget != nil })
+}
+
 func (st *RawStream) largeReady(m *largeMessage) {
 	q := &st.in
 	st.mu.Lock()
@@ -110,7 +116,11 @@ func (st *RawStream) largeReady(m *largeMessage) {
 		st.countIn(m.weight())
 	}
 	q.wakeUp()
+	stop := st.takeStop()
 	st.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 	if dropping {
 		m.drop()
 		st.passOver(m.cost)

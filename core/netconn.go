@@ -152,7 +152,7 @@ func (c *netConn) write(p []byte) (n int, err error) {
 		return 0, os.ErrDeadlineExceeded
 	}
 	// Larger messages would not stop at a deadline, nor small calls pass them.
-	size := min(maxSmall, c.st.out.window)
+	size := max(min(maxSmall, c.st.out.window, c.st.s.maxSend), 1)
 	for n < len(p) {
 		part := p[n:min(n+size, len(p))]
 		if err := c.st.send(part); err != nil {

@@ -44,6 +44,7 @@ func (c *netConn) setDeadline(t time.Time, limits ...*timeLimit) error {
 		switch {
 		case left <= 0:
 			c.setExpired(l, true)
+		case c.needless(l):
 		case l.timer == nil:
 			l.timer = time.AfterFunc(left, func() { c.expire(l) })
 		default:
@@ -51,6 +52,21 @@ func (c *netConn) setDeadline(t time.Time, limits ...*timeLimit) error {
 		}
 	}
 	return nil
+}
+
+// needless reports whether nobody can wait any more until the time is over: where the
+// stream has ended nothing is sent, and its handler gets nothing. RawStream.mu is held.
+func (c *netConn) needless(l *timeLimit) bool {
+	return c.st.over && (l == &c.writeLimit || c.st.serving())
+}
+
+// streamEnded stops the timers that are needless now. RawStream.mu is held.
+func (c *netConn) streamEnded() {
+	for _, l := range []*timeLimit{&c.readLimit, &c.writeLimit} {
+		if c.needless(l) {
+			l.stop()
+		}
+	}
 }
 
 // expire is called by the timer. It looks at the time, since a timer that is

@@ -129,7 +129,7 @@ func (st *RawStream) sendAs(p []byte, how packed) error {
 	o.messages--
 	o.bytes -= cost
 	if large {
-		b := &bulkSend{id: st.id, kind: kindMessage, prio: st.prio, stream: st}
+		b := &bulkSend{id: st.id, kind: messageKind(!st.serving()), prio: st.prio, stream: st}
 		b.carry(p, how, o.window)
 		return st.sendLarge(b)
 	}

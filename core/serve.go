@@ -379,10 +379,12 @@ func (c *inCall) release() {
 		err := c.neverRan() // nothing comes of it if the handler ran
 		c.stream.finish(err)
 		c.stream.discard(err)
+	}
+	c.cell.ctx.CompareAndSwap(c.ctx, nil)
+	if c.stream != nil {
 		c.stream.forgetDropped()
 		c.ctx.stream.Store(nil)
 	}
-	c.cell.ctx.CompareAndSwap(c.ctx, nil)
 	if c.buf != nil {
 		c.buf.put()
 	}

@@ -84,7 +84,9 @@ func (st *RawStream) Peer() string {
 // messages or bytes are under way as the other side takes (see [WithCapacity]
 // and Config.StreamWindow), and in the case of messages over 32 KiB until the
 // last part is on its way. That Send has returned does not mean that the message
-// has arrived.
+// has arrived. Of goroutines that send on one stream at once those with smaller
+// messages may go first for as long as they have any: a message over
+// Config.StreamWindow needs all of the window.
 //
 // It fails once the stream has ended, with the error that it ended with, and
 // after CloseSend and Close, with one that matches [net.ErrClosed]. A message over
@@ -245,6 +247,9 @@ func (st *RawStream) finish(err error) {
 	st.in.held = 0
 	st.forgetShared()
 	stop := st.takeStop()
+	if st.nc != nil {
+		st.nc.streamEnded()
+	}
 	st.in.wakeUp()
 	st.out.wakeUp()
 	if st.done != nil {
@@ -267,7 +272,7 @@ func (st *RawStream) finish(err error) {
 // takeStop returns what ends the watching of the context, once it has nothing
 // left to drop. st.mu is held.
 func (st *RawStream) takeStop() func() bool {
-	if !st.over || st.watched || len(st.in.large) > 0 {
+	if !st.over || st.watched || st.in.awaitsMemory() {
 		return nil
 	}
 	stop, patience := st.stop, st.patience

@@ -180,6 +180,9 @@ func (st *RawStream) open(ctx context.Context, r *outRequest) error {
 	capacity := uint32(st.in.capacity)
 	o := &st.out
 	st.mu.Lock()
+	for st.ending() { // else nobody would look after a payload in parts
+		st.waitOut()
+	}
 	if st.over {
 		defer st.mu.Unlock()
 		return st.err
@@ -271,7 +274,7 @@ func (s *session) answerStream(sl *slot, outcome Outcome, err error) {
 // messages for memory: that of an ended stream is over no other way. st.mu is
 // held.
 func (st *RawStream) watchLarge(deadline int64) {
-	if deadline == 0 || len(st.in.large) == 0 {
+	if deadline == 0 || !st.in.awaitsMemory() {
 		return
 	}
 	st.patience = time.AfterFunc(time.Duration(deadline-st.s.m.now()), func() { st.discard(errTimeout) })

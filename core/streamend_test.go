@@ -34,7 +34,7 @@ func TestEndedStreamsLeaveTheirContexts(t *testing.T) {
 				t.Errorf("%s: the stream is still watched", what)
 			}
 			st.mu.Unlock()
-			if held, waiting := s.peer.memory[kindMessage].inUse(); held != 0 || waiting != 0 {
+			if held, waiting := s.peer.memory[kindOutput].inUse(); held != 0 || waiting != 0 {
 				t.Errorf("%s: %d bytes are reserved, %d messages wait", what, held, waiting)
 			}
 		}

@@ -190,8 +190,8 @@ func TestPageSizes(t *testing.T) {
 		p := nodes - 1
 		most := func(reassembly, windows int) float64 {
 			requests := min(p*limit("Config.MaxHandlers"), limit("Config.MaxHandlersTotal"))
-			ungranted := 3 * limit("core.maxWaiting") * limit("core.headSize")
-			perPeer := 6*float64(reassembly) + 2*float64(windows) + float64(ungranted)
+			ungranted := 4 * limit("core.maxWaiting") * limit("core.headSize")
+			perPeer := 8*float64(reassembly) + 2*float64(windows) + float64(ungranted)
 			return (float64(requests)*(32<<10) + float64(p)*perPeer) / (1 << 30)
 		}
 		row := fmt.Sprintf("| %d | %d | %d | %.1f MiB | %d | %.1f GiB | %.1f GiB |", nodes, p, nodes*p/2,

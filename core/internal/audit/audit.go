@@ -20,8 +20,9 @@ type Usage struct {
 	Handlers int
 	Windows  int64 // bytes
 	Sharing  int   // windows that messages of streams share
-	// Memory is that of requests, responses and messages of streams.
-	Memory [3]Memory
+	// Memory is that of requests, responses, messages for handlers of streams, and
+	// messages for their callers.
+	Memory [4]Memory
 }
 
 // Idle reports whether the peer takes nothing.

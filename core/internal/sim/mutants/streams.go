@@ -143,8 +143,8 @@ var streamMutants = []mutant{
 		name:  "one-memory-for-all",
 		why:   "messages of all peers share what one of them may have",
 		file:  "core/inlarge.go",
-		old:   "m.budget = &st.s.peer.memory[kindMessage]",
-		new:   "m.budget = &st.s.m.local.memory[kindMessage]",
+		old:   "m.budget = &st.s.peer.memory[messageKind(st.serving())]",
+		new:   "m.budget = &st.s.m.local.memory[messageKind(st.serving())]",
 		seeds: []uint64{2906},
 	},
 	{
