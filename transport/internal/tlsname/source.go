@@ -18,7 +18,7 @@ func (s Source) config() (*tls.Config, error) {
 	if s.Get == nil {
 		return s.TLS, nil
 	}
-	c, err := s.Get()
+	c, err := s.ask()
 	if err == nil && c == nil {
 		err = errors.New("it returned no configuration")
 	}
@@ -26,6 +26,11 @@ func (s Source) config() (*tls.Config, error) {
 		return nil, fmt.Errorf("Options.GetTLS: %w", err)
 	}
 	return c, nil
+}
+
+func (s Source) ask() (c *tls.Config, err error) {
+	defer caught(&err)
+	return s.Get()
 }
 
 // Client returns the configuration to dial with a peer whose certificate has to be
@@ -60,7 +65,7 @@ func (s Source) Server() (*tls.Config, error) {
 			return nil, err
 		}
 		if choose := now.GetConfigForClient; choose != nil {
-			chosen, err := choose(hello)
+			chosen, err := guarded(choose)(hello)
 			if err != nil {
 				return nil, err
 			}
@@ -81,5 +86,6 @@ func (s Source) adapted(c *tls.Config) *tls.Config {
 	c = c.Clone()
 	c.SessionTicketsDisabled = true
 	s.Adapt(c)
+	guard(c)
 	return c
 }

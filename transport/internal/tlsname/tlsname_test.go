@@ -30,6 +30,47 @@ func TestExpected(t *testing.T) {
 	}
 }
 
+// TestPanicsInFunctionsOfTheUser expects a panic in any function of a TLS configuration
+// to be an error of the handshake: over QUIC it would end the process.
+func TestPanicsInFunctionsOfTheUser(t *testing.T) {
+	broken := &tls.Config{
+		GetCertificate:        func(*tls.ClientHelloInfo) (*tls.Certificate, error) { panic("broken") },
+		GetClientCertificate:  func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { panic("broken") },
+		VerifyConnection:      func(tls.ConnectionState) error { panic("broken") },
+		VerifyPeerCertificate: func([][]byte, [][]*x509.Certificate) error { panic("broken") },
+	}
+	source := tlsname.Source{TLS: broken, Adapt: func(*tls.Config) {}}
+	client, err := source.Client("n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := source.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	choosing := tlsname.Source{Adapt: source.Adapt, TLS: &tls.Config{
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { panic("broken") },
+	}}
+	chooser, err := choosing.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := tlsname.Source{Adapt: source.Adapt, Get: func() (*tls.Config, error) { panic("broken") }}
+	for name, call := range map[string]func() error{
+		"GetCertificate":        func() error { _, err := server.GetCertificate(nil); return err },
+		"GetClientCertificate":  func() error { _, err := client.GetClientCertificate(nil); return err },
+		"VerifyConnection":      func() error { return server.VerifyConnection(tls.ConnectionState{}) },
+		"VerifyPeerCertificate": func() error { return client.VerifyPeerCertificate(nil, nil) },
+		"GetConfigForClient":    func() error { _, err := chooser.GetConfigForClient(nil); return err },
+		"GetTLS, dialling":      func() error { _, err := asked.Client("n1"); return err },
+		"GetTLS, listening":     func() error { _, err := asked.Server(); return err },
+	} {
+		if err := call(); err == nil || !strings.Contains(err.Error(), "panicked: broken") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestCertified expects a name of verified certificates alone, and none of those
 // that have nothing but a common name.
 func TestCertified(t *testing.T) {
