@@ -3,8 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-
-	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
 // Bidi is a stream of typed messages in both directions: a Req opens it, then the
@@ -72,15 +70,7 @@ func (b *Bidi[Req, In, Out]) Handle(
 		if err := b.req.decode(req, payload); err != nil {
 			return &refusal{err: err}
 		}
-		err := fn(ctx, req, &TypedStream[Out, In]{st, b.out, b.in})
-		if ended := st.ctx.Err(); err != nil && !errors.Is(err, ErrMalformedMessage) && (ended == nil || !errors.Is(err, ended)) {
-			return err
-		}
-		// Else it may be that of another call, which fn has made, or that of ctx.
-		if bad, ok := errors.AsType[*CallError](st.Err()); ok && errors.Is(bad.Err, ErrMalformedMessage) {
-			return &codedError{wire.CodeMalformed, bad.Err}
-		}
-		return err
+		return fn(ctx, req, &TypedStream[Out, In]{st, b.out, b.in})
 	}, b.options(opts)...)
 }
 

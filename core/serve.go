@@ -292,6 +292,9 @@ func (c *inCall) invoke(inline bool) (result []byte, failed *failedAnswer) {
 	} else {
 		result, err = c.serve(c.ctx)
 	}
+	if c.stream != nil {
+		err = c.stream.orMalformed(err)
+	}
 	if err != nil {
 		failed = failure(err, c.ctx.Err())
 	}

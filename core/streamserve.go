@@ -208,3 +208,17 @@ func (st *RawStream) violated(what string) {
 	// Its handler does not run any more if it has not begun to.
 	st.s.dropPartial(st.s.cellOf(st.id.Slot()))
 }
+
+// orMalformed returns what the caller gets of a handler that returned err. That a
+// message of the caller's could not be decoded goes before success, and before the end
+// of the context that it brought about.
+func (st *RawStream) orMalformed(err error) error {
+	if ended := st.ctx.Err(); err != nil && !errors.Is(err, ErrMalformedMessage) && (ended == nil || !errors.Is(err, ended)) {
+		return err
+	}
+	// Else err may be that of another call, which the handler has made.
+	if bad, ok := errors.AsType[*CallError](st.Err()); ok && errors.Is(bad.Err, ErrMalformedMessage) {
+		return &codedError{wire.CodeMalformed, bad.Err}
+	}
+	return err
+}
