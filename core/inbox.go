@@ -46,8 +46,8 @@ type inbox struct {
 	cur           *buffer
 	off           int
 	folded        *buffer // what cur was before it became a restored message of it
-	foldedOff     int
-	takenMessages int // whose credit was not given back yet
+	foldedOff     int32
+	takenMessages int32 // whose credit was not given back yet
 	takenBytes    int
 	reportAt      int // how many of those bytes are given back together
 }
@@ -286,7 +286,7 @@ func (st *RawStream) took(cost int) {
 	}
 	q.takenMessages++
 	q.takenBytes += cost
-	if 2*q.takenMessages >= q.capacity || q.takenBytes >= q.reportAt {
+	if 2*int(q.takenMessages) >= q.capacity || q.takenBytes >= q.reportAt {
 		st.giveBack()
 	}
 }
@@ -300,7 +300,7 @@ func (q *inbox) owes() bool { return q.takenBytes > q.window-q.first }
 // quick.
 func (st *RawStream) giveBack() {
 	q := &st.in
-	messages, bytes := q.takenMessages, q.takenBytes
+	messages, bytes := int(q.takenMessages), q.takenBytes
 	q.takenMessages, q.takenBytes = 0, 0
 	now := st.s.m.now()
 	st.mu.Lock()

@@ -114,7 +114,7 @@ func (st *RawStream) unfold() error {
 		mem.put()
 	}
 	st.took(len(src))
-	q.folded, q.foldedOff = q.cur, q.off
+	q.folded, q.foldedOff = q.cur, int32(q.off)
 	q.cur, q.off = chunk, 0
 	return nil
 }
@@ -126,7 +126,7 @@ func (q *inbox) unfolded(dropped bool) (more bool) {
 		return false
 	}
 	q.cur.put()
-	q.cur, q.off = q.folded, q.foldedOff
+	q.cur, q.off = q.folded, int(q.foldedOff)
 	q.folded = nil
 	return !dropped && q.off < len(q.cur.b)
 }

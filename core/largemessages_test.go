@@ -290,3 +290,69 @@ func TestWindowOfFewBytesStays(t *testing.T) {
 		}
 	})
 }
+
+// TestSendsOfAllSizesGetTheirTurn expects, of goroutines that send on one stream without
+// end, those with large messages, which need all of the window, and those with small
+// ones not to keep each other from it.
+func TestSendsOfAllSizesGetTheirTurn(t *testing.T) {
+	for name, larges := range map[string]int{"one large": 1, "many large": 4} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := inmem.NewNetwork()
+				network.SetLatency(time.Millisecond)
+				nodes := []Node{{Addr: "a"}, {Addr: "b"}}
+				var all []*Manager
+				for _, n := range nodes {
+					m, err := NewManager(Config{Local: n, Peers: nodes, Transport: network.Node(n.Addr), StreamWindow: 1 << 20})
+					if err != nil {
+						t.Fatal(err)
+					}
+					sink := func(_ context.Context, _ []byte, s *RawStream) error {
+						for _, err := range s.All() {
+							if err != nil {
+								return err
+							}
+						}
+						return nil
+					}
+					if err := errors.Join(m.HandleStreamFunc("sink", sink), m.Start(t.Context())); err != nil {
+						t.Fatal(err)
+					}
+					defer m.Close()
+					all = append(all, m)
+				}
+				if err := all[0].WaitConnected(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				st, err := all[0].Connection("b").OpenStream(t.Context(), "sink", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var wg sync.WaitGroup
+				sent := make([]atomic.Int64, 2+larges)
+				for i := range sent {
+					wg.Go(func() {
+						size := 1000
+						if i >= 2 {
+							size = 2 << 20
+						}
+						for st.Send(make([]byte, size)) == nil {
+							sent[i].Add(1)
+							if i < 2 {
+								time.Sleep(300 * time.Microsecond)
+							}
+						}
+					})
+				}
+				time.Sleep(2 * time.Second)
+				_ = st.Close()
+				wg.Wait()
+				for i := range sent {
+					if n := sent[i].Load(); n < 3 {
+						t.Errorf("sender %d has sent %d messages in two seconds", i, n)
+					}
+				}
+			})
+		})
+	}
+}

@@ -21,9 +21,10 @@ type outbox struct {
 	dropped   *bulkSend // a large message that was, maybe in the middle
 	messages  int       // credit
 	bytes     int
-	capacity  int // messages never exceed it
-	window    int // of the peer: a message never costs more
-	waiting   int // users that wait
+	capacity  int   // messages never exceed it
+	window    int   // of the peer: a message never costs more
+	waiting   int32 // users that wait
+	turns     sendTurns
 	since     int64
 	release   func() // called when everything is taken, after the answer
 	opened    bool   // OPEN was taken by the writer, or is not ours to send
@@ -112,20 +113,23 @@ func (st *RawStream) sendAs(p []byte, how packed) error {
 	cost := how.cost(len(how.body(p)), o.window)
 	large := n > maxSmall || n > o.window
 	st.mu.Lock()
+	o.turns.come(large)
 	for {
 		if st.ending() {
 			st.waitOut()
 			continue
 		}
 		if err := st.sendError(); err != nil {
+			st.leaveTurn(large, false)
 			st.mu.Unlock()
 			return err
 		}
-		if o.messages > 0 && o.bytes >= cost && o.large == nil && (large || o.fits(len(p))) {
+		if o.turns.may(large) && o.messages > 0 && o.bytes >= cost && o.large == nil && (large || o.fits(len(p))) {
 			break
 		}
 		st.waitOut()
 	}
+	st.leaveTurn(large, true)
 	o.messages--
 	o.bytes -= cost
 	if large {

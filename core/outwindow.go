@@ -69,21 +69,26 @@ func (st *RawStream) sendShared(sh *sendWindow, p []byte) (done bool, err error)
 		return true, st.sendAs(p, packed{})
 	}
 	st.mu.Lock()
+	o.turns.come(false)
 	for {
 		switch {
 		case st.ending():
 		case st.sendError() != nil:
 			err := st.sendError()
+			st.leaveTurn(false, false)
 			st.mu.Unlock()
 			return true, err
 		case sh.over:
+			st.leaveTurn(false, false)
 			st.mu.Unlock()
 			return false, nil
-		case sh.busy || !st.hasRoom(most):
+		case sh.busy || !o.turns.may(false) || !st.hasRoom(most):
 		case !sh.used && !st.s.peer.sharing.sends.take(maxSendWindows):
+			st.leaveTurn(false, false)
 			st.mu.Unlock()
 			return false, nil
 		default:
+			st.leaveTurn(false, true)
 			return true, st.sendNext(sh, p, packed{codec: codec, bytes: uint32(n)})
 		}
 		st.waitOut()

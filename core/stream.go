@@ -84,9 +84,8 @@ func (st *RawStream) Peer() string {
 // messages or bytes are under way as the other side takes (see [WithCapacity]
 // and Config.StreamWindow), and in the case of messages over 32 KiB until the
 // last part is on its way. That Send has returned does not mean that the message
-// has arrived. Of goroutines that send on one stream at once those with smaller
-// messages may go first for as long as they have any: a message over
-// Config.StreamWindow needs all of the window.
+// has arrived. Any number of goroutines may send on one stream; none waits for ever
+// while others send.
 //
 // It fails once the stream has ended, with the error that it ended with, and
 // after CloseSend and Close, with one that matches [net.ErrClosed]. A message over
