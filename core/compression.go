@@ -124,7 +124,7 @@ func newCompressionOption(name string, c Compressor, request, response bool) Opt
 // As a [HandlerOption] it is for all calls of the handler. The handler's node
 // compresses what it sends if the caller's node has a Compressor of that name, and
 // the callers' nodes learn from it that they should too, which those do that have
-// one: for another handler, for a call, or in Config.Compressors. As a [CallOption] it is for
+// one when they connect: for a handler, for a call before, or in Config.Compressors. As a [CallOption] it is for
 // one call, goes before what the handler's node wants, and asks that node to compress what it
 // sends, which it does if it has a Compressor of that name, unless the handler has
 // said that it must not. A peer that lacks the Compressor, or a

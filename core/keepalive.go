@@ -89,6 +89,9 @@ func (s *session) pingUnderWay() bool {
 func (s *session) tick() {
 	s.w.idle()
 	s.lanes.tick()
+	if s.peerCodecs.Load() != nil && !s.wished.Load() {
+		s.learnHandlers() // the peer was overloaded when the session began
+	}
 	k := &s.alive
 	k.mu.Lock()
 	defer k.mu.Unlock()
