@@ -150,7 +150,8 @@ func parseCatalogue(b []byte) (*catalogue, error) {
 // Handles reports whether the peer has a handler h, so that a program can find
 // out when it starts, and not at the first call, that the other side forgot to
 // register one or is too old to have it. It asks the peer at most once as long
-// as its handlers are the same, and otherwise answers at once, whatever ctx says. The
+// as its handlers are the same, and otherwise answers at once, whatever ctx says; in a
+// cluster whose nodes have more than 64 different sets of handlers it may ask again. The
 // options are those of a call.
 //
 // The answer is advice: between it and a call the peer may have been replaced.
