@@ -81,7 +81,7 @@ var callMutants = []mutant{
 		name: "cancel-ignored",
 		why:  "a RESET forgets a request in parts but does not end a handler that runs",
 		file: "core/arrival.go",
-		old:  "\ts.giveUp(c, f.ID, why)\n\treturn nil\n}",
+		old:  "\ts.giveUp(c, why)\n\treturn nil\n}",
 		new:  "\t_ = why\n\ts.dropPartial(c)\n\treturn nil\n}",
 	},
 	{
