@@ -101,6 +101,22 @@ func (t *tails) slow() []float64 {
 	return shares
 }
 
+// alone is the logarithm of the p99 of each part.
+func (t *tails) alone() []float64 {
+	all, one := make([]float64, t.mine+t.theirs), make([]int64, t.mine+t.theirs)
+	for part := range all {
+		one[part] = 1
+		all[part] = math.Log(t.p99(one))
+		one[part] = 0
+	}
+	return all
+}
+
+// nearest is the one of some logarithms that is the nearest to 0, or 0 if they are on both sides of it.
+func nearest(logs []float64) float64 {
+	return max(slices.Min(logs), 0) + min(slices.Max(logs), 0)
+}
+
 // pairedTails compares two whose parts were measured at the same time, or one right after the other: how
 // many times as long the p99 of one is, and where that is. Parts in which one of them has no call
 // do not count; without any, nothing is known. Beyond what a bootstrap says, the interval holds 1
@@ -135,10 +151,26 @@ func pairedTails(a, b *[parts]*histogram) (ratio float64, within interval) {
 		}
 		draws[i] = t.ratio(x, y)
 	}
-	// If there is no difference, what was measured in a part may as well have been that of the other: all
-	// ways to exchange them are as likely.
-	slow := t.slow()
-	more := func(exchanged int) (sum float64) {
+	return math.Exp(mid), around(draws, mid, n, t.pairedDoubt())
+}
+
+// doubt is how likely what was measured is where there is no difference, by two tests together: of how many calls
+// are slow, which says little where nearly all of them are in few parts; and of whether each part of one
+// has the lower p99, by whatever factor.
+type doubt struct {
+	chance  float64
+	nearest float64 // of the logarithms of the ratios of two parts
+}
+
+// pairedDoubt is that of parts that were measured in pairs. If there is no difference, what was
+// measured in a part may as well have been that of the other: all ways to exchange them are as likely.
+// Of the two tests the one counts that finds less chance, and so it does for each way to exchange them.
+func (t *tails) pairedDoubt() doubt {
+	n := t.mine
+	slow, p99 := t.slow(), t.alone()
+	more := make([]float64, 1<<n)
+	for exchanged := range more {
+		sum := 0.0
 		for part := range n {
 			if exchanged&(1<<part) == 0 {
 				sum += slow[part] - slow[n+part]
@@ -146,15 +178,31 @@ func pairedTails(a, b *[parts]*histogram) (ratio float64, within interval) {
 				sum -= slow[part] - slow[n+part]
 			}
 		}
-		return math.Abs(sum)
+		more[exchanged] = math.Abs(sum)
 	}
-	asFar, all := 0, 1<<n
-	for exchanged := range all {
-		if more(exchanged) >= more(0)-rounding {
+	ratios, below, even := make([]float64, n), 0, false
+	for part := range ratios {
+		ratios[part] = p99[part] - p99[n+part]
+		if ratios[part] < 0 {
+			below |= 1 << part
+		}
+		even = even || ratios[part] == 0
+	}
+	sorted := slices.Sorted(slices.Values(more))
+	least := func(exchanged int) int {
+		if !even && (exchanged == below || exchanged == len(more)-1-below) {
+			return 2 // these two have all parts on one side
+		}
+		asFar, _ := slices.BinarySearch(sorted, more[exchanged]-rounding)
+		return len(more) - asFar
+	}
+	measured, asFar := least(0), 0
+	for exchanged := range more {
+		if least(exchanged) <= measured {
 			asFar++
 		}
 	}
-	return math.Exp(mid), around(draws, mid, n, float64(asFar)/float64(all))
+	return doubt{float64(asFar) / float64(len(more)), nearest(ratios)}
 }
 
 // rounding is less than any share of calls, and more than the sum of some is off.
@@ -177,7 +225,25 @@ func tailsApart(a, b *[parts]*histogram) (ratio float64, within interval) {
 	}
 	random := bootstrapSource()
 	draws := make([]float64, resamples)
-	slow := t.slow()
+	x, y := make([]int64, n+m), make([]int64, n+m)
+	for i := range draws {
+		clear(x)
+		clear(y)
+		for range n {
+			x[random.IntN(n)]++
+		}
+		for range m {
+			y[n+random.IntN(m)]++
+		}
+		draws[i] = t.ratio(x, y)
+	}
+	return math.Exp(mid), around(draws, mid, min(n, m), t.doubtApart())
+}
+
+// doubtApart is that of parts that are in no pairs: if there is no difference, each may as well be of the other.
+func (t *tails) doubtApart() doubt {
+	n, m := t.mine, t.theirs
+	slow, p99 := t.slow(), t.alone()
 	more := func(order []int) (sum float64) {
 		for at, part := range order {
 			if at < n {
@@ -193,32 +259,41 @@ func tailsApart(a, b *[parts]*histogram) (ratio float64, within interval) {
 		order[i] = i
 	}
 	measured, asFar := more(order), 1 // itself
-	x, y := make([]int64, n+m), make([]int64, n+m)
-	for i := range draws {
-		clear(x)
-		clear(y)
-		for range n {
-			x[random.IntN(n)]++
-		}
-		for range m {
-			y[n+random.IntN(m)]++
-		}
-		draws[i] = t.ratio(x, y)
+	random := bootstrapSource()
+	for range resamples {
 		random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		if more(order) >= measured-rounding {
 			asFar++
 		}
 	}
-	return math.Exp(mid), around(draws, mid, min(n, m), float64(asFar)/float64(resamples+1))
+	chance := float64(asFar) / (resamples + 1)
+	oneSided := 2.0 // of all ways to divide the parts
+	for i := range n {
+		oneSided *= float64(i+1) / float64(m+i+1)
+	}
+	near := nearest([]float64{
+		slices.Min(p99[:n]) - slices.Max(p99[n:]),
+		slices.Max(p99[:n]) - slices.Min(p99[n:]),
+	})
+	if near != 0 {
+		chance = min(chance, oneSided)
+	}
+	return doubt{chance + min(chance, oneSided), near} // either test may be wrong
 }
 
 // around is the interval of logarithms of ratios that a bootstrap drew, around what was measured, and around
-// none if that is as likely as chance says.
-func around(draws []float64, mid float64, samples int, chance float64) interval {
+// none if that is as likely as chance says. Where all parts are on one side of none, the interval ends at the
+// nearest: a bootstrap, which may draw one part again and again, is too wide there.
+func around(draws []float64, mid float64, samples int, d doubt) interval {
 	i := percentiles(draws).widened(mid, samples, interval{math.Inf(-1), math.Inf(1)})
-	i.Low, i.High = min(i.Low, mid), max(i.High, mid)
-	if chance > 1-confidence {
+	switch {
+	case d.chance > 1-confidence:
 		i.Low, i.High = min(i.Low, 0), max(i.High, 0)
+	case d.nearest < 0 && mid < 0:
+		i.High = min(i.High, d.nearest)
+	case d.nearest > 0 && mid > 0:
+		i.Low = max(i.Low, d.nearest)
 	}
+	i.Low, i.High = min(i.Low, mid), max(i.High, mid)
 	return i.exp()
 }

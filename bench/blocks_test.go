@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -131,11 +132,90 @@ func TestTailsByChance(t *testing.T) {
 	}
 }
 
+// clustered are parts of which the p99 is so many times that of the others, and in few of which nearly all that is
+// slow is, as where a burst of loss hits.
+func clustered(factor float64) (a, b *[parts]*histogram) {
+	a, b = new([parts]*histogram), new([parts]*histogram)
+	for part := range parts {
+		tail := 30 * time.Millisecond
+		if part < 2 {
+			tail = time.Second
+		}
+		a[part], b[part] = &histogram{Histogram: newLinkHistogram()}, &histogram{Histogram: newLinkHistogram()}
+		_ = a[part].RecordValues(int64(20*time.Millisecond), 980)
+		_ = b[part].RecordValues(int64(20*time.Millisecond), 980)
+		_ = a[part].RecordValues(int64(factor*float64(tail)), 20)
+		_ = b[part].RecordValues(int64(tail), 20)
+	}
+	return a, b
+}
+
+// TestTailsInFewParts expects what is faster in each of the parts to be a difference, also where nearly all that
+// is slow is in two of them, and what is so in all but one not to be.
+func TestTailsInFewParts(t *testing.T) {
+	for what, compare := range map[string]func(a, b *[parts]*histogram) (float64, interval){"paired": pairedTails, "apart": tailsApart} {
+		a, b := clustered(0.7)
+		if what == "apart" {
+			a, _ = clustered(0.02) // whatever the part is
+		}
+		if ratio, within := compare(a, b); !within.below() || !within.holds(ratio) {
+			t.Errorf("%s: a ratio of %.2f, within %v", what, ratio, within)
+		}
+		if ratio, within := compare(b, a); !within.above() || !within.holds(ratio) {
+			t.Errorf("%s, the other way round: a ratio of %.2f, within %v", what, ratio, within)
+		}
+		a[8], b[8] = b[8], a[8]
+		if ratio, within := compare(a, b); !within.same() || !within.holds(ratio) {
+			t.Errorf("%s, one part the other way round: a ratio of %.2f, within %v", what, ratio, within)
+		}
+	}
+}
+
+// TestFalseAlarms expects the tests to find a difference between two that are the same no more often than a
+// confidence of 99 % allows, whatever the tail: without one, no bootstrap makes it a difference.
+func TestFalseAlarms(t *testing.T) {
+	const runs, most = 1000, 10 + 9             // three deviations
+	for _, shape := range []float64{0.7, 1.5} { // of Pareto: without a mean, and without a variance
+		random := rand.New(rand.NewPCG(2, uint64(10*shape)))
+		heavy := func() float64 { return math.Pow(1-random.Float64(), -1/shape) }
+		paired, apart := 0, 0
+		for range runs {
+			all := tails{&blocks{upTo: make([][]int64, 2*parts)}, parts, parts}
+			var of [2 * parts][]int64
+			for part := range of {
+				weather := heavy() // what is slow is so for a while
+				for range 30 {
+					of[part] = append(of[part], int64(1000*min(weather*heavy(), 1e9)))
+				}
+				slices.Sort(of[part])
+				all.latencies = append(all.latencies, of[part]...)
+			}
+			slices.Sort(all.latencies)
+			for part := range of {
+				for _, latency := range all.latencies {
+					upTo, _ := slices.BinarySearch(of[part], latency+1)
+					all.upTo[part] = append(all.upTo[part], int64(upTo))
+				}
+			}
+			if all.pairedDoubt().chance <= 1-confidence {
+				paired++
+			}
+			if all.doubtApart().chance <= 1-confidence {
+				apart++
+			}
+		}
+		if paired > most || apart > most || paired == 0 {
+			t.Errorf("a tail of %v: of %d comparisons %d differ, and %d of runs apart", shape, runs, paired, apart)
+		}
+		t.Logf("a tail of %v: of %d comparisons %d differ, and %d of runs apart", shape, runs, paired, apart)
+	}
+}
+
 // TestAround expects what was measured to be in its interval, whatever a bootstrap draws.
 func TestAround(t *testing.T) {
 	draws := make([]float64, resamples)
 	for _, mid := range []float64{-1, 1} {
-		if i := around(draws, mid, parts, 0); !i.holds(math.Exp(mid)) {
+		if i := around(draws, mid, parts, doubt{}); !i.holds(math.Exp(mid)) {
 			t.Errorf("%.2f is not within %v", math.Exp(mid), i)
 		}
 	}

@@ -165,8 +165,9 @@
 //   - vs wss is the ratio of the p99, and where it is with a confidence of 99 %: by a
 //     bootstrap of nine equal parts of the time, since what is slow is so for several calls
 //     in a row, and around 1 unless a permutation test, which exchanges the parts of
-//     the two, says that they differ. A transport wins over a link if its p99 is lower
-//     than that of all others by 5 %, and surely.
+//     the two, says that they differ: in how many calls are slow, or in that the p99 is lower in
+//     each of the parts, by whatever factor, where the interval ends at the smallest one. A
+//     transport wins over a link if its p99 is lower than that of all others by 5 %, and surely.
 //   - The matrix has the ratio of the p99 for every round-trip time and loss.
 //
 // With loss, congestion control decides more than the transport does: that of TCP is
