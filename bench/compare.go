@@ -152,10 +152,21 @@ func newComparison(before, after *report) *comparison {
 
 func (c *comparison) cells(a, b *cell) {
 	c.add(a.Title, a.Transport, "per s", true, each(a.Windows, (*sample).PerSecond), each(b.Windows, (*sample).PerSecond))
-	p99 := func(s *sample) float64 { return s.P99.Seconds() * 1e6 }
-	if a.P99 > 0 && b.P99 > 0 {
-		c.add(a.Title, a.Transport, "p99 µs", false, each(a.Windows, p99), each(b.Windows, p99))
+	if before, after := a.p99(), b.p99(); before > 0 && after > 0 {
+		p99 := func(s *sample) float64 { return s.P99.Seconds() * 1e6 }
+		l := compared{block: a.Title, name: a.Transport, what: "p99 µs", old: before, new: after}
+		// How much that of a window varies says how much that of all may, but not around what.
+		l.within = quotientInterval(each(b.Windows, p99), each(a.Windows, p99)).with(l.change())
+		c.lines = append(c.lines, l)
 	}
+}
+
+// p99 is that of all requests, in µs, also of a run of a version that had the median of the windows in its place;
+// 0: there is none.
+func (c *cell) p99() float64 {
+	all := *c
+	all.tell()
+	return all.P99.Seconds() * 1e6
 }
 
 // add adds a figure, of which there are samples.

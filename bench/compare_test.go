@@ -233,3 +233,28 @@ func TestHistogramGrows(t *testing.T) {
 		}
 	}
 }
+
+// TestCompareLatencies expects the p99 of two runs to be that of all requests, also of a run that has the median of
+// its windows in its place, and to be within its interval, or in none.
+func TestCompareLatencies(t *testing.T) {
+	before, after := local(t, 0.5, "websocket", "quic"), local(t, 0.5, "websocket", "quic")
+	want := before.Cells[0].P99.Seconds() * 1e6
+	for i := range before.Cells {
+		before.Cells[i].P99 /= 7
+		if h := after.Cells[i].Latencies; h.recorded() {
+			_ = h.RecordValues(int64(time.Second), h.TotalCount()/50)
+		}
+	}
+	n := 0
+	for _, l := range newComparison(before, after).lines {
+		if l.what != "p99 µs" {
+			continue
+		}
+		if n++; n == 1 && l.old != want || l.new < 0.99e6 || l.within.known() && !l.within.holds(l.change()) {
+			t.Errorf("%s %s: %v and %v, within %v, want %v first", l.block, l.name, l.old, l.new, l.within, want)
+		}
+	}
+	if n == 0 {
+		t.Error("no p99 is compared")
+	}
+}

@@ -23,7 +23,8 @@
 //   - report.html, a page with the verdict, pictures and tables, which needs no other
 //     file, no network and no scripts;
 //   - charts, a directory with each of its pictures as SVG;
-//   - results.txt, in the format of Go benchmarks with a line for each window, so that
+//   - results.txt, in the format of Go benchmarks with a line for each window, and one for
+//     the latencies of all of them, so that
 //     "benchstat -col /transport bench-out/results.txt" compares the transports;
 //   - results.json, with all there is: every window, every latency in whole histograms
 //     (in the V2 format of HdrHistogram, compressed, in base64), the environment, and
@@ -62,7 +63,8 @@
 // The transports take turns in short windows, round after round, so that what
 // the machine does besides disturbs all of them alike. At the beginning of each
 // window a part of it is not counted, for caches and pools to warm up. A figure
-// of the tables is the median of the windows. What ends in a window counts for the rate,
+// of the tables is the median of the windows, but latencies are those of all requests in all
+// windows together. What ends in a window counts for the rate,
 // over exactly its time; what begins in it has its latency measured to the end.
 //
 // # How to read the tables
@@ -79,8 +81,9 @@
 //     the ratios.
 //   - ±: where there is nothing to compare with, how far, in per cent of the rate, the
 //     farthest window was off.
-//   - p50, p99, p99.9: the latency that 50, 99 and 99.9 per cent of the requests
-//     stayed within, as the caller sees it.
+//   - p50, p99, p99.9: the latency that 50, 99 and 99.9 per cent of all requests stayed
+//     within, as the caller sees it, here and wherever else they are named. Of less than 100
+//     requests there is no p99, and of less than 1,000 no p99.9: none of them was above it.
 //   - bulk MiB per s: how many bytes the large requests beside the small ones
 //     had, and so their answers.
 //   - allocs/req, CPU/req, or per message: allocations and processor time, of both
@@ -134,9 +137,9 @@
 // exits with 1, and a line for each figure that did not keep to it: p50, p90, p99, p99.9 or
 // max of latencies, rate of requests or messages per second, and failed, the share of calls
 // at a set rate. calls:p99<5ms is about the lines of one workload. Percentiles are those of all
-// calls of a line together, in whichever window they were, while the tables of calls have the
-// median of the windows: a slow second in one of them breaks a threshold. The rate is the one
-// of the table. A threshold that nothing was measured for is not kept either.
+// calls of a line together, as in the tables: a slow second in one window breaks a threshold.
+// Where calls are too few for a percentile, the table has none, and the slowest call has to keep
+// to it. The rate is the one of the table. A threshold that nothing was measured for is not kept either.
 //
 // # Over emulated links
 //

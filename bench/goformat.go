@@ -97,14 +97,11 @@ func nanos(d time.Duration, unit string) benchfmt.Value {
 	return benchfmt.Value{Value: float64(d), Unit: unit}
 }
 
-// cell writes the windows of one.
+// cell writes the windows of one, and its latencies, which are of all windows together as in the table.
 func (f *goFormat) cell(c *cell, size int) error {
 	for i := range c.Windows {
 		s := &c.Windows[i]
 		values := f.rate(s, c.table.goUnit())
-		if s.P50 > 0 {
-			values = append(values, nanos(s.P50, "p50-ns"), nanos(s.P99, "p99-ns"), nanos(s.P999, "p99.9-ns"))
-		}
 		values = append(values, benchfmt.Value{Value: s.Memory, Unit: "B/op"}, benchfmt.Value{Value: s.Allocs, Unit: "allocs/op"})
 		if s.Wire > 0 {
 			values = append(values, benchfmt.Value{Value: s.Wire, Unit: "wire-B/op"})
@@ -112,12 +109,28 @@ func (f *goFormat) cell(c *cell, size int) error {
 		if s.CPU > 0 {
 			values = append(values, nanos(s.CPU, "cpu-ns/op"))
 		}
-		if err := f.line(s.Count, values, goName(c.table.String()), "load", strings.ReplaceAll(c.Title, ",", ""),
-			"size", strconv.Itoa(size), "transport", c.Transport); err != nil {
+		if err := f.lineOf(c, size, s.Count, values); err != nil {
 			return err
 		}
 	}
-	return nil
+	var latencies []benchfmt.Value
+	for _, of := range []struct {
+		value time.Duration
+		unit  string
+	}{{c.P50, "p50-ns"}, {c.P99, "p99-ns"}, {c.P999, "p99.9-ns"}} {
+		if of.value > 0 {
+			latencies = append(latencies, nanos(of.value, of.unit))
+		}
+	}
+	if len(latencies) == 0 {
+		return nil
+	}
+	return f.lineOf(c, size, c.Latencies.TotalCount(), latencies)
+}
+
+func (f *goFormat) lineOf(c *cell, size int, count int64, values []benchfmt.Value) error {
+	return f.line(count, values, goName(c.table.String()), "load", strings.ReplaceAll(c.Title, ",", ""),
+		"size", strconv.Itoa(size), "transport", c.Transport)
 }
 
 func (f *goFormat) rate(s *sample, unit string) []benchfmt.Value {

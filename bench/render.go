@@ -79,6 +79,10 @@ func (r *report) legend() string {
 		whose = "of this end alone"
 	}
 	s := "Latencies (p50 to p99.9) are as the caller sees them, allocations and processor time " + whose + "."
+	if slices.ContainsFunc(r.Cells, func(c cell) bool { return c.P50 > 0 && c.P999 == 0 }) {
+		s = fmt.Sprintf("%s is a percentile that no request was above, of less than %d for a p99 or %s for a p99.9. %s",
+			none, leastForP99, count(leastForP999), s)
+	}
 	switch {
 	case slices.ContainsFunc(r.Cells, func(c cell) bool { return c.Within.known() }):
 		s = "Behind a ratio is where it is with a confidence of 99 %; " + undecided + " stands before one that may as well be 1: " +

@@ -47,7 +47,7 @@ type report struct {
 	Charts  []string `json:"charts,omitempty"` // files beside this one's, below charts
 }
 
-// cell is one line of a table: the medians of its windows.
+// cell is one line of a table: the medians of its windows, and the latencies of all of them together.
 type cell struct {
 	table table
 
@@ -66,8 +66,8 @@ type cell struct {
 	Bulk float64 `json:"bulk_bytes_per_second,omitempty"` // of requests beside those, one way
 
 	P50    time.Duration `json:"p50_ns,omitempty"`
-	P99    time.Duration `json:"p99_ns,omitempty"`
-	P999   time.Duration `json:"p99_9_ns,omitempty"`
+	P99    time.Duration `json:"p99_ns,omitempty"`   // 0: of too few requests
+	P999   time.Duration `json:"p99_9_ns,omitempty"` // as well
 	Allocs float64       `json:"allocs_each"`
 	CPU    time.Duration `json:"cpu_ns_each"`
 
@@ -119,6 +119,7 @@ func (r *report) fill(m *measurement) {
 			c := newCell(&m.loads[i], p.name, p.cells[i][:r.Rounds])
 			if c.table != streams && i < len(p.latency) {
 				c.Latencies = &histogram{Histogram: p.latency[i]}
+				c.tell()
 			}
 			if ref != nil {
 				all := ratios(c.Windows, ref.cells[i])
@@ -141,12 +142,32 @@ func newCell(l *load, transport string, windows []sample) cell {
 		PerSecond: median(rates),
 		Spread:    spread(rates),
 		Bulk:      bulkSize * median(each(windows, (*sample).BesidePerSecond)),
-		P50:       median(each(windows, func(s *sample) time.Duration { return s.P50 })),
-		P99:       median(each(windows, func(s *sample) time.Duration { return s.P99 })),
-		P999:      median(each(windows, func(s *sample) time.Duration { return s.P999 })),
 		Allocs:    median(each(windows, func(s *sample) float64 { return s.Allocs })),
 		CPU:       median(each(windows, func(s *sample) time.Duration { return s.CPU })),
 		Windows:   windows,
+	}
+}
+
+// How many requests it takes for one of them to be above a percentile.
+const (
+	leastForP99  = 100
+	leastForP999 = 1000
+)
+
+// tell fills in the percentiles. They are those of all requests: a window has so few that its own say nothing of
+// what is rare, and the median of them leaves out a slow second.
+func (c *cell) tell() {
+	c.P50, c.P99, c.P999 = 0, 0, 0
+	if !c.Latencies.recorded() {
+		return
+	}
+	of := c.Latencies.Histogram
+	c.P50 = quantile(of, 50)
+	if of.TotalCount() >= leastForP99 {
+		c.P99 = quantile(of, 99)
+	}
+	if of.TotalCount() >= leastForP999 {
+		c.P999 = quantile(of, 99.9)
 	}
 }
 

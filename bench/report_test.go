@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -118,7 +120,11 @@ func measured(t *testing.T, transports []string, callers []int, of ...table) *me
 				}
 				windows = append(windows, s)
 			}
-			p.cells, p.latency = append(p.cells, windows), append(p.latency, newHistogram())
+			all, latency := newHistogram(), int64(windows[0].P50)
+			for _, of := range []struct{ latency, calls int64 }{{latency, 9850}, {3 * latency, 130}, {20 * latency, 20}} {
+				_ = all.RecordValues(of.latency, of.calls)
+			}
+			p.cells, p.latency = append(p.cells, windows), append(p.latency, all)
 		}
 		m.pairs = append(m.pairs, p)
 	}
@@ -163,5 +169,42 @@ func TestNumbers(t *testing.T) {
 	}
 	if got := median([]float64{4, 1, 3, 2}); got != 2 {
 		t.Errorf("the median of an even number of values is %v, want the lower of the two in the middle", got)
+	}
+}
+
+// TestLatenciesOfAllWindows expects the percentiles of a line to be those of all its requests, in the table, in what
+// benchstat reads and for a threshold, and none of so few that it would be the slowest: the median of the windows
+// left out a window in which all were slow.
+func TestLatenciesOfAllWindows(t *testing.T) {
+	m := measured(t, []string{"websocket"}, []int{1}, calls)
+	all := newHistogram()
+	_ = all.RecordValues(int64(10*time.Microsecond), 940)
+	_ = all.RecordValues(int64(time.Millisecond), 50)
+	_ = all.RecordValues(int64(time.Second), 10)
+	m.pairs[0].latency[0] = all
+	rep := &report{Rounds: 3}
+	rep.describe(m)
+	rep.fill(m)
+	c := &rep.Cells[0]
+	if c.P50 != quantile(all, 50) || c.P99 != quantile(all, 99) || c.P999 != quantile(all, 99.9) || c.P99 > 2*time.Millisecond {
+		t.Errorf("p50 %v, p99 %v, p99.9 %v", c.P50, c.P99, c.P999)
+	}
+	text, err := rep.marshalGoFormat()
+	if want := fmt.Sprintf(" %v p50-ns %v p99-ns %v p99.9-ns\n", float64(c.P50), float64(c.P99), float64(c.P999)); err != nil || strings.Count(text, "p99.9-ns") != 1 || !strings.Contains(text, want) {
+		t.Errorf("%v, and %s lacks %s", err, text, want)
+	}
+	for _, l := range rep.figureLines() {
+		if l.figures["p99"] != float64(c.P99) || l.figures["p99.9"] != float64(c.P999) {
+			t.Errorf("a threshold is about %v", l.figures)
+		}
+	}
+	for calls, has := range map[int64][2]bool{99: {}, 100: {true, false}, 999: {true, false}, 1000: {true, true}} {
+		all.Reset()
+		_ = all.RecordValues(int64(time.Millisecond), calls)
+		c.tell()
+		row := rep.table(c.table)
+		if (c.P99 > 0) != has[0] || (c.P999 > 0) != has[1] || strings.Contains(row, " 0.00 ") {
+			t.Errorf("of %d calls: p99 %v, p99.9 %v, and\n%s", calls, c.P99, c.P999, row)
+		}
 	}
 }

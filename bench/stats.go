@@ -37,6 +37,14 @@ func (i interval) known() bool { return i != interval{} }
 // holds reports whether the interval is known and has v in it.
 func (i interval) holds(v float64) bool { return i.known() && i.Low <= v && v <= i.High }
 
+// with is the interval with a value in it, as far as it is known.
+func (i interval) with(v float64) interval {
+	if !i.known() {
+		return i
+	}
+	return interval{min(i.Low, v), max(i.High, v)}
+}
+
 // same reports of the interval of a ratio that there is no difference to be seen. Where
 // too little was measured to see one it does not.
 func (i interval) same() bool { return i.holds(1) }

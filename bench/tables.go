@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // table is one of the tables that are printed, each of loads of one sort.
@@ -73,9 +74,9 @@ func (r *report) columns(t table) []column {
 		cols = append(cols, column{"MiB\nper s", func(c *cell) string { return mebibytes(c.PerSecond * float64(r.Size)) }})
 	} else {
 		cols = append(cols,
-			column{"p50\nµs", func(c *cell) string { return micros(c.P50) }},
-			column{"p99\nµs", func(c *cell) string { return micros(c.P99) }},
-			column{"p99.9\nµs", func(c *cell) string { return micros(c.P999) }},
+			column{"p50\nµs", func(c *cell) string { return microsOrNone(c.P50) }},
+			column{"p99\nµs", func(c *cell) string { return microsOrNone(c.P99) }},
+			column{"p99.9\nµs", func(c *cell) string { return microsOrNone(c.P999) }},
 		)
 	}
 	if t == mixed {
@@ -173,9 +174,25 @@ func (r *report) besideBulk() string {
 	var waits []string
 	for _, name := range r.transports() {
 		cells := r.of(mixed, name)
+		if cells[0].P99 == 0 || cells[1].P99 == 0 {
+			continue
+		}
 		waits = append(waits, fmt.Sprintf("%s instead of %s µs over %s", micros(cells[1].P99), micros(cells[0].P99), name))
 	}
+	if len(waits) == 0 {
+		return "too few requests to say what 99 of 100 wait for beside bulk."
+	}
 	return fmt.Sprintf("beside bulk, 99 of 100 small requests are answered within %s.", strings.Join(waits, ", "))
+}
+
+// none stands for a percentile of which too few requests say nothing.
+const none = "-"
+
+func microsOrNone(d time.Duration) string {
+	if d == 0 {
+		return none
+	}
+	return micros(d)
 }
 
 func mebibytes(perSecond float64) string { return digits(perSecond / (1 << 20)) }

@@ -79,6 +79,9 @@ func retold(t *testing.T, rep *report) *report {
 			links.add(result)
 		}
 	}
+	for i := range now.Cells {
+		now.Cells[i].tell()
+	}
 	now.Verdict = now.verdict()
 	if *update {
 		text, err := now.marshal()
