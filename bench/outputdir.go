@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // What is in an output directory.
@@ -37,13 +38,47 @@ func openOutputDir(name string) (*outputDir, error) {
 		d.abandon()
 		return nil, err
 	}
-	probe, err := os.CreateTemp(name, ".writable-*")
-	if err != nil {
+	if err := d.writable(); err != nil {
 		d.abandon()
 		return nil, err
 	}
-	probe.Close()
-	return d, os.Remove(probe.Name())
+	return d, nil
+}
+
+// writable fails if something that is to be written cannot be, as where it is a directory or of another user.
+func (d *outputDir) writable() error {
+	dirs := []string{d.name}
+	charts := filepath.Join(d.name, chartsDir)
+	switch info, err := os.Stat(charts); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is a file, where the pictures are to be", charts)
+	default:
+		dirs = append(dirs, charts)
+	}
+	for _, dir := range dirs {
+		probe, err := os.CreateTemp(dir, ".writable-*")
+		if err != nil {
+			return err
+		}
+		probe.Close()
+		if err := os.Remove(probe.Name()); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{pageFile, jsonFile, goFormatFile} {
+		f, err := os.OpenFile(filepath.Join(d.name, name), os.O_WRONLY, 0)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		default:
+			f.Close()
+		}
+	}
+	return nil
 }
 
 // abandon removes what was made, as far as it is empty.
@@ -58,38 +93,54 @@ func (d *outputDir) abandon() {
 	}
 }
 
-// write writes all files. Those that a run before has left are replaced or removed.
+// write writes all files. Those that a run before has left are replaced or removed. One that cannot be written
+// keeps no other from it: what was measured is there only once.
 func (d *outputDir) write(rep *report) error {
 	d.removeCharts()
+	var failed []error
 	page, figures, err := rep.page()
-	if err != nil {
-		return err
-	}
+	failed = append(failed, err)
 	rep.Charts = nil
 	if err := os.MkdirAll(filepath.Join(d.name, chartsDir), 0o777); err != nil {
-		return err
+		failed, figures = append(failed, err), nil
 	}
 	for _, f := range figures {
 		name := f.name + ".svg"
-		rep.Charts = append(rep.Charts, name)
 		if err := os.WriteFile(filepath.Join(d.name, chartsDir, name), f.svg, 0o666); err != nil {
-			return err
+			failed = append(failed, err)
+			continue
 		}
+		rep.Charts = append(rep.Charts, name)
 	}
 	text, err := rep.marshalGoFormat()
-	if err != nil {
-		return err
-	}
+	failed = append(failed, err)
 	result, err := rep.marshal()
 	if err != nil {
-		return err
+		failed, result = append(failed, err), nil
 	}
-	for name, content := range map[string][]byte{pageFile: page, goFormatFile: []byte(text), jsonFile: result} {
-		if err := os.WriteFile(filepath.Join(d.name, name), content, 0o666); err != nil {
-			return err
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{{jsonFile, result}, {goFormatFile, []byte(text)}, {pageFile, page}} {
+		if len(f.content) > 0 {
+			failed = append(failed, os.WriteFile(filepath.Join(d.name, f.name), f.content, 0o666))
 		}
 	}
-	return nil
+	return inOneLine(failed)
+}
+
+// inOneLine joins the errors among some.
+func inOneLine(all []error) error {
+	var texts []string
+	for _, err := range all {
+		if err != nil {
+			texts = append(texts, err.Error())
+		}
+	}
+	if texts == nil {
+		return nil
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
 
 // removeCharts removes the pictures of the run before, which may have had others.

@@ -205,6 +205,41 @@ func TestUnwritableAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestOutputFilesRefused expects a file of an output directory that cannot be written to be noticed before
+// anything is measured, and one at the end of a run to keep none of the others from being written.
+func TestOutputFilesRefused(t *testing.T) {
+	for _, broken := range []string{pageFile, jsonFile, goFormatFile, chartsDir} {
+		t.Run(broken, func(t *testing.T) {
+			dir := &outputDir{name: t.TempDir()}
+			file := filepath.Join(dir.name, broken)
+			if broken == chartsDir {
+				if err := os.WriteFile(file, nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := os.Mkdir(file, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), []string{"-no-demo", "-workloads", "calls", "-out", dir.name}, &stdout, &stderr)
+			if got := stderr.String(); code != exitUsage || stdout.Len() > 0 || strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "bench: flag -out: ") || !strings.Contains(got, broken) {
+				t.Errorf("exit code %d, %q on stderr and %q on stdout", code, got, &stdout)
+			}
+			if left, err := os.ReadDir(dir.name); err != nil || len(left) != 1 {
+				t.Errorf("there are %v, %v", left, err)
+			}
+
+			if err := dir.write(local(t, 0.5, "websocket", "quic")); err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), broken) {
+				t.Errorf("written: %v", err)
+			}
+			for _, name := range []string{pageFile, jsonFile, goFormatFile, chartsDir} {
+				if info, err := os.Stat(filepath.Join(dir.name, name)); name != broken && (err != nil || info.Size() == 0) {
+					t.Errorf("%s was not written: %v", name, err)
+				}
+			}
+		})
+	}
+}
+
 func TestCommandLine(t *testing.T) {
 	if got, want := commandLine([]string{"-rtt", "20ms", "-out", "", "-payload", "it's $HOME"}), `go run ./bench -rtt 20ms -out '' -payload 'it'\''s $HOME'`; got != want {
 		t.Errorf("%s, want %s", got, want)
