@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,8 +26,11 @@ const (
 	demoKeepAlive = 500 * time.Millisecond
 	// repeats is how many calls the usual latency is the median of.
 	repeats = 200
+	// exchanged is how many messages a stream has each way.
+	exchanged = 100
 
-	waitID = core.HandlerID("bench.wait")
+	waitID     = core.HandlerID("bench.wait")
+	exchangeID = core.HandlerID("bench.exchange")
 )
 
 // demo shows a cluster of three nodes at work.
@@ -57,7 +61,7 @@ func demonstrate(ctx context.Context, k kind, out io.Writer) error {
 	}
 	defer d.close()
 	d.sayf("all three are up, each connected to both others")
-	for _, step := range []func(context.Context) error{d.call, d.killB, d.healB} {
+	for _, step := range []func(context.Context) error{d.call, d.stream, d.killB, d.healB} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -83,7 +87,7 @@ func (d *demo) watch(cfg *core.Config) {
 }
 
 func (d *demo) serve(m *core.Manager) error {
-	return errors.Join(serveEcho(m), m.Handle(waitID, func(ctx context.Context, _ []byte) ([]byte, error) {
+	return errors.Join(serveEcho(m), m.HandleStreamFunc(exchangeID, answerEach), m.Handle(waitID, func(ctx context.Context, _ []byte) ([]byte, error) {
 		select {
 		case d.atWork <- struct{}{}:
 		default:
@@ -104,6 +108,53 @@ func (d *demo) call(ctx context.Context) error {
 		return err
 	}
 	d.sayf("a calls b: the first answer takes %v, the usual one %v", round3(first), round3(usual))
+	return nil
+}
+
+// answerEach sends back what it gets until the other side has no more.
+func answerEach(_ context.Context, _ []byte, s *core.RawStream) error {
+	for {
+		msg, err := s.Recv(nil)
+		if err == io.EOF { //nolint:errorlint // Recv returns it as it is.
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.Send(msg); err != nil {
+			return err
+		}
+	}
+}
+
+// stream shows a stream.
+func (d *demo) stream(ctx context.Context) error {
+	began := time.Now()
+	s, err := d.connection("b").OpenStream(ctx, exchangeID, nil)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for i := range exchanged {
+		msg := fmt.Sprintf("message %d", i+1)
+		if err := s.Send([]byte(msg)); err != nil {
+			return err
+		}
+		answer, err := s.Recv(nil)
+		if err != nil {
+			return err
+		}
+		if string(answer) != msg {
+			return errWrongAnswer
+		}
+	}
+	if err := s.CloseSend(); err != nil {
+		return err
+	}
+	if _, err := s.Recv(nil); err != io.EOF { //nolint:errorlint // Recv returns it as it is.
+		return fmt.Errorf("a stream that had to end: %w", cmp.Or(err, errWrongAnswer))
+	}
+	d.sayf("a opens a stream to b: %d messages, each answered before the next, take %v", exchanged, round3(time.Since(began)))
 	return nil
 }
 

@@ -4,8 +4,8 @@
 //	go run ./bench
 //
 // It first brings up a cluster of three nodes over every transport and tells,
-// line by line, what happens there: a call, a node that is killed with a call in
-// progress, what the other nodes see of it, and how the cluster heals when the
+// line by line, what happens there: a call, a stream, a node that is killed with a call
+// in progress, what the other nodes see of it, and how the cluster heals when the
 // node is back. Then it measures for half a minute on the loopback interface and
 // prints tables, makes calls at a set rate, starts clusters and restarts a node of each,
 // measures for almost as long over emulated links, with a table for each, and for a

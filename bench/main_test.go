@@ -39,6 +39,7 @@ func TestQuick(t *testing.T) {
 	for _, want := range []string{
 		"gridmux bench on ",
 		"inmem (memory of this process)\n", "websocket (TCP on the loopback interface)\n",
+		"a opens a stream to b: 100 messages, each answered before the next, take ",
 		"a sees b go from connected to connecting",
 		"outcome: may have run (repeat with care)", "outcome: not sent (safe to repeat)",
 		"the cluster is whole again",
