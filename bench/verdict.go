@@ -136,7 +136,10 @@ func (r *report) localChoice(names []string) string {
 	}
 	s := best
 	if encrypted := r.encrypted(names); len(encrypted) > 0 && !slices.Contains(encrypted, best) {
-		s += ", or of those with TLS " + r.fastest(encrypted)
+		// One that is as fast as the best is named anyway.
+		if fastest := r.fastest(encrypted); !slices.Contains(same, fastest) {
+			s += ", or of those with TLS " + fastest
+		}
 	}
 	if len(same) > 0 {
 		s += " or " + strings.Join(same, " or ") + ", between which there is no difference"

@@ -405,3 +405,28 @@ func TestFacts(t *testing.T) {
 		}
 	}
 }
+
+// TestVerdictSameWithTLS expects one with TLS that is as fast as the best to be named once, and one that is slower to
+// be named for those who want TLS: "websocket, or of those with TLS wss or wss".
+func TestVerdictSameWithTLS(t *testing.T) {
+	rep := local(t, 1, "websocket", "wss", "quic")
+	slow := func(transport string) {
+		for i := range rep.Cells {
+			if c := &rep.Cells[i]; c.Transport == transport {
+				for j := range c.Windows {
+					c.Windows[j].Count = c.Windows[j].Count * 62 / 100
+				}
+				c.PerSecond *= 0.62
+			}
+		}
+	}
+	slow("quic")
+	want := "without distance and loss, as on this machine: websocket or wss, between which there is no difference; quic does 0.62 times as much."
+	if got := rep.localVerdict()[0]; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	slow("wss")
+	if got := rep.localVerdict()[0]; !strings.Contains(got, ": websocket, or of those with TLS wss; wss does 0.62 times as much") {
+		t.Errorf("%q", got)
+	}
+}
