@@ -246,3 +246,24 @@ func TestLargePayload(t *testing.T) {
 		}
 	}
 }
+
+// TestPacedTime expects the least time that an error names to be enough: it was cut to turns first, and then too
+// short again.
+func TestPacedTime(t *testing.T) {
+	for args, want := range map[string]time.Duration{
+		"-paced-time 100ms":                108 * time.Millisecond,
+		"-paced-time 10s -link-rate 5":     10008 * time.Millisecond,
+		"-paced-time 1s -link-rate 50":     1008 * time.Millisecond,
+		"-paced-time 900ms":                900 * time.Millisecond,
+		"-paced-time 1350ms -link-rate 40": 1350 * time.Millisecond,
+	} {
+		opts, err := parseFlags(kinds(), strings.Fields("-workloads paced "+args))
+		if err != nil || opts.paced.duration != want {
+			t.Errorf("%s: %v, %v, want %v", args, opts.paced.duration, err, want)
+		}
+	}
+	const short = "flags -link-rate 5 and -paced-time 1s: fewer than 50 calls, of which no percentile says anything: use at least 10s, or a higher rate"
+	if _, err := parseFlags(kinds(), strings.Fields("-workloads paced -paced-time 1s -link-rate 5")); err == nil || err.Error() != short {
+		t.Errorf("%v, want %s", err, short)
+	}
+}

@@ -165,10 +165,15 @@ func (o *options) completePaced(links *linkFlags, set map[string]bool, quick boo
 	default:
 		duration = defaultPacedTime
 	}
-	duration = duration.Truncate(parts * time.Millisecond) // each part is a turn
 	o.paced.paced = links.paced
 	o.paced.size, o.paced.payload, o.paced.duration, o.paced.warmUp = o.size, o.content(), duration, turnWarmUp
-	return cmp.Or(o.paced.tooMuch(o.sized()), o.paced.tooLittle("paced-time"))
+	if err := cmp.Or(o.paced.tooMuch(o.sized()), o.paced.tooLittle("paced-time")); err != nil {
+		return err
+	}
+	// Each part is a turn of whole milliseconds; never less than what was asked for, which is enough.
+	const turns = parts * time.Millisecond
+	o.paced.duration = (duration + turns - 1).Truncate(turns)
+	return nil
 }
 
 // readPayload returns what is in a file, as a message.
