@@ -85,6 +85,9 @@ func readReport(name string) (*report, error) {
 			return nil, fmt.Errorf("%s has a table %q, of which this version knows nothing", name, c.Table)
 		}
 	}
+	if err := r.unsound(); err != nil {
+		return nil, fmt.Errorf("%s: %w: name the file of a run", name, err)
+	}
 	return r, nil
 }
 
@@ -108,14 +111,19 @@ func (c *compared) verdict() string {
 	switch {
 	case !c.within.known():
 		return "too few windows to tell"
-	case c.within.same():
+	case c.within.same() && c.within.narrow():
 		return "no difference"
+	case c.within.same():
+		return cannotTell
 	case (c.new > c.old) == c.higher:
 		return "better"
 	default:
 		return "worse"
 	}
 }
+
+// cannotTell is the verdict where a large difference may be chance, and none as well.
+const cannotTell = "cannot tell"
 
 // comparison is two runs side by side.
 type comparison struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -256,5 +257,77 @@ func TestCompareLatencies(t *testing.T) {
 	}
 	if n == 0 {
 		t.Error("no p99 is compared")
+	}
+}
+
+// TestCompareMissing expects what is in one run only, what was measured in another way and what failed to be named:
+// a transport that was gone from the new run was not mentioned.
+func TestCompareMissing(t *testing.T) {
+	whole := overGrid(local(t, 0.5, "websocket", "quic"), 3)
+	less := overGrid(local(t, 0.5, "websocket"), 3)
+	less.Links.Results = less.Links.Results[:5]
+	less.fail("quic", "connecting two nodes", errors.New("no way"))
+	_, out, _ := compareRuns(t, save(t, whole), save(t, less))
+	for _, want := range []string{
+		"In the old run only: over rtt=20ms,loss=2%; quic.", "FAILED: quic, connecting two nodes: no way",
+	} {
+		if !strings.Contains(unwrapped(out), want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	_, out, _ = compareRuns(t, save(t, less), save(t, whole))
+	if want := "In the new run only: over rtt=20ms,loss=2%; quic."; !strings.Contains(unwrapped(out), want) || strings.Contains(out, "old run only") {
+		t.Errorf("%q is not in\n%s", want, out)
+	}
+	less.Size *= 2
+	less.Links.Rate = 100
+	less.Links = nil
+	less.Paced = overGrid(local(t, 1, "websocket"), 3).Links
+	whole.Paced = overGrid(local(t, 1, "websocket"), 3).Links
+	_, out, _ = compareRuns(t, save(t, whole), save(t, less))
+	for _, want := range []string{"Not compared: tables, of messages of 512 B, and now of messages of 1 KiB.", "In the old run only: links."} {
+		if !strings.Contains(unwrapped(out), want) {
+			t.Errorf("%q is not in\n%s", want, out)
+		}
+	}
+	if _, out, _ = compareRuns(t, save(t, whole), save(t, whole)); strings.Contains(out, "only") || strings.Contains(out, "Not compared") {
+		t.Errorf("the same: %s", out)
+	}
+}
+
+// TestCompareVerdict expects what may be a large difference not to be said to be none.
+func TestCompareVerdict(t *testing.T) {
+	for within, want := range map[interval]string{
+		{0.01, 100}: "cannot tell", {0.7, 1.1}: "cannot tell", {0.9, 1.1}: "no difference", {}: "too few windows to tell",
+		{1.1, 100}: "better", {0.01, 0.9}: "better",
+	} {
+		l := compared{old: 1, new: 2, within: within, higher: within.Low > 1}
+		if within.below() {
+			l.new = 0.5
+		}
+		if got := l.verdict(); got != want {
+			t.Errorf("%v: %s, want %s", within, got, want)
+		}
+	}
+}
+
+// TestCompareUnsound expects what no run measures, as in a file that was edited by hand, to be refused with one line.
+func TestCompareUnsound(t *testing.T) {
+	good := save(t, local(t, 0.5, "websocket", "quic"))
+	for what, edit := range map[string]func(*report){
+		"no time":    func(rep *report) { rep.Cells[0].Windows[1].Elapsed = 0 },
+		"nothing":    func(rep *report) { rep.Cells[0].Windows[1].Count, rep.Cells[0].Windows[1].Elapsed = 0, 0 },
+		"time back":  func(rep *report) { rep.Cells[0].Windows[1].Elapsed *= -1 },
+		"no latency": func(rep *report) { overGrid(rep, 3).Links.Results[0].Lines[0].P99 = 0 },
+		"compression": func(rep *report) {
+			rep.Compression = &compressionReport{Results: []compressionResult{{Lines: []compressionLine{{Codec: off, Windows: make([]sample, 3)}}}}}
+		},
+	} {
+		rep := local(t, 0.5, "websocket", "quic")
+		edit(rep)
+		code, out, errs := compareRuns(t, good, save(t, rep))
+		if code != exitUsage || out != "" || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "which no run measures: name the file of a run") {
+			t.Errorf("%s: exit code %d, %q, and\n%s", what, code, errs, out)
+		}
 	}
 }

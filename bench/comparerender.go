@@ -18,10 +18,16 @@ func (c *comparison) render(w io.Writer) {
 			interrupted = ", interrupted"
 		}
 		fmt.Fprintf(w, "%s: %s, %s%s\n", run.name, run.rep.Began.Format("2006-01-02 15:04"), run.rep.Command, interrupted)
+		for _, f := range run.rep.Failures {
+			fmt.Fprintf(w, "%s\n", wrap(fmt.Sprintf("     FAILED: %s, %s: %s", f.Transport, f.Doing, f.Error), lineWidth))
+		}
 	}
 	if different := c.differences(); len(different) > 0 {
 		fmt.Fprintf(w, "\n%s\n", wrap("The two were not measured in the same environment ("+strings.Join(different, "; ")+
 			"), so what differs need not be the code.", lineWidth))
+	}
+	for _, sentence := range c.missing() {
+		fmt.Fprintf(w, "\n%s\n", wrap(sentence, lineWidth))
 	}
 	fmt.Fprintf(w, "\n%s\n\n%s\n", grid(c.rows()), wrap(c.reading(), lineWidth))
 }
@@ -65,13 +71,16 @@ func (c *comparison) reading() string {
 		return fmt.Sprintf("Reading: no difference in any of %s.", plural(all, "figure"))
 	}
 	var parts []string
-	for _, verdict := range []string{"better", "worse", "no difference", "too few windows to tell"} {
+	for _, verdict := range []string{"better", "worse", "no difference", cannotTell, "too few windows to tell"} {
 		if n := count[verdict]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s in %d", verdict, n))
 		}
 	}
 	var s strings.Builder
 	fmt.Fprintf(&s, "Reading: of %s, %s.", plural(all, "figure"), strings.Join(parts, ", "))
+	if count[cannotTell] > 0 {
+		fmt.Fprintf(&s, " What cannot be told may have changed by more than %s, either way or not at all: measure both for longer.", times(narrowHigh))
+	}
 	if sure := count["better"] + count["worse"]; sure > 0 && all >= 20 {
 		s.WriteString(" At this confidence about one of a hundred differs by chance.")
 	}
@@ -89,7 +98,7 @@ func (c *comparison) reading() string {
 // machine does besides has no part in that. It is empty where none can be compared so.
 func (c *comparison) ratios() string {
 	var names []string
-	changed, all := 0, 0
+	changed, unclear, all := 0, 0, 0
 	for i := range c.old.Cells {
 		a := &c.old.Cells[i]
 		j := slices.IndexFunc(c.new.Cells, func(b cell) bool {
@@ -107,6 +116,9 @@ func (c *comparison) ratios() string {
 			continue
 		}
 		all++
+		if within.same() && !within.narrow() {
+			unclear++
+		}
 		if !within.same() {
 			changed++
 			if !slices.Contains(names, a.Transport) {
@@ -117,6 +129,9 @@ func (c *comparison) ratios() string {
 	switch {
 	case all == 0:
 		return ""
+	case changed == 0 && unclear > 0:
+		return fmt.Sprintf(" Compared with %s in the same run, no transport has surely changed; in %d of %s that cannot be told.",
+			reference, unclear, plural(all, "figure"))
 	case changed == 0:
 		return fmt.Sprintf(" Compared with %s in the same run, no transport has changed in any of %s.", reference, plural(all, "figure"))
 	}

@@ -36,7 +36,9 @@
 //	go run ./bench compare old.json new.json
 //
 // two runs are compared, figure by figure, with the interval in which the change is
-// with a confidence of 99 %. What may be chance is said to be no difference. Since whole
+// with a confidence of 99 %. What may be chance is said to be no difference, or, where it may
+// be a large one too, to be nothing that can be told. What is in one run only, what was measured in
+// another way and what failed is named. Since whole
 // machines become faster and slower, it also says which transports have changed beside
 // websocket in the same run.
 //
