@@ -138,10 +138,11 @@
 //
 // exits with 1, and a line for each figure that did not keep to it: p50, p90, p99, p99.9 or
 // max of latencies, rate of requests or messages per second, and failed, the share of calls
-// at a set rate. calls:p99<5ms is about the lines of one workload. Percentiles are those of all
+// at a set rate, of which failed<=0% allows none. calls:p99<5ms is about the lines of one workload. Percentiles are those of all
 // calls of a line together, as in the tables: a slow second in one window breaks a threshold.
 // Where calls are too few for a percentile, the table has none, and the slowest call has to keep
-// to it. The rate is the one of the table. A threshold that nothing was measured for is not kept either.
+// to it. The rate is the one of the table. A threshold that nothing was measured for is not
+// kept either, and one that nothing is going to be measured for is refused.
 //
 // # Over emulated links
 //

@@ -120,7 +120,9 @@ func parseFlags(known []kind, args []string) (options, error) {
 	if opts.compression, err = compression.options(set, quick); err != nil {
 		return options{}, err
 	}
-	err = opts.completePaced(links, set, quick)
+	if err = opts.completePaced(links, set, quick); err == nil {
+		err = opts.measurable()
+	}
 	return opts, err
 }
 

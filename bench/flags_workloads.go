@@ -56,7 +56,7 @@ func (o *options) defineWorkloads(fs *flag.FlagSet) {
 			o.clusters.nodes, err = parseUpTo(s, 3, maxNodes, "nodes")
 			return err
 		})
-	fs.Func("threshold", "exit with 1 unless each line keeps to `limit`, such as p99<5ms, rate>1000, failed<1% or calls:p99<5ms; "+
+	fs.Func("threshold", "exit with 1 unless each line keeps to `limit`, such as p99<5ms, rate>1000, failed<1%, failed<=0% or calls:p99<5ms; "+
 		"percentiles are of all windows of a line together; may be repeated",
 		func(s string) error {
 			t, err := parseThreshold(s)

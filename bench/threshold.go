@@ -14,6 +14,7 @@ type threshold struct {
 	text     string
 	figure   string
 	below    bool // the figure has to be below the limit, or above it
+	orEqual  bool // it may be the limit, as where nothing may fail
 	limit    float64
 	workload string // of which the lines count; "": of all that have the figure
 }
@@ -27,15 +28,50 @@ const (
 // latencyFigures are the percentiles that a threshold can be about.
 func latencyFigures() []string { return []string{"p50", "p90", "p99", "p99.9", "max"} }
 
-const thresholdForm = "use p99<5ms, with p50, p90, p99, p99.9 or max, or rate>1000, or failed<1%, and before it one of the workloads if " +
+const thresholdForm = "use p99<5ms, with p50, p90, p99, p99.9 or max, or rate>1000, or failed<1%, or failed<=0%, and before it one of the workloads if " +
 	"it is only about that, as in calls:p99<5ms"
+
+// hasFigure reports whether the lines of a workload have a figure.
+func hasFigure(workload, figure string) bool {
+	switch workload {
+	case clustersName, compressionName:
+		return false
+	case pacedName, linksName: // the rate is the one that was asked for
+		return figure != rateFigure
+	case streams.String():
+		return figure == rateFigure
+	default:
+		return figure != failedFigure
+	}
+}
+
+// measurable fails if nothing that is going to be measured has the figure of a threshold, which nobody should have
+// to wait for.
+func (o *options) measurable() error {
+	var measured []string
+	for _, t := range o.tables {
+		measured = append(measured, t.String())
+	}
+	if o.paced.wanted {
+		measured = append(measured, pacedName)
+	}
+	if len(o.links.over) > 0 {
+		measured = append(measured, linksName)
+	}
+	for _, t := range o.thresholds {
+		if !slices.ContainsFunc(measured, func(w string) bool { return (t.workload == "" || t.workload == w) && hasFigure(w, t.figure) }) {
+			return fmt.Errorf("flag -threshold %s: nothing that it is about is going to be measured: change it, or -workloads", t.text)
+		}
+	}
+	return nil
+}
 
 // parseThreshold reads one like p99<5ms, rate>1000, failed<1% or calls:p99<5ms.
 func parseThreshold(s string) (threshold, error) {
 	t := threshold{text: s}
 	rest := s
 	if workload, after, ok := strings.Cut(s, ":"); ok {
-		if !slices.Contains(strings.Split(workloadNames(), ","), workload) || workload == clustersName || workload == compressionName {
+		if !slices.Contains(strings.Split(workloadNames(), ","), workload) || !hasFigure(workload, rateFigure) && !hasFigure(workload, "p99") {
 			return t, fmt.Errorf("%q is no workload that has such figures: %s", workload, thresholdForm)
 		}
 		t.workload, rest = workload, after
@@ -45,7 +81,8 @@ func parseThreshold(s string) (threshold, error) {
 		return t, errors.New(thresholdForm)
 	}
 	t.figure, t.below = rest[:i], rest[i] == '<'
-	value := rest[i+1:]
+	value, orEqual := strings.CutPrefix(rest[i+1:], "=")
+	t.orEqual = orEqual
 	var err error
 	switch {
 	case slices.Contains(latencyFigures(), t.figure) && t.below:
@@ -63,8 +100,11 @@ func parseThreshold(s string) (threshold, error) {
 	default:
 		err = errors.New("no such figure")
 	}
-	if err != nil || !(t.limit > 0) {
+	if err != nil || !(t.limit > 0 || t.limit == 0 && t.orEqual && t.figure == failedFigure) {
 		return t, errors.New(thresholdForm)
+	}
+	if t.workload != "" && !hasFigure(t.workload, t.figure) {
+		return t, fmt.Errorf("%s has no %s: %s", t.workload, t.figure, thresholdForm)
 	}
 	return t, nil
 }
@@ -121,7 +161,7 @@ func (r *report) broken(all []threshold) (lines []string) {
 				continue
 			}
 			found = true
-			if t.below && value >= t.limit || !t.below && value <= t.limit {
+			if !t.keeps(value) {
 				lines = append(lines, fmt.Sprintf("threshold %s: %s is %s with %s", t.text, t.figure, t.format(value), l.name))
 			}
 		}
@@ -130,6 +170,18 @@ func (r *report) broken(all []threshold) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// keeps reports whether a figure keeps to it.
+func (t *threshold) keeps(value float64) bool {
+	switch {
+	case value == t.limit:
+		return t.orEqual
+	case t.below:
+		return value < t.limit
+	default:
+		return value > t.limit
+	}
 }
 
 // format is a figure as the threshold has it.

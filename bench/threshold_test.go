@@ -16,6 +16,8 @@ func TestParseThreshold(t *testing.T) {
 		"p99.9<1s":        {figure: "p99.9", below: true, limit: 1e9},
 		"calls:max<100us": {figure: "max", below: true, limit: 1e5, workload: "calls"},
 		"rate>1000":       {figure: "rate", limit: 1000},
+		"failed<=0%":      {figure: "failed", below: true, orEqual: true},
+		"rate>=1000":      {figure: "rate", orEqual: true, limit: 1000},
 		"failed<0.5%":     {figure: "failed", below: true, limit: 0.005},
 		"links:failed<1":  {figure: "failed", below: true, limit: 1, workload: "links"},
 	} {
@@ -24,7 +26,8 @@ func TestParseThreshold(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want %+v", s, got, err, want)
 		}
 	}
-	for _, s := range []string{"", "p99", "p99=5ms", "p99<", "p99<5", "p99>5ms", "p98<5ms", "rate<5", "rate>x", "failed>1%", "p99<-5ms", "p99<0s", "rate>NaN", "x:p99<5ms", "clusters:p99<5ms"} {
+	for _, s := range []string{"", "p99", "p99=5ms", "p99<", "p99<5", "p99>5ms", "p98<5ms", "rate<5", "rate>x", "failed>1%", "p99<-5ms", "p99<0s", "rate>NaN", "x:p99<5ms", "clusters:p99<5ms",
+		"failed<0%", "failed<=-1%", "p99<=0s", "links:rate>1", "streams:p99<1s", "paced:rate>1", "calls:failed<1%", "compression:rate>1"} {
 		if _, err := parseThreshold(s); err == nil || !strings.Contains(err.Error(), "p99<5ms") {
 			t.Errorf("%q: %v, want what would be right", s, err)
 		}
@@ -49,15 +52,17 @@ func TestThresholds(t *testing.T) {
 		}}}},
 	}
 	for text, want := range map[string][]string{
-		"calls:p99<5ms":   nil,
-		"p99<300ms":       nil,
-		"p99<5ms":         {"p99 is 200ms with quic over wan"},
-		"p99<1ms":         {"p99 is 2.01ms with wss, 1 caller", "p99 is 200ms with quic over wan"},
-		"rate>10":         nil,
-		"rate>100":        {"rate is 50 per s with wss, 1 stream"},
-		"failed<1%":       {"failed is 2.00% with quic over wan"},
-		"mixed:p50<5ms":   {"nothing was measured that it is about"},
-		"calls:failed<1%": {"nothing was measured that it is about"},
+		"calls:p99<5ms": nil,
+		"p99<300ms":     nil,
+		"p99<5ms":       {"p99 is 200ms with quic over wan"},
+		"p99<1ms":       {"p99 is 2.01ms with wss, 1 caller", "p99 is 200ms with quic over wan"},
+		"rate>10":       nil,
+		"rate>100":      {"rate is 50 per s with wss, 1 stream"},
+		"failed<=2%":    nil,
+		"failed<=0%":    {"failed is 2.00% with quic over wan"},
+		"rate>=50":      nil,
+		"failed<1%":     {"failed is 2.00% with quic over wan"},
+		"mixed:p50<5ms": {"nothing was measured that it is about"},
 	} {
 		limit, err := parseThreshold(text)
 		if err != nil {
@@ -85,6 +90,29 @@ func TestThresholdExitCode(t *testing.T) {
 		}
 		if !strings.Contains(stdout.String(), "1 caller\n") {
 			t.Errorf("%s: no table in\n%s", limit, &stdout)
+		}
+	}
+}
+
+// TestThresholdOfNothing expects a threshold for which there will be no figure to be refused before anything is
+// measured, and one for which there will be to be taken.
+func TestThresholdOfNothing(t *testing.T) {
+	for args, taken := range map[string]bool{
+		"-workloads calls -threshold failed<1%":                          false,
+		"-workloads calls -threshold links:p99<1s":                       false,
+		"-workloads streams -threshold p99<1s":                           false,
+		"-workloads links,paced -threshold rate>1":                       false,
+		"-workloads clusters -threshold p99<1s":                          false,
+		"-transports inmem -threshold links:failed<=0%":                  false,
+		"-workloads streams,links -threshold p99<1s":                     true,
+		"-workloads links -threshold failed<=0%":                         true,
+		"-workloads paced -threshold p99<5ms":                            true,
+		"-threshold rate>1 -threshold calls:p99<5ms":                     true,
+		"-connect h:7600 -key 0123456789abcdef -threshold fanout:rate>1": false,
+	} {
+		_, err := parseFlags(kinds(), strings.Fields(args))
+		if taken != (err == nil) || err != nil && !strings.Contains(err.Error(), ": nothing that it is about is going to be measured: ") {
+			t.Errorf("%s: %v", args, err)
 		}
 	}
 }
