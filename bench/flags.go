@@ -36,6 +36,7 @@ type options struct {
 	sizes    []int  // further ones of requests, rising
 	payload  []byte // of the user's, of size bytes; nil: random bytes
 	fanout   []int  // how many peers at once, rising
+	sends    bool   // requests or messages of size bytes
 	kinds    []kind
 	demo     bool
 	json     string
@@ -103,6 +104,7 @@ func parseFlags(known []kind, args []string) (options, error) {
 			tableNames(tables()))
 	}
 	opts.demo = !noDemo
+	opts.sends = len(opts.tables) > 0 || opts.paced.wanted || links.wanted
 	if err := opts.workloads(set, quick); err != nil {
 		return options{}, err
 	}
@@ -119,6 +121,9 @@ func parseFlags(known []kind, args []string) (options, error) {
 	opts.linksAsked = len(opts.links.over) > 0 && (set["workloads"] || set["link"] || set["rtt"] || set["loss"])
 	if opts.compression, err = compression.options(set, quick); err != nil {
 		return options{}, err
+	}
+	if set["speeds"] && len(opts.compression.speeds) > 0 && !slices.ContainsFunc(opts.kinds, func(k kind) bool { return k.carrier != overMemory }) {
+		return options{}, fmt.Errorf("flags -speeds and -transports %s: none of them crosses a link: add one that does", kindNames(opts.kinds))
 	}
 	if err = opts.completePaced(links, set, quick); err == nil {
 		err = opts.measurable()

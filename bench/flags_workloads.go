@@ -102,9 +102,25 @@ func (o *options) workloads(set map[string]bool, quick bool) error {
 	for _, f := range []struct {
 		name string
 		of   table
-	}{{"sizes", calls}, {"fanout", fanout}} {
+	}{{"sizes", calls}, {"callers", calls}, {"streams", streams}, {"fanout", fanout}} {
 		if set[f.name] && !slices.Contains(o.tables, f.of) {
 			return fmt.Errorf("flag -%s is about %v, which -workloads leaves out: add it", f.name, f.of)
+		}
+	}
+	return o.noneOf(set)
+}
+
+// noneOf fails if a flag says how to do what is not going to be done.
+func (o *options) noneOf(set map[string]bool) error {
+	for _, size := range o.sizes {
+		if least := slices.Min(o.callers); set["sizes"] && least > 1 && size*least > sizesUnderWay {
+			return fmt.Errorf("flags -callers %s and -sizes %s: of requests that large no more than %d KiB are under way: add 1 to -callers",
+				joined(o.callers, strconv.Itoa), shortSize(size), sizesUnderWay>>10)
+		}
+	}
+	for _, name := range []string{"size", "payload"} {
+		if set[name] && !o.sends {
+			return fmt.Errorf("flag -%s is about %s,%s,%s, which -workloads leaves out: add one", name, tableNames(tables()), pacedName, linksName)
 		}
 	}
 	return nil
