@@ -111,10 +111,11 @@ func Map(title, about, rowsAre, columnsAre string, rows, columns []string, tiles
 	from := p.rest.Min.X + left + 8
 	wide := (p.rest.Max.X - from) / vg.Length(max(len(columns), 1))
 	top := p.rest.Max.Y - 2*axisRoom
+	size := tileText(columns, tiles, wide-tileGap-2)
 	p.rest.FillText(whats, vg.Point{X: from, Y: p.rest.Max.Y - textSize - 2}, columnsAre)
 	p.rest.FillText(whats, vg.Point{X: p.rest.Min.X, Y: top + 5}, rowsAre)
 	for j, name := range columns {
-		centred(&p.rest, labels, from+wide*(vg.Length(j)+0.5), top+5, name)
+		centred(&p.rest, style(size, ink, false), from+wide*(vg.Length(j)+0.5), top+5, name)
 	}
 	for i, name := range rows {
 		upper := top - vg.Length(i)*tileRow
@@ -126,13 +127,33 @@ func Map(title, about, rowsAre, columnsAre string, rows, columns []string, tiles
 				Min: vg.Point{X: from + wide*vg.Length(j) + tileGap/2, Y: upper - tileRow + tileGap},
 				Max: vg.Point{X: from + wide*vg.Length(j+1) - tileGap/2, Y: upper},
 			}
-			p.tile(t, box)
+			p.tile(t, box, size)
 		}
 	}
 	return p.done()
 }
 
-func (p *picture) tile(t *Tile, box vg.Rectangle) {
+// tileText is how large the texts of a map are, all alike: smaller than others where there are so many columns that
+// they would run into each other.
+func tileText(columns []string, tiles [][]Tile, width vg.Length) float64 {
+	plain, bold, widest := style(textSize, ink, false), style(textSize, ink, true), vg.Length(0)
+	for _, name := range columns {
+		widest = max(widest, plain.Width(name))
+	}
+	for _, row := range tiles {
+		for _, t := range row {
+			for _, line := range t.Text {
+				widest = max(widest, bold.Width(line))
+			}
+		}
+	}
+	if widest <= width {
+		return textSize
+	}
+	return textSize * float64(max(width, 1)/widest)
+}
+
+func (p *picture) tile(t *Tile, box vg.Rectangle, size float64) {
 	fill := rule.light
 	if t.Color >= 0 {
 		fill = tint(t.Color, t.Strength).light
@@ -143,10 +164,10 @@ func (p *picture) tile(t *Tile, box vg.Rectangle) {
 		p.rest.StrokeLines(draw.LineStyle{Color: rule.light, Width: 0.75}, append(corners(box), box.Min))
 	}
 	x, middle := (box.Min.X+box.Max.X)/2, (box.Min.Y+box.Max.Y)/2
-	const step = textSize * lineSkip
-	y := middle + step*vg.Length(len(t.Text)-1)/2 - textSize*0.35
+	step := vg.Length(size * lineSkip)
+	y := middle + step*vg.Length(len(t.Text)-1)/2 - vg.Length(size)*0.35
 	for i, line := range t.Text {
-		centred(&p.rest, style(textSize, ink, i == 0), x, y, line)
+		centred(&p.rest, style(size, ink, i == 0), x, y, line)
 		y -= step
 	}
 }

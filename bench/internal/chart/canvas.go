@@ -93,16 +93,25 @@ func (p *picture) line(s string, of text.Style) {
 	}
 }
 
-// fit breaks a text into lines of a width.
+// fit breaks a text into lines of a width, and a word that is longer, as of the settings of a link, behind commas.
 func fit(s string, of text.Style, width vg.Length) (lines []string) {
 	line := ""
 	for word := range strings.FieldsSeq(s) {
-		longer := strings.TrimSpace(line + " " + word)
-		if line != "" && of.Width(longer) > width {
-			lines = append(lines, line)
-			longer = word
+		pieces := []string{word}
+		if of.Width(word) > width {
+			pieces = strings.SplitAfter(word, ",")
 		}
-		line = longer
+		for i, piece := range pieces {
+			longer := line + piece
+			if i == 0 {
+				longer = strings.TrimSpace(line + " " + piece)
+			}
+			if line != "" && of.Width(longer) > width {
+				lines = append(lines, line)
+				longer = piece
+			}
+			line = longer
+		}
 	}
 	return append(lines, line)
 }

@@ -199,3 +199,49 @@ func TestTicks(t *testing.T) {
 		t.Error("a negative zero")
 	}
 }
+
+var textOf = regexp.MustCompile(`<text textLength="([0-9.]+)" [^>]*>([^<]*)<`)
+
+// widthsOf returns how wide the texts of a picture are.
+func widthsOf(t *testing.T, svg []byte) map[string]float64 {
+	t.Helper()
+	widths := map[string]float64{}
+	for _, m := range textOf.FindAllSubmatch(svg, -1) {
+		width, err := strconv.ParseFloat(string(m[1]), 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		widths[string(m[2])] = width
+	}
+	return widths
+}
+
+// TestLongTitle expects a title without spaces, as the settings of a link are, to be broken and not cut.
+func TestLongTitle(t *testing.T) {
+	const settings = "rtt=40ms,jitter=5ms,rate=100mbit,loss=0.5%,mtu=1400,reorder=1%,duplicate=1%,corrupt=0.01%"
+	for text, width := range widthsOf(t, Bars("Over "+settings, "x "+settings, nil)) {
+		if width > Width-2*margin {
+			t.Errorf("%q is %v wide", text, width)
+		}
+	}
+	if got := strings.Join(fit(settings, style(titleSize, ink, true), 200), ""); got != settings {
+		t.Errorf("of %s there is %s", settings, got)
+	}
+}
+
+// TestWideMap expects the texts of a map with many columns not to run into each other.
+func TestWideMap(t *testing.T) {
+	var columns []string
+	for i := range 9 {
+		columns = append(columns, fmt.Sprintf("0.0%d%%", i+1))
+	}
+	tile := make([]Tile, len(columns))
+	for i := range tile {
+		tile[i] = Tile{[]string{"websocket", "3.0×"}, 1, 3}
+	}
+	for text, width := range widthsOf(t, Map("Who wins", "", "", "", []string{""}, columns, [][]Tile{tile})) {
+		if slices.Contains(append(columns, "websocket", "3.0×"), text) && width > (Width-2*margin-8)/float64(len(columns))-tileGap {
+			t.Errorf("%q is %v wide", text, width)
+		}
+	}
+}
