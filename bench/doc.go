@@ -127,7 +127,8 @@
 // -key @file it is what is in a file, where it is in no list of processes. Both ends
 // prove to each other that they have the key: with certificates, where there is TLS, of an
 // authority whose own key follows from it, and by an answer to a question of the other
-// end over every transport. Without TLS, what is sent can be read on the way; it is
+// end over every transport. Why it refuses somebody, serve logs to standard error, and it
+// answers one run at a time. Without TLS, what is sent can be read on the way; it is
 // random bytes, or your -payload. websocket and QUIC are at the port that is named, by TCP
 // and UDP, and wss at the next one. Processor time and allocations are those of the end
 // that calls, and not of both.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/transport"
@@ -70,13 +72,61 @@ func (r *remote) open(ctx context.Context, k kind, config func(*core.Config)) (*
 	}
 	err = c.start(ctx, here)
 	if err == nil {
-		err = c.waitConnected(ctx)
+		err = r.await(ctx, c)
 	}
 	if err != nil {
 		c.close()
 		return nil, fmt.Errorf("%v over %s: %w", r, k.name, err)
 	}
 	return c, nil
+}
+
+// lookEach is how often it is looked whether to go on waiting makes sense.
+const lookEach = 20 * time.Millisecond
+
+// await waits for the other end, as long as it may still come: nobody should wait for a key to become right.
+func (r *remote) await(ctx context.Context, c *cluster) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, lookEach)
+		err := c.waitConnected(attempt)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		for _, p := range c.nodes[here].Stats().Peers {
+			if p.Down == nil {
+				continue
+			}
+			if why := r.hopeless(p.Down); why != nil {
+				return why
+			}
+			if ctx.Err() != nil && strings.Contains(p.Down.Error(), saysDuplicate) {
+				return errors.New("another bench -connect is connected to it: one at a time, so wait until that has ended")
+			}
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// What core says of a node that is refused.
+const (
+	saysStranger  = "it tells strangers no reason"
+	saysDuplicate = "another process has the same name"
+	saysAuthority = "x509: certificate signed by unknown authority" // which follows from the key
+)
+
+// hopeless is what to do about what will not get better by itself, or nil.
+func (r *remote) hopeless(down error) error {
+	text := down.Error()
+	if strings.Contains(text, saysStranger) || strings.Contains(text, saysAuthority) {
+		return errors.New("the other end has another key: use the one that bench serve prints there, or was given")
+	}
+	if unknown, ok := errors.AsType[*net.DNSError](down); ok && unknown.IsNotFound {
+		return fmt.Errorf("there is no host %s: name the one that bench serve runs on", r.host)
+	}
+	return nil
 }
 
 // endSite is where an end of a real path runs. Its socket is not for the other end:

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -32,6 +33,8 @@ type serveOptions struct {
 	secret secret
 	// made: nobody named the secret, so that it has to be told.
 	made bool
+	// log has why a node was refused, which it is not told itself.
+	log *slog.Logger
 }
 
 // serve is the command that answers those that measure the path to this host, until it is
@@ -45,6 +48,7 @@ func (p program) serve(ctx context.Context, args []string) int {
 		fmt.Fprintf(p.stderr, "bench serve: %v\n", err)
 		return exitUsage
 	}
+	opts.log = slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s, err := openServer(ctx, thisHost{}, opts)
 	if err != nil {
 		fmt.Fprintf(p.stderr, "bench serve: %v\n", err)
@@ -121,6 +125,7 @@ func unknownFlag(err error) error {
 // server is the end that answers: a node for each transport.
 type server struct {
 	kinds []kind
+	log   *slog.Logger
 	sites []*endSite
 	nodes []*core.Manager
 	host  string
@@ -136,7 +141,7 @@ func openServer(ctx context.Context, at host, opts serveOptions) (*server, error
 	var s *server
 	var err error
 	for range attempts {
-		s = &server{kinds: opts.kinds, host: opts.host, port: opts.port}
+		s = &server{kinds: opts.kinds, log: opts.log, host: opts.host, port: opts.port}
 		if err = s.listen(ctx, at, opts.secret); err == nil {
 			break
 		}
@@ -184,7 +189,7 @@ func (s *server) start(ctx context.Context, e *endSite) error {
 	}
 	local := core.Node{Name: there, Addr: e.addr()}
 	m, err := core.NewManager(core.Config{
-		Cluster: clusterName, Local: local, Transport: t, Auth: e.auth,
+		Cluster: clusterName, Local: local, Transport: t, Auth: e.auth, Logger: s.log,
 		Peers:            []core.Node{local, {Name: here, Addr: "192.0.2.1:1"}}, // which is nobody's
 		MaxHandlers:      maxCallers + bulkCallers,
 		MaxHandlersTotal: maxCallers + bulkCallers,

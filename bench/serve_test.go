@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func reachable() []kind { return kinds()[1:] }
 func openTestServer(t *testing.T, at host) (*server, secret) {
 	t.Helper()
 	key := newSecret()
-	s, err := openServer(t.Context(), at, serveOptions{host: at.Addr().String(), kinds: reachable(), secret: key})
+	s, err := openServer(t.Context(), at, serveOptions{host: at.Addr().String(), kinds: reachable(), secret: key, log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,14 +59,65 @@ func TestRemote(t *testing.T) {
 			cancel()
 		}
 		r.secret = newSecret()
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		if c, err := r.open(ctx, k, plain); err == nil {
+		want := r.String() + " over " + k.name + ": the other end has another key: use the one that bench serve prints there, or was given"
+		if c, err := r.open(t.Context(), k, plain); err == nil {
 			c.close()
 			t.Errorf("%s: whoever has another key is let in", k.name)
-		} else if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), r.String()) {
-			t.Errorf("%s: %v, want who was not connected to", k.name, err)
+		} else if err.Error() != want {
+			t.Errorf("%s: %v, want %s", k.name, err, want)
 		}
-		cancel()
+	}
+}
+
+// nowhere is a host that knows no other.
+type nowhere struct{ thisHost }
+
+func (nowhere) Dial(_ context.Context, network, address string) (net.Conn, error) {
+	return nil, &net.OpError{Op: "dial", Net: network, Err: &net.DNSError{Err: "no such host", Name: address, IsNotFound: true}}
+}
+
+// dialsOnce is a host that tells when it is to dial again, which it does not.
+type dialsOnce struct {
+	thisHost
+
+	dialled atomic.Bool
+	again   func()
+}
+
+func (d *dialsOnce) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.dialled.Swap(true) {
+		d.again()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return d.thisHost.Dial(ctx, network, address)
+}
+
+// TestRemoteIsNobody expects a host that there is not to be told at once, and another one that is connected in words of
+// bench: core's are of names, which bench has no flag for.
+func TestRemoteIsNobody(t *testing.T) {
+	plain := func(*core.Config) {}
+	r := &remote{host: "nobody.invalid", port: servePort, secret: newSecret(), at: nowhere{}}
+	const want = "nobody.invalid:7600 over websocket: there is no host nobody.invalid: name the one that bench serve runs on"
+	if _, err := r.open(t.Context(), reachable()[0], plain); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+
+	s, key := openTestServer(t, thisHost{})
+	r = &remote{host: "127.0.0.1", port: s.port, secret: key, at: thisHost{}}
+	ctx, cancel := context.WithTimeout(t.Context(), connectTimeout)
+	defer cancel()
+	c, err := r.open(ctx, reachable()[0], plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	once := &dialsOnce{}
+	refused, end := context.WithCancel(t.Context())
+	defer end()
+	once.again, r.at = end, once
+	if _, err := r.open(refused, reachable()[0], plain); err == nil || !strings.Contains(err.Error(), ": another bench -connect is connected to it: ") {
+		t.Errorf("a second one: %v", err)
 	}
 }
 
@@ -122,8 +174,8 @@ func (o *output) String() string {
 // makes the other measure every transport, and an interrupt ends the first, with its ports free.
 func TestTwoProcesses(t *testing.T) {
 	there := asProcess(t, serveName, "-listen", "127.0.0.1:0")
-	said := newOutput("-key ")
-	there.Stdout, there.Stderr = said, said
+	said, log := newOutput("-key "), newOutput("gridmux: inbound connection refused")
+	there.Stdout, there.Stderr = said, log
 	if err := there.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -165,13 +217,25 @@ func TestTwoProcesses(t *testing.T) {
 		}
 	}
 
+	// Of several in a minute one is logged, and so the first.
+	_, address, _ := strings.Cut(command, "-connect ")
+	address, _, _ = strings.Cut(address, " ")
+	out, err = asProcess(t, "-connect", address, "-key", "another key than that", "-transports", "websocket", "-workloads", "calls", "-quick", "-out=").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "over websocket: the other end has another key: ") {
+		t.Errorf("with another key: %v and\n%s", err, out)
+	}
+	select {
+	case <-log.seen:
+	case <-time.After(10 * time.Second):
+		t.Errorf("what was refused is not logged: %q", log)
+	}
+
 	if err := there.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	if err := there.Wait(); err != nil || !strings.HasSuffix(said.String(), "bench serve: ended\n") {
 		t.Errorf("interrupted, it ends with %v and\n%s", err, said)
 	}
-	address := args[1]
 	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", address)
 	if err != nil {
 		t.Errorf("its port is not free: %v", err)
