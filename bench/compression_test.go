@@ -171,6 +171,19 @@ func TestCodecByChance(t *testing.T) {
 	}
 }
 
+// TestLimit expects the speed below which a codec pays to be a range only if there are links of that speed at both ends.
+func TestLimit(t *testing.T) {
+	for within, want := range map[interval]string{
+		{}: "5,000", {4e9, 6e9}: "4,000 to 6,000", {0, 15e9}: "a speed that cannot be told, at most 15,000",
+		{1e3, 15e9}: "a speed that cannot be told, at most 15,000", {1e6, 15e9}: "1 to 15,000",
+	} {
+		l := compressionLine{WinsBelow: 5e9, WinsBelowWithin: within}
+		if got := l.limit(); got != want {
+			t.Errorf("%v: %s, want %s", within, got, want)
+		}
+	}
+}
+
 // TestFastest expects the cheapest of those to be chosen that carry about as many calls, and
 // none that makes nothing smaller.
 func TestFastest(t *testing.T) {

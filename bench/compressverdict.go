@@ -50,6 +50,9 @@ func (l *compressionLine) limit() string {
 	if !l.WinsBelowWithin.known() || low == high {
 		return count(l.WinsBelow / 1e6)
 	}
+	if l.WinsBelowWithin.Low < leastSpeed { // no link is that slow
+		return "a speed that cannot be told, at most " + high
+	}
 	return low + " to " + high
 }
 

@@ -14,7 +14,8 @@
 // transport failed or a -threshold was not kept, 2 for flags that make no sense or files that
 // cannot be read or written, at the beginning or, which does not keep others from being
 // written, at the end, and 130 after an interrupt, which prints and writes what there is by then.
-// Run it with -help for the flags.
+// "go run" itself exits with 1 whatever the program does, as long as it is not 0: who wants to
+// tell them apart builds it, with "go build ./bench". Run it with -help for the flags.
 //
 // # What it writes
 //

@@ -12,6 +12,8 @@ import (
 
 // linkReport is what was found out over emulated links.
 type linkReport struct {
+	longer string // the flag that measures for longer; "": that of links
+
 	// The load.
 	Rate       int           `json:"calls_per_second"`
 	Size       int           `json:"size"`

@@ -59,7 +59,7 @@ func (p program) measurePaced(ctx context.Context, opts options, of []kind, rep 
 		return
 	}
 	r := newLinkReport(linkOptions{paced: opts.paced.paced, over: make([]linkSpec, 1)}, of)
-	r.TCPCongestion = tcpCongestion(thisHost{})
+	r.TCPCongestion, r.longer = tcpCongestion(thisHost{}), "-paced-time"
 	rep.Paced = r
 	fmt.Fprintf(p.stdout, "\n%s\n", r.pacedHeader(opts.path()))
 	takes := opts.paced.takes(len(of))

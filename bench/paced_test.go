@@ -123,6 +123,9 @@ func TestPacedInTurn(t *testing.T) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
 		}
 	}
+	if !strings.Contains(unwrapped(out), ": -paced-time measures longer.") || strings.Contains(out, "-link-time") {
+		t.Errorf("it names a flag that is refused, or none:\n%s", out)
+	}
 	if n := strings.Count(out, "     90  "); n != 2 {
 		t.Errorf("%d lines have 90 calls, want 2:\n%s", n, out)
 	}

@@ -33,6 +33,8 @@ type serveOptions struct {
 	secret secret
 	// made: nobody named the secret, so that it has to be told.
 	made bool
+	// chosen: the other end has to be told which transports.
+	chosen bool
 	// log has why a node was refused, which it is not told itself.
 	log *slog.Logger
 }
@@ -87,6 +89,7 @@ func parseServeFlags(known []kind, args []string, help io.Writer) (serveOptions,
 	fs.Func("transports", "which transports, in a `list` (default "+kindNames(reachable)+")",
 		func(s string) (err error) {
 			opts.kinds, err = parseKinds(reachable, s)
+			opts.chosen = len(opts.kinds) < len(reachable)
 			return err
 		})
 	fs.SetOutput(io.Discard)
@@ -225,6 +228,9 @@ func (s *server) announcement(opts serveOptions) string {
 	}
 	if opts.made {
 		key = opts.secret.key
+	}
+	if opts.chosen {
+		key += " -transports " + kindNames(s.kinds)
 	}
 	return wrap("gridmux bench serves "+strings.Join(parts, ", ")+". Ctrl-C ends it. On the other host, where -key @file "+
 		"takes the key from a file, which other users of it do not see:", lineWidth) +

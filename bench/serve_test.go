@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -316,6 +317,14 @@ func TestAnnouncement(t *testing.T) {
 	port := strconv.Itoa(s.port)
 	if got, want := s.announcement(serveOptions{secret: key, made: true}), "-connect 127.0.0.1:"+port+" -key "+key.key+"\n"; !strings.HasSuffix(got, want) {
 		t.Errorf("%q, want %q at its end", got, want)
+	}
+	if got, want := s.announcement(serveOptions{secret: key, made: true, chosen: true}), " -key "+key.key+" -transports "+kindNames(reachable())+"\n"; !strings.HasSuffix(got, want) {
+		t.Errorf("%q, want %q at its end", got, want)
+	}
+	for args, chosen := range map[string]bool{"": false, "-transports quic": true, "-transports quic,wss,websocket": false} {
+		if opts, err := parseServeFlags(kinds(), strings.Fields(args), io.Discard); err != nil || opts.chosen != chosen {
+			t.Errorf("%q: %v, %v", args, opts.chosen, err)
+		}
 	}
 	s.host = ""
 	if got := s.announcement(serveOptions{secret: key}); strings.Contains(got, key.key) || !strings.Contains(got, "-connect this-host:"+port+" ") {
