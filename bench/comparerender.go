@@ -79,7 +79,8 @@ func (c *comparison) reading() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "Reading: of %s, %s.", plural(all, "figure"), strings.Join(parts, ", "))
 	if count[cannotTell] > 0 {
-		fmt.Fprintf(&s, " What cannot be told may have changed by more than %s, either way or not at all: measure both for longer.", times(narrowHigh))
+		fmt.Fprintf(&s, " What cannot be told may have changed by more than %s, either way or not at all: measure both for longer.",
+			times(narrowHigh))
 	}
 	if sure := count["better"] + count["worse"]; sure > 0 && all >= 20 {
 		s.WriteString(" At this confidence about one of a hundred differs by chance.")

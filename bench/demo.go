@@ -87,14 +87,17 @@ func (d *demo) watch(cfg *core.Config) {
 }
 
 func (d *demo) serve(m *core.Manager) error {
-	return errors.Join(serveEcho(m), m.HandleStreamFunc(exchangeID, answerEach), m.Handle(waitID, func(ctx context.Context, _ []byte) ([]byte, error) {
-		select {
-		case d.atWork <- struct{}{}:
-		default:
-		}
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}))
+	return errors.Join(serveEcho(m), m.HandleStreamFunc(exchangeID, answerEach), m.Handle(waitID, d.wait))
+}
+
+// wait is the handler of a call that is to last.
+func (d *demo) wait(ctx context.Context, _ []byte) ([]byte, error) {
+	select {
+	case d.atWork <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 // call shows a call.

@@ -122,8 +122,10 @@ func parseFlags(known []kind, args []string) (options, error) {
 	if opts.compression, err = compression.options(set, quick); err != nil {
 		return options{}, err
 	}
-	if set["speeds"] && len(opts.compression.speeds) > 0 && !slices.ContainsFunc(opts.kinds, func(k kind) bool { return k.carrier != overMemory }) {
-		return options{}, fmt.Errorf("flags -speeds and -transports %s: none of them crosses a link: add one that does", kindNames(opts.kinds))
+	crosses := func(k kind) bool { return k.carrier != overMemory }
+	if set["speeds"] && len(opts.compression.speeds) > 0 && !slices.ContainsFunc(opts.kinds, crosses) {
+		return options{}, fmt.Errorf("flags -speeds and -transports %s: none of them crosses a link: add one that does",
+			kindNames(opts.kinds))
 	}
 	if err = opts.completePaced(links, set, quick); err == nil {
 		err = opts.measurable()

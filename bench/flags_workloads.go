@@ -56,8 +56,8 @@ func (o *options) defineWorkloads(fs *flag.FlagSet) {
 			o.clusters.nodes, err = parseUpTo(s, 3, maxNodes, "nodes")
 			return err
 		})
-	fs.Func("threshold", "exit with 1 unless each line keeps to `limit`, such as p99<5ms, rate>1000, failed<1%, failed<=0% or calls:p99<5ms; "+
-		"percentiles are of all windows of a line together; may be repeated",
+	fs.Func("threshold", "exit with 1 unless each line keeps to `limit`, such as p99<5ms, rate>1000, failed<1%, failed<=0% or "+
+		"calls:p99<5ms; percentiles are of all windows of a line together; may be repeated",
 		func(s string) error {
 			t, err := parseThreshold(s)
 			o.thresholds = append(o.thresholds, t)
@@ -114,13 +114,14 @@ func (o *options) workloads(set map[string]bool, quick bool) error {
 func (o *options) noneOf(set map[string]bool) error {
 	for _, size := range o.sizes {
 		if least := slices.Min(o.callers); set["sizes"] && least > 1 && size*least > sizesUnderWay {
-			return fmt.Errorf("flags -callers %s and -sizes %s: of requests that large no more than %d KiB are under way: add 1 to -callers",
-				joined(o.callers, strconv.Itoa), shortSize(size), sizesUnderWay>>10)
+			return fmt.Errorf("flags -callers %s and -sizes %s: of requests that large no more than %d KiB are under way: "+
+				"add 1 to -callers", joined(o.callers, strconv.Itoa), shortSize(size), sizesUnderWay>>10)
 		}
 	}
 	for _, name := range []string{"size", "payload"} {
 		if set[name] && !o.sends {
-			return fmt.Errorf("flag -%s is about %s,%s,%s, which -workloads leaves out: add one", name, tableNames(tables()), pacedName, linksName)
+			return fmt.Errorf("flag -%s is about %s,%s,%s, which -workloads leaves out: add one",
+				name, tableNames(tables()), pacedName, linksName)
 		}
 	}
 	return nil

@@ -280,7 +280,8 @@ func (r *linkReport) legend() string {
 	texts = append(texts, fmt.Sprintf("Congestion control: %s (TCP, the kernel's), %s (QUIC, quic-go's).",
 		cmp.Or(r.TCPCongestion, "unknown"), r.QUICCongestion))
 	if n := r.fewest(); n > 0 && n < enoughForP999 {
-		texts = append(texts, fmt.Sprintf("Of a line with %d calls, %s above its p99.9: %s measures longer.", n, areIs(n/1000), cmp.Or(r.longer, "-link-time")))
+		texts = append(texts, fmt.Sprintf("Of a line with %d calls, %s above its p99.9: %s measures longer.",
+			n, areIs(n/1000), cmp.Or(r.longer, "-link-time")))
 	}
 	return strings.Join(texts, " ")
 }

@@ -28,8 +28,8 @@ const (
 // latencyFigures are the percentiles that a threshold can be about.
 func latencyFigures() []string { return []string{"p50", "p90", "p99", "p99.9", "max"} }
 
-const thresholdForm = "use p99<5ms, with p50, p90, p99, p99.9 or max, or rate>1000, or failed<1%, or failed<=0%, and before it one of the workloads if " +
-	"it is only about that, as in calls:p99<5ms"
+const thresholdForm = "use p99<5ms, with p50, p90, p99, p99.9 or max, or rate>1000, or failed<1%, or failed<=0%, and before it " +
+	"one of the workloads if it is only about that, as in calls:p99<5ms"
 
 // hasFigure reports whether the lines of a workload have a figure.
 func hasFigure(workload, figure string) bool {
@@ -71,7 +71,8 @@ func parseThreshold(s string) (threshold, error) {
 	t := threshold{text: s}
 	rest := s
 	if workload, after, ok := strings.Cut(s, ":"); ok {
-		if !slices.Contains(strings.Split(workloadNames(), ","), workload) || !hasFigure(workload, rateFigure) && !hasFigure(workload, "p99") {
+		known := slices.Contains(strings.Split(workloadNames(), ","), workload)
+		if !known || !hasFigure(workload, rateFigure) && !hasFigure(workload, "p99") {
 			return t, fmt.Errorf("%q is no workload that has such figures: %s", workload, thresholdForm)
 		}
 		t.workload, rest = workload, after
