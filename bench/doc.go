@@ -24,8 +24,8 @@
 //   - report.html, a page with the verdict, pictures and tables, which needs no other
 //     file, no network and no scripts;
 //   - charts, a directory with each of its pictures as SVG;
-//   - results.txt, in the format of Go benchmarks with a line for each window, and one for
-//     the latencies of all of them, so that
+//   - results.txt, in the format of Go benchmarks with a line for each window or part
+//     of the time, and one for the latencies of all of them, so that
 //     "benchstat -col /transport bench-out/results.txt" compares the transports;
 //   - results.json, with all there is: every window, every latency in whole histograms
 //     (in the V2 format of HdrHistogram, compressed, in base64), the environment, and

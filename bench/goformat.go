@@ -155,7 +155,8 @@ func (t table) goUnit() string {
 	}
 }
 
-// link writes the transports over one, each part of the run a line.
+// link writes the transports over one, each part of the run a line, and one of all calls: the p99 of a part is not
+// that of the table.
 func (f *goFormat) link(result *linkResult) error {
 	for i := range result.Lines {
 		l := &result.Lines[i]
@@ -163,10 +164,17 @@ func (f *goFormat) link(result *linkResult) error {
 			if p99 == 0 {
 				continue
 			}
-			values := []benchfmt.Value{nanos(p99, "p99-ns"), {Value: l.Bits, Unit: "bit/s"}}
+			values := []benchfmt.Value{nanos(p99, "part-p99-ns"), {Value: l.Bits, Unit: "bit/s"}}
 			if err := f.line(l.Calls/parts, values, "Link", "over", result.Conditions, "transport", l.Transport); err != nil {
 				return err
 			}
+		}
+		if !l.measured() {
+			continue
+		}
+		values := []benchfmt.Value{nanos(l.P50, "p50-ns"), nanos(l.P99, "p99-ns"), nanos(l.P999, "p99.9-ns")}
+		if err := f.line(l.Calls, values, "Link", "over", result.Conditions, "transport", l.Transport); err != nil {
+			return err
 		}
 	}
 	return nil

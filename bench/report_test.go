@@ -208,3 +208,21 @@ func TestLatenciesOfAllWindows(t *testing.T) {
 		}
 	}
 }
+
+// TestLinksInGoFormat expects what benchstat reads as the p99 over a link to be that of the table.
+func TestLinksInGoFormat(t *testing.T) {
+	rep := overGrid(&report{}, 3)
+	text, err := rep.marshalGoFormat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := rep.Links.Results[0].line("quic")
+	want := fmt.Sprintf(" %d %v p50-ns %v p99-ns %v p99.9-ns\n", l.Calls, float64(l.P50), float64(l.P99), float64(l.P999))
+	lines := 0
+	for _, result := range rep.Links.Results {
+		lines += len(result.Lines)
+	}
+	if !strings.Contains(text, want) || strings.Count(text, " p99-ns") != lines || strings.Count(text, " part-p99-ns") != parts*lines {
+		t.Errorf("%s lacks %s", text, want)
+	}
+}

@@ -14,6 +14,8 @@ import (
 //
 //	go run ./bench -link-time 45s -compression-time 40s -json docs/bench/results.json
 //	go test ./bench -run TestTracked -update
+//
+// of which the second also makes them say what this version says of what was measured.
 const (
 	trackedDir = "../docs/bench"
 	readme     = "../README.md"
