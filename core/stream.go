@@ -107,8 +107,10 @@ func (st *RawStream) Send(p []byte) error {
 // the caller has called CloseSend. Every other end is another error, after the
 // messages that arrived before: a *[RemoteError] if the handler returned one, or
 // a *[CallError]. Where this side ends the stream itself, by Close, with its
-// context or by its time-out, what has arrived is dropped. On failure dst is
-// returned as it was.
+// context or by its time-out, what has arrived is dropped. Of a stream that has ended
+// already those two drop only what holds memory beyond the window: where a message over
+// Config.StreamWindow is among what was not received. On failure dst is returned as it
+// was.
 func (st *RawStream) Recv(dst []byte) ([]byte, error) {
 	if st == nil || st.s == nil {
 		return dst, st.misuse()

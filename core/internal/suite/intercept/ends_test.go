@@ -17,19 +17,22 @@ import (
 
 // TestWhatArrivedSurvivesTheInterceptor has an interceptor give a stream a context
 // of its own, which ends with the interceptor: what arrived before is received all
-// the same, in either form, however large and late, and the end of the caller's own
-// context still drops what is left.
+// the same, in either form, however large and late. The end of the caller's own context
+// drops what is left of an ended stream, if it holds memory for large messages.
 func TestWhatArrivedSurvivesTheInterceptor(t *testing.T) {
 	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
 		const messages, size = 3, 50_000
-		const many, patience = 100, time.Hour
+		const many, window, patience = 100, 1 << 20, time.Hour
 		returned := make(chan struct{}, 1)
 		c := l.Cluster(t, 2,
 			coretest.WithHandlers(func(_ int, m *core.Manager) error {
 				return m.HandleStreamFunc("send", func(_ context.Context, payload []byte, s *core.RawStream) error {
 					messages, size := messages, size
-					if len(payload) > 0 {
+					switch string(payload) {
+					case "many":
 						messages, size = many, 1 // more than the channel holds
+					case "large":
+						messages, size = 1, 2*window
 					}
 					for range messages {
 						if err := s.Send(make([]byte, size)); err != nil {
@@ -39,7 +42,7 @@ func TestWhatArrivedSurvivesTheInterceptor(t *testing.T) {
 					return nil
 				})
 			}),
-			coretest.WithConfig(func(_ int, cfg *core.Config) { cfg.StreamWindow = 1 << 20 }),
+			coretest.WithConfig(func(_ int, cfg *core.Config) { cfg.StreamWindow = window }),
 			around(func(int) []core.Interceptor {
 				return []core.Interceptor{func(ctx context.Context, info core.CallInfo, next func(context.Context) error) error {
 					ctx, cancel := context.WithTimeout(ctx, patience)
@@ -88,15 +91,18 @@ func TestWhatArrivedSurvivesTheInterceptor(t *testing.T) {
 			t.Errorf("in the form of channels, after the time of the interceptor: %d messages, %v", n, err)
 		}
 
-		ctx, cancel := context.WithCancel(t.Context())
-		if st, err = c.Conn(0, 1).OpenStream(ctx, "send", nil); err != nil {
-			t.Fatal(err)
-		}
-		over()
-		cancel()
-		synctest.Wait()
-		if _, err := st.Recv(nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("the caller's context has ended, and Recv returned %v", err)
+		for payload, want := range map[string]error{"": nil, "large": context.Canceled} {
+			ctx, cancel := context.WithCancel(t.Context())
+			if st, err = c.Conn(0, 1).OpenStream(ctx, "send", []byte(payload)); err != nil {
+				t.Fatal(err)
+			}
+			over()
+			cancel()
+			synctest.Wait()
+			if _, err := st.Recv(nil); !errors.Is(err, want) {
+				t.Errorf("the caller's context has ended, and Recv of a message of %q returned %v", payload, err)
+			}
+			_ = st.Close()
 		}
 	})
 }
