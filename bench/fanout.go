@@ -15,7 +15,7 @@ func fanoutLoads(opts options) (all []load) {
 	f := fanoutLoad{payload: opts.content(), options: []core.CallOption{core.WithTimeout(callTimeout)}}
 	for _, n := range opts.fanout {
 		all = append(all, load{
-			table: fanout, name: "fan-out", title: "to " + plural(n, "peer"), atOnce: 1, called: n, each: 1,
+			table: fanout, name: "fan-out", title: "to " + plural(n, "peer"), atOnce: 1, called: n, size: opts.size, each: 1,
 			tasks: func(to []*core.Connection) tasks { return tasks{measured: []task{f.caller(to)}} },
 		})
 	}

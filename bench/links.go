@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/bench/internal/link"
-	"github.com/gridmux/gridmux/core"
 )
 
 // linkOptions is what the flags say about links.
@@ -210,10 +209,7 @@ func (c *contender) connect(ctx context.Context, opts linkOptions, spec linkSpec
 	connecting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var err error
-	c.cluster, err = openCluster(connecting, c.open(opts.hosts(c.link)), []string{"a", "b"}, func(cfg *core.Config) {
-		cfg.MaxHandlers = max(opts.rate*int(callTimeout/time.Second), defaultMaxHandlers)
-		cfg.MaxReassembly = max(2*opts.rate*opts.size, defaultMaxReassembly)
-	}, serveLoads)
+	c.cluster, err = openCluster(connecting, c.open(opts.hosts(c.link)), []string{"a", "b"}, opts.demand().allow, serveLoads)
 	switch {
 	case err == nil || ctx.Err() != nil:
 	case blocked:

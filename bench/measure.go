@@ -117,11 +117,7 @@ func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
 // openCluster connects a node with those that it is to call, on this machine or, with
 // -connect, on another one.
 func (m *measurement) openCluster(ctx context.Context, k kind, called int) (*cluster, error) {
-	config := func(cfg *core.Config) {
-		// Defaults, unless the flags ask for more than they allow.
-		cfg.MaxHandlers = max(m.most(), defaultMaxHandlers)
-		cfg.MaxReassembly = max(2*m.most()*m.largest(), defaultMaxReassembly)
-	}
+	config := m.demand().allow
 	if m.remote != nil {
 		return m.remote.open(ctx, k, config)
 	}
@@ -140,12 +136,6 @@ func (p *pair) close() {
 
 // serveLoads registers what all loads call.
 func serveLoads(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) }
-
-// The core's defaults for these limits.
-const (
-	defaultMaxHandlers   = 1000
-	defaultMaxReassembly = 64 << 20
-)
 
 // run measures, and puts the cells of the transports that did not fail into
 // the report. If ctx ends, those are the cells of the rounds that were

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/gridmux/gridmux/core"
 )
 
 // pacedOptions is what the flags say of calls at a set rate over the loopback interface, or
@@ -28,10 +26,7 @@ const (
 func (o *options) openPair(ctx context.Context, k kind) (*cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	config := func(cfg *core.Config) {
-		cfg.MaxHandlers = max(o.paced.rate*int(callTimeout/time.Second), defaultMaxHandlers)
-		cfg.MaxReassembly = max(2*o.paced.rate*o.paced.size, defaultMaxReassembly)
-	}
+	config := o.paced.demand().allow
 	if o.remote != nil {
 		return o.remote.open(ctx, k, config)
 	}

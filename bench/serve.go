@@ -191,14 +191,12 @@ func (s *server) start(ctx context.Context, e *endSite) error {
 		return err
 	}
 	local := core.Node{Name: there, Addr: e.addr()}
-	m, err := core.NewManager(core.Config{
+	cfg := core.Config{
 		Cluster: clusterName, Local: local, Transport: t, Auth: e.auth, Logger: s.log,
-		Peers:            []core.Node{local, {Name: here, Addr: "192.0.2.1:1"}}, // which is nobody's
-		MaxHandlers:      maxCallers + bulkCallers,
-		MaxHandlersTotal: maxCallers + bulkCallers,
-		MaxReassembly:    2 * maxInFlight,
-		MaxStreamBuffers: 2 * maxInFlight,
-	})
+		Peers: []core.Node{local, {Name: here, Addr: "192.0.2.1:1"}}, // which is nobody's
+	}
+	anyDemand().allow(&cfg)
+	m, err := core.NewManager(cfg)
 	if err != nil {
 		return err
 	}

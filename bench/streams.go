@@ -43,7 +43,8 @@ func streamLoads(opts options, p plan) (all []load) {
 	} {
 		for _, n := range opts.streams {
 			all = append(all, load{
-				table: streams, name: direction.name, title: plural(n, "stream") + " " + direction.title, atOnce: n, each: s.step,
+				table: streams, name: direction.name, title: plural(n, "stream") + " " + direction.title, atOnce: n,
+				size: opts.size, each: s.step,
 				tasks: func(to []*core.Connection) (t tasks) {
 					for range n {
 						t.measured = append(t.measured, direction.task(to[0]))

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +23,7 @@ type load struct {
 	name   string // in the JSON output
 	title  string // of the block
 	atOnce int
+	size   int // of a request and of its answer, or of a message
 	each   int // operations of a step
 	called int // nodes; 0: one
 	tasks  func(to []*core.Connection) tasks
@@ -76,7 +76,7 @@ func callLoads(opts options) (all []load) {
 				continue
 			}
 			all = append(all, load{
-				table: calls, name: name, title: plural(n, "caller") + of, atOnce: n, each: 1,
+				table: calls, name: name, title: plural(n, "caller") + of, atOnce: n, size: size, each: 1,
 				tasks: func(to []*core.Connection) tasks { return tasks{measured: e.callers(to[0], n)} },
 			})
 		}
@@ -95,9 +95,6 @@ func (o *options) content() func() []byte {
 	}
 	return randomBytes(o.size)
 }
-
-// largest is the size of the largest request or message.
-func (o *options) largest() int { return slices.Max(append([]int{o.size}, o.sizes...)) }
 
 // echoLoad makes callers.
 type echoLoad struct {
@@ -163,11 +160,11 @@ func mixedLoads(opts options) []load {
 	small, bulk := newEchoLoad(opts.content()), newEchoLoad(randomBytes(bulkSize))
 	return []load{
 		{
-			table: mixed, name: "alone", title: "alone", atOnce: 1, each: 1,
+			table: mixed, name: "alone", title: "alone", atOnce: 1, size: opts.size, each: 1,
 			tasks: func(to []*core.Connection) tasks { return tasks{measured: small.callers(to[0], 1)} },
 		},
 		{
-			table: mixed, name: "beside-bulk", title: "beside bulk", atOnce: 1, each: 1,
+			table: mixed, name: "beside-bulk", title: "beside bulk", atOnce: 1, size: opts.size, each: 1,
 			tasks: func(to []*core.Connection) tasks {
 				return tasks{measured: small.callers(to[0], 1), beside: bulk.callers(to[0], bulkCallers)}
 			},
