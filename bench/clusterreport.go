@@ -98,7 +98,8 @@ func (r *clusterReport) rows() (header []string, rows [][]string) {
 	}
 	for i := range r.Lines {
 		l := &r.Lines[i]
-		row := []string{l.Transport, millis(l.Mesh), millis(l.Bootstrap), millis(l.Storm), millis(l.StormCPU)}
+		name := l.Transport + completed(len(l.Windows), r.Rounds)
+		row := []string{name, millis(l.Mesh), millis(l.Bootstrap), millis(l.Storm), millis(l.StormCPU)}
 		switch {
 		case l.Used != nil:
 			row = append(row, kibibytes(l.Fresh.Memory), kibibytes(l.Used.Memory), digits(l.Fresh.Goroutines), digits(l.Used.Goroutines))
@@ -116,8 +117,13 @@ func (r *clusterReport) reading() string {
 	for i, l := range r.Lines {
 		parts[i] = fmt.Sprintf("%s ms over %s", millis(l.Storm), l.Transport)
 	}
+	failed := ""
+	if slices.ContainsFunc(r.Lines, func(l clusterLine) bool { return len(l.Windows) < r.Rounds }) {
+		failed = " In brackets is how many rounds a line has, and how many it should have: it failed after those."
+	}
 	return fmt.Sprintf("Reading: when a node of %d has been killed and starts again, all others have an answer from it within %s. "+
-		"Memory and goroutines are of a connection, both ends and their share of the nodes included.", r.Nodes, strings.Join(parts, ", "))
+		"Memory and goroutines are of a connection, both ends and their share of the nodes included.",
+		r.Nodes, strings.Join(parts, ", ")) + failed
 }
 
 func kibibytes(n float64) string { return digits(n / (1 << 10)) }

@@ -93,7 +93,6 @@ func (p program) measureClusters(ctx context.Context, opts options, of []kind, r
 		left = opts.clusters.usually(r.Planned-round, len(of)-len(failed))
 		r.Slow = took > patience*opts.clusters.takes(len(of)) && round < r.Planned
 	}
-	r.Lines = slices.DeleteFunc(r.Lines, func(l clusterLine) bool { return failed[l.Transport] })
 }
 
 // clusterRound is what one cluster was found to take.

@@ -123,7 +123,7 @@ func TestClusterReport(t *testing.T) {
 	}
 	var out bytes.Buffer
 	r.render(&out)
-	for _, want := range []string{"Of clusters, 3 of 4 rounds were complete.", "2.00   4.00    2.00   3.00", "wss   1.00"} {
+	for _, want := range []string{"Of clusters, 3 of 4 rounds were complete.", "2.00   4.00    2.00   3.00", "wss (1 of 3)  1.00"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &out)
 		}

@@ -70,6 +70,10 @@
 // windows together. What ends in a window counts for the rate,
 // over exactly its time; what begins in it has its latency measured to the end.
 //
+// A load that fails over a transport is not tried again over that one, and a transport of which two loads
+// fail in turn is given up. What was measured before is in the tables, with the number of
+// windows in brackets where there should be more.
+//
 // # How to read the tables
 //
 //   - requests per s: how many requests were answered in a second.

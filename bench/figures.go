@@ -85,7 +85,7 @@ func (r *report) rateFigures(of table) (all []figure) {
 			}
 			bars = append(bars, bar)
 		}
-		if bars[0].Note != "" {
+		if slices.ContainsFunc(bars, func(b chart.Bar) bool { return b.Note != "" }) {
 			about += "; × is beside " + reference
 		}
 		all = append(all, figure{fileName(of.String(), title, "rate"), chart.Bars(titled(of, title), about, bars)})

@@ -89,12 +89,47 @@ type pair struct {
 
 	tasks   []tasks                   // of each load
 	cells   [][]sample                // of each load, by round
-	latency []*hdrhistogram.Histogram // of each load, of all its windows
-	failed  bool
+	latency []*hdrhistogram.Histogram // of each load, of the windows of all rounds that are complete
+	latest  []*hdrhistogram.Histogram // of each load, of its last window
+	failed  []bool                    // of each load: it is not measured any more
+	inTurn  int                       // loads that failed one right after the other
+	down    bool                      // nothing is measured any more
+}
+
+// failuresInTurn is after how many loads it is the transport that fails, or the other end: each
+// may take as long as a time-out.
+const failuresInTurn = 2
+
+// fail notes that a load has failed.
+func (p *pair) fail(load int) {
+	p.failed[load] = true
+	p.inTurn++
+	p.down = p.inTurn >= failuresInTurn || !slices.Contains(p.failed, false)
+}
+
+// succeed adds what a window of a load has measured.
+func (p *pair) succeed(load int, s sample, latency *hdrhistogram.Histogram) {
+	p.inTurn = 0
+	p.cells[load] = append(p.cells[load], s)
+	p.latest[load].Reset()
+	p.latest[load].Merge(latency)
+}
+
+// complete adds the latencies of a round to those before, and reports whether anything was measured in it.
+func (p *pair) complete(round int) (measured bool) {
+	for i, windows := range p.cells {
+		if n := len(windows); n > 0 && windows[n-1].Round == round {
+			p.latency[i].Merge(p.latest[i])
+			measured = true
+		}
+	}
+	return measured
 }
 
 func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
-	p := &pair{kind: k, clusters: map[int]*cluster{}, cells: make([][]sample, len(m.loads))}
+	p := &pair{
+		kind: k, clusters: map[int]*cluster{}, cells: make([][]sample, len(m.loads)), failed: make([]bool, len(m.loads)),
+	}
 	for i := range m.loads {
 		l := &m.loads[i]
 		c := p.clusters[l.nodes()]
@@ -109,7 +144,7 @@ func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
 		work := l.tasks(c.peers())
 		work.wire = c.wire
 		p.tasks = append(p.tasks, work)
-		p.latency = append(p.latency, newHistogram())
+		p.latency, p.latest = append(p.latency, newHistogram()), append(p.latest, newHistogram())
 	}
 	return p, nil
 }
@@ -137,8 +172,8 @@ func (p *pair) close() {
 // serveLoads registers what all loads call.
 func serveLoads(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) }
 
-// run measures, and puts the cells of the transports that did not fail into
-// the report. If ctx ends, those are the cells of the rounds that were
+// run measures, and puts the cells of all transports into the report, with what was
+// measured before they failed. If ctx ends, those are the cells of the rounds that were
 // complete.
 func (m *measurement) run(ctx context.Context, rep *report) {
 	defer func() {
@@ -194,8 +229,8 @@ func fitting(planned int, total time.Duration, round int, took time.Duration) in
 	return max(fits, round)
 }
 
-// round measures each load over each transport once. It reports
-// false if it did not come to its end.
+// round measures each load over each transport once, but for those that failed. It reports
+// false if it did not come to its end, or nothing is left to be measured.
 func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 	// In turn forwards and backwards, so that none always follows another.
 	order := slices.Clone(m.pairs)
@@ -205,7 +240,7 @@ func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 	for i := range m.loads {
 		l := &m.loads[i]
 		for _, p := range order {
-			if p.failed {
+			if p.down || p.failed[i] {
 				m.progress.skip()
 				continue
 			}
@@ -216,14 +251,17 @@ func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 			}
 			m.progress.end()
 			if err != nil {
-				p.failed = true
+				p.fail(i)
 				rep.fail(p.name, fmt.Sprintf("measuring %s, round %d", l.title, round), err)
 				continue
 			}
 			s.Round = round
-			p.cells[i] = append(p.cells[i], s)
-			p.latency[i].Merge(m.bench.total)
+			p.succeed(i, s, m.bench.total)
 		}
 	}
-	return slices.ContainsFunc(m.pairs, func(p *pair) bool { return !p.failed })
+	measured := false
+	for _, p := range m.pairs {
+		measured = p.complete(round) || measured
+	}
+	return measured
 }

@@ -24,7 +24,11 @@ const (
 // render prints the tables and what there is to say about them.
 func (r *report) render(w io.Writer) {
 	if len(r.Cells) > 0 {
-		if r.Rounds < r.Planned {
+		switch {
+		case r.Rounds == r.Planned:
+		case len(r.Failures) > 0 && !r.Interrupted:
+			fmt.Fprintf(w, "\nEverything failed by round %d of %d, this is what was complete.\n", r.Rounds+1, r.Planned)
+		default:
 			fmt.Fprintf(w, "\nInterrupted after round %d of %d, this is what was complete.\n", r.Rounds, r.Planned)
 		}
 		for _, t := range r.tables() {
@@ -51,6 +55,8 @@ func (r *report) render(w io.Writer) {
 		fmt.Fprintf(w, "\nFAILED: %s, %s: %s\n", f.Transport, f.Doing, f.Error)
 	}
 	switch {
+	case len(r.partial()) > 0:
+		fmt.Fprintln(w, "The tables have of what failed what was complete before.")
 	case len(r.Failures) > 0 && r.measured():
 		fmt.Fprintln(w, "The tables leave out what failed.")
 	case len(r.Failures) > 0:
@@ -90,8 +96,36 @@ func (r *report) legend() string {
 	case r.Rounds > 1:
 		s = "± is how far the farthest window was off. " + s
 	}
+	if slices.ContainsFunc(r.Cells, r.short) {
+		s = "In brackets is how many windows a line has, and how many it should have: it failed after those. " + s
+	}
 	return s
 }
+
+// completed marks a line of a table that has fewer windows than there were rounds.
+func completed(windows, rounds int) string {
+	if windows >= rounds {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d)", windows, rounds)
+}
+
+// partial returns the transports that failed before all rounds were complete, of which the tables have
+// what was complete.
+func (r *report) partial() (names []string) {
+	for _, name := range r.transports() {
+		for _, t := range r.tables() {
+			if cells := r.of(t, name); len(cells) < len(r.blocks(t)) || slices.ContainsFunc(cells, r.short) {
+				names = append(names, name)
+				break
+			}
+		}
+	}
+	return names
+}
+
+// short reports whether a line has fewer windows than there were rounds.
+func (r *report) short(c cell) bool { return len(c.Windows) < r.Rounds }
 
 // wrap breaks a text into lines.
 func wrap(s string, width int) string {
@@ -122,7 +156,7 @@ func (r *report) rows(of table) (header []string, rows [][]string) {
 			block = c.Title
 			rows = append(rows, []string{block})
 		}
-		row := []string{"  " + c.Transport}
+		row := []string{"  " + c.Transport + completed(len(c.Windows), r.Rounds)}
 		for _, col := range cols {
 			row = append(row, col.value(c))
 		}

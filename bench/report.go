@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,8 +34,8 @@ type report struct {
 	// Path is where the other node is, of -connect; "": both nodes are in one process.
 	Path string `json:"path,omitempty"`
 
-	// Cells are in the order of the tables and their blocks. Each transport has
-	// one in each block, or none at all.
+	// Cells are in the order of the tables and their blocks. Those of what failed have the
+	// windows before that, fewer than there were rounds, or are not there.
 	Cells    []cell    `json:"cells"`
 	Failures []failure `json:"failures,omitempty"`
 
@@ -99,35 +100,45 @@ func (r *report) describe(m *measurement) {
 	}
 }
 
-// fill makes the cells of the transports that did not fail, from the rounds
-// that are complete.
+// fill makes the cells of all transports, from the rounds that are complete.
 func (r *report) fill(m *measurement) {
 	if r.Rounds == 0 {
 		return
 	}
 	var ref *pair
 	for _, p := range m.pairs {
-		if p.name == reference && !p.failed {
+		if p.name == reference {
 			ref = p
 		}
 	}
 	for i := range m.loads {
 		for _, p := range m.pairs {
-			if p.failed {
+			windows := upTo(r.Rounds, p.cells[i])
+			if len(windows) == 0 {
 				continue
 			}
-			c := newCell(&m.loads[i], p.name, p.cells[i][:r.Rounds])
+			c := newCell(&m.loads[i], p.name, windows)
 			if c.table != streams && i < len(p.latency) {
 				c.Latencies = &histogram{Histogram: p.latency[i]}
 				c.tell()
 			}
 			if ref != nil {
-				all := ratios(c.Windows, ref.cells[i])
-				c.Ratio, c.Within = median(all), ratioInterval(all)
+				if all := ratios(c.Windows, ref.cells[i]); len(all) > 0 {
+					c.Ratio, c.Within = median(all), ratioInterval(all)
+				}
 			}
 			r.Cells = append(r.Cells, c)
 		}
 	}
+}
+
+// upTo returns the windows of so many rounds.
+func upTo(rounds int, windows []sample) []sample {
+	n := slices.IndexFunc(windows, func(s sample) bool { return s.Round > rounds })
+	if n < 0 {
+		n = len(windows)
+	}
+	return windows[:n]
 }
 
 func newCell(l *load, transport string, windows []sample) cell {
@@ -179,10 +190,11 @@ func each[T any](windows []sample, f func(*sample) T) []T {
 	return out
 }
 
-// ratios compares the windows of the same rounds.
+// ratios compares the windows of the rounds that both have.
 func ratios(of, to []sample) []float64 {
-	out := make([]float64, len(of))
-	for i := range of {
+	// What failed once is not measured again, so those are the first.
+	out := make([]float64, min(len(of), len(to)))
+	for i := range out {
 		out[i] = of[i].PerSecond() / to[i].PerSecond()
 	}
 	return out

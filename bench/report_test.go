@@ -31,8 +31,10 @@ func TestRender(t *testing.T) {
 		{"whole", whole},
 		{"failed-reference", func() *report {
 			m := measured(t, []string{"inmem", "websocket", "quic"}, []int{8}, calls)
-			m.pairs[1].failed = true
-			rep := &report{Rounds: 3}
+			for i := range m.pairs[1].cells {
+				m.pairs[1].cells[i] = m.pairs[1].cells[i][:1]
+			}
+			rep := &report{Rounds: 3, Interrupted: true}
 			rep.describe(m)
 			rep.fail("websocket", "measuring 8 callers, round 2", errors.New("gridmux: bench.echo on b: may have run: not connected"))
 			rep.fill(m)
@@ -40,7 +42,7 @@ func TestRender(t *testing.T) {
 		}},
 		{"failed-all", func() *report {
 			m := measured(t, []string{"inmem"}, []int{1}, calls)
-			m.pairs[0].failed = true
+			m.pairs[0].cells = make([][]sample, len(m.loads))
 			rep := &report{Rounds: 3}
 			rep.describe(m)
 			rep.fail("inmem", "connecting two nodes", errors.New("node a: no"))

@@ -59,8 +59,8 @@ type column struct {
 // columns returns those of a table.
 func (r *report) columns(t table) []column {
 	cols := []column{{t.unit() + "\nper s", func(c *cell) string { return count(c.PerSecond) }}}
-	compared := len(r.transports()) > 1 && r.Cells[0].Ratio > 0
-	sure := compared && r.Cells[0].Within.known()
+	compared := len(r.transports()) > 1 && slices.ContainsFunc(r.Cells, hasRatio)
+	sure := compared && slices.ContainsFunc(r.Cells, func(c cell) bool { return c.Within.known() })
 	if r.Rounds > 1 && !sure {
 		cols = append(cols, column{"±", func(c *cell) string { return percent(c.Spread) }})
 	}
@@ -68,7 +68,7 @@ func (r *report) columns(t table) []column {
 	case sure:
 		cols = append(cols, column{"vs " + reference + "\n99% interval", func(c *cell) string { return c.ratio() }})
 	case compared:
-		cols = append(cols, column{"vs\n" + reference, func(c *cell) string { return times(c.Ratio) }})
+		cols = append(cols, column{"vs\n" + reference, func(c *cell) string { return c.ratio() }})
 	}
 	if t == streams {
 		cols = append(cols, column{"MiB\nper s", func(c *cell) string { return mebibytes(c.PerSecond * float64(r.Size)) }})
@@ -102,6 +102,8 @@ func (c *cell) ratio() string {
 	switch {
 	case c.Transport == reference:
 		return times(1)
+	case !hasRatio(*c):
+		return ""
 	case !c.Within.known():
 		return times(c.Ratio)
 	case c.Within.same():
@@ -109,6 +111,9 @@ func (c *cell) ratio() string {
 	}
 	return times(c.Ratio) + " " + c.Within.String()
 }
+
+// hasRatio reports whether there are rounds in which the reference was measured too.
+func hasRatio(c cell) bool { return c.Ratio > 0 }
 
 // String is a range of ratios.
 func (i interval) String() string { return digits(i.Low) + "–" + short(i.High) }
@@ -140,8 +145,8 @@ func (r *report) reading(t table) string {
 func (r *report) compare(t table, does, units string) string {
 	var parts []string
 	for _, name := range r.transports() {
-		cells := r.of(t, name)
-		if cells[0].Ratio > 0 && name != reference {
+		cells := slices.DeleteFunc(r.of(t, name), func(c cell) bool { return !hasRatio(c) })
+		if len(cells) > 0 && name != reference {
 			least, most := slices.MinFunc(cells, byRatio).Ratio, slices.MaxFunc(cells, byRatio).Ratio
 			parts = append(parts, fmt.Sprintf("%s %s %s times as many %s as %s", name, does, between(least, most), units, reference))
 		}
@@ -149,7 +154,11 @@ func (r *report) compare(t table, does, units string) string {
 	if len(parts) == 0 {
 		verb, unit := " "+does, " "+units+" per second"
 		for _, name := range r.transports() {
-			best := slices.MaxFunc(r.of(t, name), byRate)
+			cells := r.of(t, name)
+			if len(cells) == 0 {
+				continue
+			}
+			best := slices.MaxFunc(cells, byRate)
 			parts = append(parts, fmt.Sprintf("%s%s up to %s%s with %s", name, verb, count(best.PerSecond), unit, best.Title))
 			verb, unit = "", ""
 		}
@@ -160,11 +169,9 @@ func (r *report) compare(t table, does, units string) string {
 // halfOfTheAnswers says what a call takes.
 func (r *report) halfOfTheAnswers() string {
 	var waits []string
-	title := ""
-	for _, name := range r.transports() {
-		first := r.of(calls, name)[0]
-		title = first.Title
-		waits = append(waits, fmt.Sprintf("%s µs over %s", micros(first.P50), name))
+	title := r.blocks(calls)[0]
+	for _, c := range r.block(calls, title) {
+		waits = append(waits, fmt.Sprintf("%s µs over %s", micros(c.P50), c.Transport))
 	}
 	return fmt.Sprintf("With %s, half the answers are there within %s.", title, strings.Join(waits, ", "))
 }
@@ -174,8 +181,8 @@ func (r *report) besideBulk() string {
 	var waits []string
 	for _, name := range r.transports() {
 		cells := r.of(mixed, name)
-		if cells[0].P99 == 0 || cells[1].P99 == 0 {
-			continue
+		if len(cells) < 2 || cells[0].P99 == 0 || cells[1].P99 == 0 {
+			continue // one of the two failed, or has too few requests
 		}
 		waits = append(waits, fmt.Sprintf("%s instead of %s µs over %s", micros(cells[1].P99), micros(cells[0].P99), name))
 	}

@@ -58,9 +58,16 @@ type standing struct {
 func (r *report) beside(name, best string) (s standing) {
 	s = standing{name: name, least: 1e300}
 	for _, t := range []table{calls, streams} {
-		mine, theirs := r.of(t, name), r.of(t, best)
-		for i := range min(len(mine), len(theirs)) {
-			all := ratios(mine[i].Windows, theirs[i].Windows)
+		theirs := r.of(t, best)
+		for _, mine := range r.of(t, name) {
+			i := slices.IndexFunc(theirs, func(c cell) bool { return c.Title == mine.Title })
+			if i < 0 {
+				continue
+			}
+			all := ratios(mine.Windows, theirs[i].Windows)
+			if len(all) == 0 {
+				continue
+			}
 			ratio := median(all)
 			s.least, s.most, s.blocks = min(s.least, ratio), max(s.most, ratio), s.blocks+1
 			switch within := ratioInterval(all); {
@@ -85,18 +92,43 @@ func (r *report) localVerdict() []string {
 	}
 	names := r.rivals()
 	names = slices.DeleteFunc(names, func(n string) bool { return len(r.of(calls, n))+len(r.of(streams, n)) == 0 })
-	switch len(names) {
-	case 0:
+	few := r.fewRounds(names)
+	enough := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(few, n) })
+	switch {
+	case len(names) == 0:
 		return nil
-	case 1:
+	case len(names) == 1:
 		return []string{fmt.Sprintf("%s: only %s was measured, so there is nothing to choose from.", where, names[0])}
+	case len(enough) < 2:
+		return []string{fmt.Sprintf("%s: too few rounds are complete to compare %s.", where, list(names))}
 	}
-	sentences := []string{where + ": " + r.localChoice(names)}
+	sentences := []string{where + ": " + r.localChoice(enough)}
+	if len(few) > 0 {
+		sentences = append(sentences, fmt.Sprintf("too few rounds are complete to compare %s with them.", list(few)))
+	}
+	partial := slices.DeleteFunc(r.partial(), func(n string) bool { return !slices.Contains(enough, n) })
+	if len(partial) > 0 {
+		sentences = append(sentences,
+			fmt.Sprintf("before all rounds were complete %s failed, and is compared by those that were.", list(partial)))
+	}
 	if r.warning() != "" {
 		sentences = append(sentences,
 			"windows of the same measurement differ much: measure again, for longer, before you build on that.")
 	}
 	return sentences
+}
+
+// fewRounds returns those of some transports that failed too early to tell a difference from chance, where
+// there was time for that.
+func (r *report) fewRounds(names []string) (few []string) {
+	for _, name := range names {
+		if r.Rounds >= leastSamples && slices.ContainsFunc(slices.Concat(r.of(calls, name), r.of(streams, name)), func(c cell) bool {
+			return len(c.Windows) < leastSamples
+		}) {
+			few = append(few, name)
+		}
+	}
+	return few
 }
 
 // localChoice says which of two transports or more is the fastest, and how the others do
@@ -180,8 +212,12 @@ func (r *report) fastest(names []string) string {
 		for _, title := range r.blocks(t) {
 			cells := slices.DeleteFunc(r.block(t, title), func(c *cell) bool { return !slices.Contains(names, c.Transport) })
 			slices.SortStableFunc(cells, func(a, b *cell) int { return cmp.Compare(b.PerSecond, a.PerSecond) })
-			for rank, c := range cells {
-				sum[c.Transport] += rank
+			for _, name := range names {
+				rank := slices.IndexFunc(cells, func(c *cell) bool { return c.Transport == name })
+				if rank < 0 {
+					rank = len(names) // what failed is not the fastest
+				}
+				sum[name] += rank
 			}
 		}
 	}
