@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/gridmux/gridmux/core"
 )
@@ -161,6 +162,18 @@ func (c *cluster) wire() (octets int64) {
 	}
 	return octets
 }
+
+// settle waits until all that the first node and the others have sent each other has arrived, as
+// far as it may be seen from here: a call is behind all of that, and its answer too.
+func (c *cluster) settle(ctx context.Context) {
+	for _, to := range c.peers() {
+		// Whether the connection works is for the next window to find out.
+		_, _ = to.Request(ctx, echoID, nil, core.WithTimeout(settleTimeout))
+	}
+}
+
+// settleTimeout is enough for a few MiB in the buffers of a path of one Mbit/s.
+const settleTimeout = 30 * time.Second
 
 // errWrongAnswer is what a call fails with whose answer is not its request.
 var errWrongAnswer = errors.New("the answer is not the request that was sent")

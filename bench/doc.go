@@ -77,9 +77,9 @@
 // # How to read the tables
 //
 //   - requests per s: how many requests were answered in a second.
-//   - messages per s: how many messages were received in a second, or sent where
-//     they go to the handler: the two differ by what one window of flow control
-//     holds at most. MiB per s is how many bytes those were.
+//   - messages per s: how many messages were received in a second; where they go to
+//     the handler it tells of every 64th, or of each 256 KiB, and over a real path of
+//     every fourth. MiB per s is how many bytes those were.
 //   - vs websocket: the rate compared with that of the reference transport in the
 //     same round, the median of the rounds, and the interval in which it is with a
 //     confidence of 99 %. If 1 is in the interval there is no difference to be seen, and

@@ -143,6 +143,9 @@ func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
 		}
 		work := l.tasks(c.peers())
 		work.wire = c.wire
+		if l.table == streams {
+			work.settle = c.settle
+		}
 		p.tasks = append(p.tasks, work)
 		p.latency, p.latest = append(p.latency, newHistogram()), append(p.latest, newHistogram())
 	}

@@ -96,10 +96,31 @@ func (r *report) legend() string {
 	case r.Rounds > 1:
 		s = "± is how far the farthest window was off. " + s
 	}
+	s += r.longer()
+	if r.Announced > r.Planned {
+		s += fmt.Sprintf(" The machine was slower than expected: there was time for %d windows per line, and not for %d.",
+			r.Planned, r.Announced)
+	}
 	if slices.ContainsFunc(r.Cells, r.short) {
 		s = "In brackets is how many windows a line has, and how many it should have: it failed after those. " + s
 	}
 	return s
+}
+
+// longer says how long windows were that had to be longer than announced, if there are any.
+func (r *report) longer() string {
+	lines, longest := 0, time.Duration(0)
+	for i := range r.Cells {
+		of := slices.Max(each(r.Cells[i].Windows, func(s *sample) time.Duration { return s.Elapsed }))
+		if longest = max(longest, of); of >= windowGrowth*r.Window {
+			lines++
+		}
+	}
+	if lines == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" In %s of %d windows of %v were too short for anything to end: they have up to %v.",
+		plural(lines, "line"), len(r.Cells), r.Window, longest.Round(10*time.Millisecond))
 }
 
 // completed marks a line of a table that has fewer windows than there were rounds.

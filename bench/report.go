@@ -27,7 +27,8 @@ type report struct {
 	Loads      []string      `json:"loads"` // what each table is about
 	Size       int           `json:"size"`
 	Planned    int           `json:"planned_rounds"`
-	Rounds     int           `json:"rounds"` // that were complete
+	Announced  int           `json:"announced_rounds,omitempty"` // before it was seen how long they take
+	Rounds     int           `json:"rounds"`                     // that were complete
 	WarmUp     time.Duration `json:"warm_up_ns"`
 	Window     time.Duration `json:"window_ns"`
 	Transports []string      `json:"transports"` // that were to be measured
@@ -94,7 +95,7 @@ func (r *report) describe(m *measurement) {
 		r.Loads = append(r.Loads, t.about(m.size))
 	}
 	r.Size = m.size
-	r.Planned, r.WarmUp, r.Window = m.rounds, m.warmUp, m.window
+	r.Planned, r.Announced, r.WarmUp, r.Window = m.rounds, m.rounds, m.warmUp, m.window
 	for _, k := range m.kinds {
 		r.Transports = append(r.Transports, k.name)
 	}

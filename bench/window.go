@@ -119,13 +119,16 @@ func (b *bench) window(ctx context.Context, l *load, t tasks, warmUp, length tim
 		if !errors.Is(err, errTooShort) || length > longestWindow {
 			return s, err
 		}
-		length *= 4 // the machine was busy with something else
+		length *= windowGrowth // the machine was busy with something else
 	}
 }
 
-// longestWindow is the length up to which a window in which nothing ended is
-// tried again, four times as long.
-const longestWindow = 5 * time.Second
+const (
+	// longestWindow is the length up to which a window in which nothing ended is
+	// tried again, windowGrowth times as long.
+	longestWindow = 5 * time.Second
+	windowGrowth  = 4
+)
 
 var errTooShort = errors.New("nothing ended in the window")
 
@@ -170,6 +173,9 @@ func (b *bench) oneWindow(ctx context.Context, l *load, t tasks, warmUp, length 
 		case err = <-failed:
 		default:
 		}
+	}
+	if t.settle != nil {
+		t.settle(ctx)
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -38,6 +38,9 @@ type tasks struct {
 	measured, beside []task
 	// wire tells how many bytes have gone over the connections; nil: nobody counts.
 	wire func() int64
+	// settle waits until what was under way has arrived, for the next window not to wait for it; nil:
+	// nothing is left.
+	settle func(ctx context.Context)
 }
 
 // task begins what one goroutine does in a window, and returns what it does over
@@ -153,11 +156,14 @@ func (e *echoLoad) caller(c *core.Connection) task {
 const (
 	bulkCallers = 4
 	bulkSize    = 1 << 20
+	// bulkTimeout is for paths of a few Mbit/s, on which it is what the small requests wait for that counts.
+	bulkTimeout = time.Minute
 )
 
 // mixedLoads are a caller of small requests alone, and beside large ones.
 func mixedLoads(opts options) []load {
-	small, bulk := newEchoLoad(opts.content()), newEchoLoad(randomBytes(bulkSize))
+	small := newEchoLoad(opts.content())
+	bulk := &echoLoad{payload: randomBytes(bulkSize), options: []core.CallOption{core.WithTimeout(bulkTimeout)}}
 	return []load{
 		{
 			table: mixed, name: "alone", title: "alone", atOnce: 1, size: opts.size, each: 1,
