@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/gridmux/gridmux/core"
@@ -131,10 +132,14 @@ func (c *cluster) waitConnected(ctx context.Context) error {
 	return nil
 }
 
+// close ends all nodes at the same time: of one after another, those that are left would go on
+// trying to connect to those that are not.
 func (c *cluster) close() {
+	var wg sync.WaitGroup
 	for _, m := range c.nodes {
-		_ = m.Close()
+		wg.Go(func() { _ = m.Close() })
 	}
+	wg.Wait()
 	for _, s := range c.sites {
 		s.kill()
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // schema names the form of the JSON output. It changes when a reader of the old
@@ -86,7 +87,24 @@ type failure struct {
 }
 
 func (r *report) fail(transport, doing string, err error) {
-	r.Failures = append(r.Failures, failure{transport, doing, err.Error()})
+	r.Failures = append(r.Failures, failure{transport, doing, brief(err)})
+}
+
+// longestError is how much is told of an error: that of a cluster that does not connect has a sentence for
+// each of its connections.
+const longestError = 500
+
+// brief is an error in one line that is not too long to read.
+func brief(err error) string {
+	s := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if len(s) <= longestError {
+		return s
+	}
+	cut := longestError
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return fmt.Sprintf("%s… and %s bytes more", s[:cut], count(float64(len(s)-cut)))
 }
 
 // describe notes what is going to be measured.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gridmux/gridmux/core"
+	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/inmem"
+)
+
+// slowToClose is a network of nodes that take a second to close.
+type slowToClose struct{ network }
+
+func (n slowToClose) site(name string) (site, error) {
+	s, err := n.network.site(name)
+	return slowSite{s}, err
+}
+
+type slowSite struct{ site }
+
+func (s slowSite) boot() (transport.Transport, error) {
+	t, err := s.site.boot()
+	return slowTransport{t}, err
+}
+
+type slowTransport struct{ transport.Transport }
+
+func (t slowTransport) Listen(ctx context.Context, addr string) (transport.Listener, error) {
+	l, err := t.Transport.Listen(ctx, addr)
+	return slowListener{l}, err
+}
+
+type slowListener struct{ transport.Listener }
+
+func (l slowListener) Close() error {
+	time.Sleep(time.Second)
+	return l.Listener.Close()
+}
+
+// TestCloseTogether expects the nodes of a cluster to close at the same time, and not one after another.
+func TestCloseTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+		c, err := openCluster(t.Context(), slowToClose{memory{inmem.NewNetwork()}}, names, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		c.close()
+		if took := time.Since(began); took < time.Second || took > 2*time.Second {
+			t.Errorf("%d nodes that take a second each took %v to close", len(names), took)
+		}
+	})
+}
+
+// TestBriefErrors expects what a large cluster that does not connect fails with to be told in one line that is not
+// too long to read.
+func TestBriefErrors(t *testing.T) {
+	rep := &report{}
+	rep.fail("quic", "measuring clusters", errors.Join(slices.Repeat([]error{core.ErrDisconnected, errors.New("ääää")}, 200)...))
+	said := rep.Failures[0].Error
+	if len(said) > 600 || strings.Contains(said, "\n") || !utf8.ValidString(said) || !strings.Contains(said, "bytes more") {
+		t.Errorf("an error of %d bytes: %s", len(said), said)
+	}
+	rep.fail("quic", "connecting", core.ErrDisconnected)
+	if said := rep.Failures[1].Error; said != core.ErrDisconnected.Error() {
+		t.Errorf("a short error became %s", said)
+	}
+}
