@@ -221,13 +221,13 @@ func TestSpeedPlan(t *testing.T) {
 }
 
 // TestSpeedCallers expects fewer callers where a link is slow, whose messages would be under way for longer
-// than a window, and never a link that waits for the next message.
+// than a window, or than the time-out, and never a link that waits for the next message.
 func TestSpeedCallers(t *testing.T) {
 	for _, test := range []struct {
 		size  int
 		speed float64
 		want  int
-	}{{16 << 10, 1e6, 2}, {16 << 10, 50e6, 4}, {16 << 10, 100e6, leastCallers}, {16 << 10, 10e9, mostCallers}, {1 << 20, 1e9, leastCallers}, {200, 100e6, 250}} {
+	}{{16 << 10, 1e6, 2}, {16 << 10, 50e6, 4}, {16 << 10, 100e6, leastCallers}, {16 << 10, 10e9, mostCallers}, {1 << 20, 1e9, leastCallers}, {200, 100e6, 250}, {16 << 20, 100e6, 2}, {16 << 20, 1e9, leastCallers}} {
 		if got := speedCallers(test.size, test.speed); got != test.want {
 			t.Errorf("%d callers with %d bytes at %.0f bit/s, want %d", got, test.size, test.speed, test.want)
 		}

@@ -179,9 +179,10 @@ func (p program) speedTime(opts *compressionOptions, of []kind) time.Duration {
 }
 
 // speedCallers is how many callers keep a link busy: on a slow one fewer do, and what more of them have
-// under way would take longer than a window.
+// under way would take longer than a window, or, of large messages, than the time-out.
 func speedCallers(size int, speed float64) int {
-	least := min(max(int(leastCallers*speed/busySpeed), 2), leastCallers)
+	inTime := int(speed / 8 * (callTimeout / 4).Seconds() / float64(max(size, 1)))
+	least := max(min(int(leastCallers*speed/busySpeed), leastCallers, inTime), 2)
 	return min(max(int(speed/8*speedUnderWay.Seconds())/max(size, 1), least), mostCallers)
 }
 
