@@ -26,7 +26,9 @@
 //   - charts, a directory with each of its pictures as SVG;
 //   - results.txt, in the format of Go benchmarks with a line for each window or part
 //     of the time, and one for the latencies of all of them, so that
-//     "benchstat -col /transport bench-out/results.txt" compares the transports;
+//     "benchstat -col /transport bench-out/results.txt" compares the transports; its
+//     frame-B/op are bytes of the library's frames (in JSON wire_bytes_each), over inmem
+//     too, to which TLS, websocket, QUIC and IP add theirs;
 //   - results.json, with all there is: every window, every latency in whole histograms
 //     (in the V2 format of HdrHistogram, compressed, in base64), the environment, and
 //     the command. Its schema has a version, which is another one if a reader of the old

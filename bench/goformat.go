@@ -104,7 +104,7 @@ func (f *goFormat) cell(c *cell, size int) error {
 		values := f.rate(s, c.table.goUnit())
 		values = append(values, benchfmt.Value{Value: s.Memory, Unit: "B/op"}, benchfmt.Value{Value: s.Allocs, Unit: "allocs/op"})
 		if s.Wire > 0 {
-			values = append(values, benchfmt.Value{Value: s.Wire, Unit: "wire-B/op"})
+			values = append(values, benchfmt.Value{Value: s.Wire, Unit: "frame-B/op"})
 		}
 		if s.CPU > 0 {
 			values = append(values, nanos(s.CPU, "cpu-ns/op"))
@@ -200,7 +200,7 @@ func (f *goFormat) compression(c *compressionResult, transport string) error {
 	for i := range c.Lines {
 		l := &c.Lines[i]
 		for j := range l.Windows {
-			values := append(f.rate(&l.Windows[j], "req/s"), benchfmt.Value{Value: l.Octets, Unit: "wire-B/op"})
+			values := append(f.rate(&l.Windows[j], "req/s"), benchfmt.Value{Value: l.Octets, Unit: "frame-B/op"})
 			if err := f.line(l.Windows[j].Count, values, "Compression", "payload", c.Payload,
 				"size", strconv.Itoa(c.Size), "codec", l.Codec, "transport", transport); err != nil {
 				return err

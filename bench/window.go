@@ -47,8 +47,9 @@ type sample struct {
 	Allocs float64       `json:"allocs_each"`
 	Memory float64       `json:"allocated_bytes_each"`
 	CPU    time.Duration `json:"cpu_ns_each"` // 0 where the system does not tell
-	// Wire is how many bytes went over the connection in both directions, frames of core
-	// included, without what the transport adds; 0 where nobody counts.
+	// Wire is how many bytes of frames of core the connection has taken and given in both directions,
+	// of inmem too: not what TLS, websocket, QUIC and IP add to them; 0 where nobody counts. The
+	// name in JSON is older than that distinction.
 	Wire float64 `json:"wire_bytes_each,omitempty"`
 }
 
@@ -92,22 +93,23 @@ type reading struct {
 	at             time.Time
 }
 
-// before reads in the order that keeps the reading out of what is read.
+// before reads in the order that keeps the reading out of what is read. Bytes are read next to the
+// clock, or those that go while memory is read would count, and their calls would not.
 func (b *bench) before(wire func() int64) (r reading) {
-	r.wire = wire()
 	runtime.ReadMemStats(&b.mem)
 	r.mallocs, r.bytes = b.mem.Mallocs, b.mem.TotalAlloc
 	r.cpu, _ = processorTime()
+	r.wire = wire()
 	r.at = time.Now()
 	return r
 }
 
 func (b *bench) after(wire func() int64) (r reading) {
 	r.at = time.Now()
+	r.wire = wire()
 	r.cpu, _ = processorTime()
 	runtime.ReadMemStats(&b.mem)
 	r.mallocs, r.bytes = b.mem.Mallocs, b.mem.TotalAlloc
-	r.wire = wire()
 	return r
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,4 +64,22 @@ func TestNothingEnded(t *testing.T) {
 			t.Errorf("%d in %v, %v, want 2 in the window that is four times as long", s.Count, s.Elapsed, err)
 		}
 	})
+}
+
+// TestBytesAreReadWithTheClock expects no reading of memory, for which everything stands still, between that of
+// bytes and that of the clock.
+func TestBytesAreReadWithTheClock(t *testing.T) {
+	b := newBench(1)
+	read := false
+	wire := func() int64 {
+		read = b.mem.Mallocs > 0
+		return 0
+	}
+	if b.before(wire); !read {
+		t.Error("memory is read after the bytes, before the clock")
+	}
+	b.mem = runtime.MemStats{}
+	if b.after(wire); read {
+		t.Error("memory is read after the clock, before the bytes")
+	}
 }

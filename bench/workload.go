@@ -36,7 +36,7 @@ func (l *load) nodes() int { return max(l.called, 1) }
 // are measured are in the figures; those beside them are counted.
 type tasks struct {
 	measured, beside []task
-	// wire tells how many bytes have gone over the connections; nil: nobody counts.
+	// wire tells how many bytes of frames have gone over the connections; nil: nobody counts.
 	wire func() int64
 	// settle waits until what was under way has arrived, for the next window not to wait for it; nil:
 	// nothing is left.
