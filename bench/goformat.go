@@ -25,7 +25,7 @@ func (r *report) writeGoFormat(w io.Writer) error {
 		}
 	}
 	for i := range r.Cells {
-		if err := out.cell(&r.Cells[i], r.Size); err != nil {
+		if err := out.cell(&r.Cells[i]); err != nil {
 			return err
 		}
 	}
@@ -98,7 +98,7 @@ func nanos(d time.Duration, unit string) benchfmt.Value {
 }
 
 // cell writes the windows of one, and its latencies, which are of all windows together as in the table.
-func (f *goFormat) cell(c *cell, size int) error {
+func (f *goFormat) cell(c *cell) error {
 	for i := range c.Windows {
 		s := &c.Windows[i]
 		values := f.rate(s, c.table.goUnit())
@@ -109,7 +109,7 @@ func (f *goFormat) cell(c *cell, size int) error {
 		if s.CPU > 0 {
 			values = append(values, nanos(s.CPU, "cpu-ns/op"))
 		}
-		if err := f.lineOf(c, size, s.Count, values); err != nil {
+		if err := f.lineOf(c, s.Count, values); err != nil {
 			return err
 		}
 	}
@@ -125,12 +125,12 @@ func (f *goFormat) cell(c *cell, size int) error {
 	if len(latencies) == 0 {
 		return nil
 	}
-	return f.lineOf(c, size, c.Latencies.TotalCount(), latencies)
+	return f.lineOf(c, c.Latencies.TotalCount(), latencies)
 }
 
-func (f *goFormat) lineOf(c *cell, size int, count int64, values []benchfmt.Value) error {
+func (f *goFormat) lineOf(c *cell, count int64, values []benchfmt.Value) error {
 	return f.line(count, values, goName(c.table.String()), "load", strings.ReplaceAll(c.Title, ",", ""),
-		"size", strconv.Itoa(size), "transport", c.Transport)
+		"size", strconv.Itoa(c.Size), "transport", c.Transport)
 }
 
 func (f *goFormat) rate(s *sample, unit string) []benchfmt.Value {

@@ -58,6 +58,7 @@ type cell struct {
 	Workload  string `json:"workload"`
 	Title     string `json:"title"`
 	AtOnce    int    `json:"at_once"` // callers, or streams
+	Size      int    `json:"size"`    // of a request and of its answer, or of a message
 	Transport string `json:"transport"`
 
 	PerSecond float64 `json:"per_second"`             // requests, or messages
@@ -168,6 +169,7 @@ func newCell(l *load, transport string, windows []sample) cell {
 		Workload:  l.name,
 		Title:     l.title,
 		AtOnce:    l.atOnce,
+		Size:      l.size,
 		Transport: transport,
 		PerSecond: median(rates),
 		Spread:    spread(rates),
