@@ -37,6 +37,8 @@ const (
 	exitFailed = 1 // a contender failed
 	exitUsage  = 2 // flags that make no sense
 	exitHung   = 3 // the watchdog ended it
+
+	exitInterrupted = 130 // as a shell reports a program that Ctrl-C ended
 )
 
 // options are the flags.
@@ -160,15 +162,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case o.mode == agreeMode:
 		return agree(ctx, o, stdout, stderr)
 	case o.peer != "":
-		return single(o, stdout, stderr)
+		return single(ctx, o, stdout, stderr)
 	default:
 		return compare(ctx, o, stdout, stderr)
 	}
 }
 
 // single measures one contender and prints one line of JSON. A contender that
-// hangs cannot be stopped, so the process is to end afterwards.
-func single(o options, stdout, stderr io.Writer) int {
+// hangs, or is interrupted, cannot be stopped, so the process is to end afterwards.
+func single(ctx context.Context, o options, stdout, stderr io.Writer) int {
 	done := make(chan h.OpenLoopResult, 1)
 	go func() { done <- modes[o.mode].measure(h.Peers[o.peer], o) }()
 	watchdog := time.NewTimer(o.limit)
@@ -180,6 +182,9 @@ func single(o options, stdout, stderr io.Writer) int {
 		if r.Err != "" {
 			code = exitFailed
 		}
+	case <-ctx.Done():
+		fmt.Fprintln(stderr, "interrupted")
+		return exitInterrupted
 	case <-watchdog.C:
 		r.Result = h.Result{Mode: o.mode, Peer: o.peer, Size: o.size, Conc: o.conc, Err: "watchdog: hung"}
 		code = exitHung

@@ -167,3 +167,14 @@ func TestInterrupt(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+// TestInterruptSingle expects an interrupt to end the measurement of a contender, which does not listen to it.
+func TestInterruptSingle(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs strings.Builder
+	if code := run(ctx, []string{"-peer=test-hung", "-limit=1h"}, &out, &errs); code != exitInterrupted || out.Len() > 0 {
+		t.Errorf("exit code %d, want %d, with %q", code, exitInterrupted, out.String())
+	}
+}
