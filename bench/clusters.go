@@ -128,7 +128,13 @@ func measureCluster(ctx context.Context, k kind, nodes int, idle bool) (found cl
 	}
 	// Of nothing but how many nodes there are, which all of them know.
 	digest := bootstrap.Digest(map[string]string{"nodes": strconv.Itoa(nodes)})
-	c := newCluster(nil, func(m *core.Manager) error { return errors.Join(serveEcho(m), bootstrap.Serve(m, digest)) })
+	handlers := func(m *core.Manager) error { return errors.Join(serveEcho(m), bootstrap.Serve(m, digest)) }
+	if idle {
+		if found.Fresh, err = measureFresh(ctx, k, names, handlers); err != nil {
+			return found, err
+		}
+	}
+	c := newCluster(nil, handlers)
 	defer c.close()
 	var before footprint
 	if idle {
@@ -214,18 +220,32 @@ func untilAnswered(ctx context.Context, to *core.Connection) error {
 	}
 }
 
-// measureIdle reads what the cluster takes, lets every node call every other, and reads it
-// again a while later.
-func (c *cluster) measureIdle(ctx context.Context, before footprint, found *clusterRound) error {
+// measureFresh starts a cluster, and reads what it takes. It is one of its own, for to agree takes calls,
+// and to read between the two would be a part of how long they take.
+func measureFresh(ctx context.Context, k kind, names []string, handlers func(*core.Manager) error) (*idleCost, error) {
+	before := footprintNow()
+	c, err := openCluster(ctx, k.open(onLoopback), names, nil, handlers)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	return footprintNow().since(before, c.connections()), nil
+}
+
+// connections is how many there are between the nodes.
+func (c *cluster) connections() float64 {
 	n := len(c.members)
-	connections := float64(n * (n - 1) / 2)
-	found.Fresh = footprintNow().since(before, connections)
+	return float64(n * (n - 1) / 2)
+}
+
+// measureIdle lets every node call every other, and reads what the cluster takes a while later.
+func (c *cluster) measureIdle(ctx context.Context, before footprint, found *clusterRound) error {
 	err := c.together(func(m *core.Manager) error { return burst(ctx, m) }, func() error { return nil })
 	if err == nil {
 		err = pause(ctx, settleTime, nil)
 	}
 	if err == nil {
-		found.Used = footprintNow().since(before, connections)
+		found.Used = footprintNow().since(before, c.connections())
 	}
 	return err
 }

@@ -36,6 +36,28 @@ func TestMeasureCluster(t *testing.T) {
 	})
 }
 
+// TestFreshBeforeAnyCall expects what a fresh cluster takes to be read when it is connected, before it agrees, for
+// which it makes calls.
+func TestFreshBeforeAnyCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var nodes []*core.Manager
+		fresh, err := measureFresh(t.Context(), kinds()[0], []string{"a", "b", "c"}, func(m *core.Manager) error {
+			nodes = append(nodes, m)
+			return serveEcho(m)
+		})
+		if err != nil || fresh == nil || fresh.Goroutines < 1 || fresh.Memory < 1000 {
+			t.Errorf("a fresh connection costs %+v, %v", fresh, err)
+		}
+		for _, m := range nodes {
+			for _, p := range m.Stats().Peers {
+				if p.Sent > 0 {
+					t.Errorf("%d bytes have gone to %s", p.Sent, p.Peer)
+				}
+			}
+		}
+	})
+}
+
 // TestSlowClusters expects no further round where the first took several times as long as all should, and
 // what was measured to be shown as complete.
 func TestSlowClusters(t *testing.T) {
