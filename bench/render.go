@@ -119,8 +119,8 @@ func (r *report) longer() string {
 	if lines == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" In %s of %d windows of %v were too short for anything to end: they have up to %v.",
-		plural(lines, "line"), len(r.Cells), r.Window, longest.Round(10*time.Millisecond))
+	return fmt.Sprintf(" In %d of %s windows of %v were too short for anything to end: they have up to %v.",
+		lines, plural(len(r.Cells), "line"), r.Window, longest.Round(10*time.Millisecond))
 }
 
 // completed marks a line of a table that has fewer windows than there were rounds.

@@ -86,7 +86,7 @@ func TestTrueLengths(t *testing.T) {
 	rep.fill(m)
 	rep.Planned = 3
 	for _, want := range []string{
-		"In 1 line of 2 windows of 200ms were too short for anything to end: they have up to 3.2s.",
+		"In 1 of 2 lines windows of 200ms were too short for anything to end: they have up to 3.2s.",
 		"there was time for 3 windows per line, and not for 9.",
 	} {
 		if said := rep.legend(); !strings.Contains(said, want) {
