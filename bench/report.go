@@ -57,8 +57,8 @@ type cell struct {
 	Table     string `json:"table"` // its name, as -workloads has it
 	Workload  string `json:"workload"`
 	Title     string `json:"title"`
-	AtOnce    int    `json:"at_once"` // callers, or streams
-	Size      int    `json:"size"`    // of a request and of its answer, or of a message
+	AtOnce    int    `json:"at_once"`        // callers, or streams
+	Size      int    `json:"size,omitempty"` // of a request and of its answer, or of a message
 	Transport string `json:"transport"`
 
 	PerSecond float64 `json:"per_second"`             // requests, or messages
