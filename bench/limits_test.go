@@ -30,7 +30,7 @@ func TestDemandOfSizes(t *testing.T) {
 	if d := m.demand(); d.bytes < 2<<20 || d.bytes > defaultMaxReassembly {
 		t.Errorf("%d bytes are to be allowed", d.bytes)
 	}
-	m, _ = opened(t, "-callers", "10000", "-size", "26000", "-sizes", "16777216", "-workloads", "calls")
+	m, _ = opened(t, "-callers", "1,10000", "-size", "26000", "-sizes", "16777216", "-workloads", "calls")
 	if d := m.demand(); d.bytes < 2*10_000*26_000 || d.bytes > mostMemory {
 		t.Errorf("%d bytes are to be allowed for 10000 callers of 26000 bytes each", d.bytes)
 	}

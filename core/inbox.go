@@ -308,7 +308,7 @@ func (st *RawStream) giveBack() {
 		st.mu.Unlock()
 		return
 	}
-	quick := bytes >= q.reportAt && (q.reported == 0 || now-q.reported < growWithin)
+	quick := bytes > 0 && (q.reported == 0 || now-q.reported < growWithin)
 	q.reported = now
 	if more := min(q.window, maxGrown-q.window); quick && more > 0 && st.s.peer.windows.grow(more) {
 		bytes += more

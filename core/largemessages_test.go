@@ -258,39 +258,6 @@ func TestWindowsAreNotTakenForAMoment(t *testing.T) {
 	wg.Wait()
 }
 
-// TestWindowOfFewBytesStays expects a window not to grow for messages that use next
-// to nothing of it, however quickly they are taken.
-func TestWindowOfFewBytesStays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		a, b := newTestPair(t, nil, func(b *Manager) error {
-			return b.HandleStreamFunc("sink", func(_ context.Context, _ []byte, s *RawStream) error {
-				for _, err := range s.All() {
-					if err != nil {
-						return err
-					}
-				}
-				return nil
-			}, WithCapacity(1, 0))
-		})
-		st, err := a.Connection("b").OpenStream(t.Context(), "sink", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer st.Close()
-		synctest.Wait()
-		before := b.Connection("a").windows.held.Load()
-		for range 10 {
-			if err := st.Send([]byte("x")); err != nil {
-				t.Fatal(err)
-			}
-			synctest.Wait()
-		}
-		if after := b.Connection("a").windows.held.Load(); after != before || before == 0 {
-			t.Errorf("after ten messages of a byte the window has %d bytes, and had %d", after, before)
-		}
-	})
-}
-
 // TestSendsOfAllSizesGetTheirTurn expects, of goroutines that send on one stream without
 // end, those with large messages, which need all of the window, and those with small
 // ones not to keep each other from it.

@@ -113,7 +113,7 @@ func (st *RawStream) sendAs(p []byte, how packed) error {
 	cost := how.cost(len(how.body(p)), o.window)
 	large := n > maxSmall || n > o.window
 	st.mu.Lock()
-	o.turns.come(large)
+	st.awaitTurn(large)
 	for {
 		if st.ending() {
 			st.waitOut()

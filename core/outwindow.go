@@ -69,7 +69,7 @@ func (st *RawStream) sendShared(sh *sendWindow, p []byte) (done bool, err error)
 		return true, st.sendAs(p, packed{})
 	}
 	st.mu.Lock()
-	o.turns.come(false)
+	st.awaitTurn(false)
 	for {
 		switch {
 		case st.ending():

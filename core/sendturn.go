@@ -10,13 +10,16 @@ type sendTurns struct {
 	passes       int32 // small messages that may go although a large one waits; at most small
 }
 
-func (t *sendTurns) come(large bool) {
-	if large {
-		t.large++
-		t.passes = t.small
-	} else {
+// come is called when a message waits or goes at once. It reports whether others may have
+// got their turn by that.
+func (t *sendTurns) come(large bool) bool {
+	if !large {
 		t.small++
+		return false
 	}
+	t.large++
+	t.passes = t.small
+	return t.small > 0
 }
 
 // may reports whether such a message may go now, if there is credit for it.
@@ -47,6 +50,13 @@ func (t *sendTurns) leave(large, gone bool) bool {
 		t.passes = 0
 	}
 	return large || t.large > 0
+}
+
+// awaitTurn is come, and tells the others. st.mu is held.
+func (st *RawStream) awaitTurn(large bool) {
+	if st.out.turns.come(large) {
+		st.out.wakeUp()
+	}
 }
 
 // leaveTurn is leave, and tells the others. st.mu is held.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,6 +154,51 @@ func TestConnBelowMaxMessage(t *testing.T) {
 		_ = c.Close()
 		if n := <-got; n != 5000 {
 			t.Errorf("%d bytes arrived", n)
+		}
+	})
+}
+
+// TestTurnOfASmallMessageIsTold has a small message wait behind a large one, for which
+// there is no credit, when another large one comes: that lets the small one go first,
+// and it has to learn of it.
+func TestTurnOfASmallMessageIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newTestManager(t, nil)
+		s, _ := newTestSession(m)
+		defer s.finishTest()
+		st := &RawStream{s: s}
+		st.in.init(st, 1, 1<<16, 0)
+		st.out.init(st, 8, 1<<16)
+		s.busy.Add(1)
+		sl, err := s.calls.get(nil, 0, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st.out.opened = true
+		st.out.bytes = 1000
+		var sent [3]atomic.Bool
+		var wg sync.WaitGroup
+		send := func(i, size int) {
+			wg.Go(func() { sent[i].Store(st.Send(make([]byte, size)) == nil) })
+			synctest.Wait()
+		}
+		send(0, 1<<16)
+		send(1, 100)
+		if sent[1].Load() {
+			t.Error("a small message has gone before a large one that waited")
+		}
+		send(2, 1<<16)
+		if !sent[1].Load() {
+			t.Error("the small message waits for ever")
+		}
+		s.calls.claim(sl)
+		st.cutOut()
+		s.calls.put(sl)
+		st.finish(st.callError(context.Canceled))
+		s.release()
+		wg.Wait()
+		if sent[0].Load() || sent[2].Load() {
+			t.Error("a large message has gone without credit")
 		}
 	})
 }
