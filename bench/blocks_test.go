@@ -174,7 +174,7 @@ func TestTailsInFewParts(t *testing.T) {
 // TestFalseAlarms expects the tests to find a difference between two that are the same no more often than a
 // confidence of 99 % allows, whatever the tail: without one, no bootstrap makes it a difference.
 func TestFalseAlarms(t *testing.T) {
-	const runs, most = 1000, 10 + 9             // three deviations
+	const runs, most = 500, 5 + 7               // three deviations
 	for _, shape := range []float64{0.7, 1.5} { // of Pareto: without a mean, and without a variance
 		random := rand.New(rand.NewPCG(2, uint64(10*shape)))
 		heavy := func() float64 { return math.Pow(1-random.Float64(), -1/shape) }

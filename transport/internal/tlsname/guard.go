@@ -10,15 +10,13 @@ import (
 // it would be on a goroutine of package tls, and end the process.
 func guard(c *tls.Config) {
 	if f := c.VerifyConnection; f != nil {
-		c.VerifyConnection = func(s tls.ConnectionState) (err error) {
-			defer caught(&err)
-			return f(s)
+		c.VerifyConnection = func(s tls.ConnectionState) error {
+			return caught(func() error { return f(s) })
 		}
 	}
 	if f := c.VerifyPeerCertificate; f != nil {
-		c.VerifyPeerCertificate = func(raw [][]byte, chains [][]*x509.Certificate) (err error) {
-			defer caught(&err)
-			return f(raw, chains)
+		c.VerifyPeerCertificate = func(raw [][]byte, chains [][]*x509.Certificate) error {
+			return caught(func() error { return f(raw, chains) })
 		}
 	}
 	if f := c.GetCertificate; f != nil {
@@ -32,13 +30,19 @@ func guard(c *tls.Config) {
 // guarded is guard for one function.
 func guarded[A, R any](f func(A) (R, error)) func(A) (R, error) {
 	return func(a A) (r R, err error) {
-		defer caught(&err)
-		return f(a)
+		err = caught(func() (err error) {
+			r, err = f(a)
+			return err
+		})
+		return r, err
 	}
 }
 
-func caught(err *error) {
-	if v := recover(); v != nil {
-		*err = fmt.Errorf("a function of the TLS configuration panicked: %v", v)
-	}
+func caught(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("a function of the TLS configuration panicked: %v", v)
+		}
+	}()
+	return f()
 }

@@ -29,8 +29,11 @@ func (s Source) config() (*tls.Config, error) {
 }
 
 func (s Source) ask() (c *tls.Config, err error) {
-	defer caught(&err)
-	return s.Get()
+	err = caught(func() (err error) {
+		c, err = s.Get()
+		return err
+	})
+	return c, err
 }
 
 // Client returns the configuration to dial with a peer whose certificate has to be

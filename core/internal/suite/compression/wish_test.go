@@ -1,7 +1,6 @@
 package compression_test
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
@@ -31,7 +30,7 @@ func TestWishesAfterAnOverload(t *testing.T) {
 			return errors.Join(
 				m.HandleAppend("zip", lab.EchoAppend, core.WithCompression(s2)), m.Handle("gate", gate.Handle))
 		}))
-		reply := lab.GoCall(context.Background(), c.Manager(1).Connection(c.Node(1).Name), "gate", nil)
+		reply := lab.GoCall(t.Context(), c.Manager(1).Connection(c.Node(1).Name), "gate", nil)
 		time.Sleep(time.Second)
 		c.Restart(0)
 		c.WaitConnected()
