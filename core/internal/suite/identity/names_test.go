@@ -104,6 +104,7 @@ func TestServerNameProvesNoName(t *testing.T) {
 				whoami := func(ctx context.Context, _ []byte) ([]byte, error) {
 					return []byte(core.CallerFromContext(ctx).Name), nil
 				}
+				t.Cleanup(func() { m.Close() })
 				if err := errors.Join(m.Handle("whoami", whoami), m.Start(t.Context())); err != nil {
 					t.Fatal(err)
 				}
@@ -116,6 +117,7 @@ func TestServerNameProvesNoName(t *testing.T) {
 				t.Errorf("the node n2 is known as %q", got)
 			}
 			other.Close()
+			time.Sleep(time.Second) // until the victim knows
 
 			// It does not dial n1, which would find out who it is.
 			impostor := start(1, "n3", func(transport.Peer) string { return "nobody" })
