@@ -228,7 +228,11 @@ func (s *session) learnHandlers() {
 		s.takeWishes(known)
 		return
 	}
+	if !s.learning.CompareAndSwap(false, true) {
+		return // it may never answer
+	}
 	s.m.spawn(func() {
+		defer s.learning.Store(false)
 		_, _ = s.handlersOf(s.m.ctx, 0)
 	})
 }

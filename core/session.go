@@ -38,6 +38,7 @@ type session struct {
 	peerCodecs atomic.Pointer[peerCodecs]
 	wishes     atomic.Pointer[map[uint64]wish]
 	wished     atomic.Bool // wishes is known
+	learning   atomic.Bool // the peer is being asked for them
 	told       atomic.Pointer[codecSet]
 
 	link *linkInfo // what handlers can learn of the session

@@ -13,6 +13,20 @@ import (
 	"github.com/gridmux/gridmux/core/internal/wire"
 )
 
+// callerStream returns a stream of a test's session that is not opened yet.
+func (s *session) callerStream(t *testing.T) (*RawStream, *slot) {
+	t.Helper()
+	st := &RawStream{s: s}
+	st.in.init(st, 4, 1<<16, 0)
+	st.out.init(st, 8, 1<<16)
+	s.busy.Add(1)
+	sl, err := s.calls.get(nil, 0, st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st, sl
+}
+
 // TestOpenWhileTheStreamEnds has a stream end, as its context does, just before it is
 // opened with a payload in parts: OpenStream returns, and leaves nothing that takes the
 // place of other large requests (D3).
@@ -21,14 +35,7 @@ func TestOpenWhileTheStreamEnds(t *testing.T) {
 		m := newTestManager(t, nil)
 		s, _ := newTestSession(m)
 		defer s.finishTest()
-		st := &RawStream{s: s}
-		st.in.init(st, 1, 1<<16, 0)
-		st.out.init(st, 8, 1<<16)
-		s.busy.Add(1)
-		sl, err := s.calls.get(nil, 0, st)
-		if err != nil {
-			t.Fatal(err)
-		}
+		st, sl := s.callerStream(t)
 		s.calls.claim(sl)
 		st.cutOut()
 		opened := make(chan error, 1)
@@ -66,14 +73,8 @@ func TestChannelsWaitForTheError(t *testing.T) {
 		defer s.finishTest()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		st := &RawStream{s: s}
-		st.in.init(st, 4, 1<<16, 0)
-		st.out.init(st, 0, 1<<16)
+		st, _ := s.callerStream(t)
 		st.out.opened = true
-		s.busy.Add(1)
-		if _, err := s.calls.get(nil, 0, st); err != nil {
-			t.Fatal(err)
-		}
 		st.watch(ctx)
 		ch := st.channels(ctx, 0)
 		s.feed(t, wire.AppendData(nil, st.id, []byte("one")))
@@ -166,14 +167,7 @@ func TestTurnOfASmallMessageIsTold(t *testing.T) {
 		m := newTestManager(t, nil)
 		s, _ := newTestSession(m)
 		defer s.finishTest()
-		st := &RawStream{s: s}
-		st.in.init(st, 1, 1<<16, 0)
-		st.out.init(st, 8, 1<<16)
-		s.busy.Add(1)
-		sl, err := s.calls.get(nil, 0, st)
-		if err != nil {
-			t.Fatal(err)
-		}
+		st, sl := s.callerStream(t)
 		st.out.opened = true
 		st.out.bytes = 1000
 		var sent [3]atomic.Bool
