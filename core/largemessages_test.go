@@ -311,14 +311,24 @@ func TestSendsOfAllSizesGetTheirTurn(t *testing.T) {
 						}
 					})
 				}
-				time.Sleep(2 * time.Second)
-				_ = st.Close()
-				wg.Wait()
-				for i := range sent {
-					if n := sent[i].Load(); n < 3 {
-						t.Errorf("sender %d has sent %d messages in two seconds", i, n)
+				waits := func() int {
+					for i := range sent {
+						if sent[i].Load() < 3 {
+							return i
+						}
+					}
+					return -1
+				}
+				for range 300 {
+					if time.Sleep(100 * time.Millisecond); waits() < 0 {
+						break
 					}
 				}
+				if i := waits(); i >= 0 {
+					t.Errorf("sender %d has sent %d messages in 30 seconds", i, sent[i].Load())
+				}
+				_ = st.Close()
+				wg.Wait()
 			})
 		})
 	}
