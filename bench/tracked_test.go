@@ -52,18 +52,24 @@ func TestTracked(t *testing.T) {
 		golden(t, filepath.Join(trackedDir, name+".svg"), figures[i].svg)
 	}
 
+	inReadme(t, "bench: results", markdown(rep))
+}
+
+// inReadme expects README to have a text between two comments, the first of which has the name.
+func inReadme(t *testing.T, name, want string) {
+	t.Helper()
 	text, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-	const begin, end = "<!-- bench: results -->\n", "<!-- bench: end -->\n"
+	begin, end := "<!-- "+name+" -->\n", "<!-- bench: end -->\n"
 	before, rest, ok := strings.Cut(string(text), begin)
 	_, after, ended := strings.Cut(rest, end)
 	if !ok || !ended {
 		t.Fatalf("README has no place for the results, between %q and %q", begin, end)
 	}
-	golden(t, readme, []byte(before+begin+markdown(rep)+end+after))
+	golden(t, readme, []byte(before+begin+want+end+after))
 }
 
 // retold is a report with what this version says of what was measured, which has to be what it has.
