@@ -51,8 +51,9 @@ type options struct {
 	rep               int
 	peers, against    names
 	rounds            int
-	out               string
+	out, from         string
 	baseline          string   // another build of the yardstick
+	args              []string // of the command
 	set               []string // the flags that were given and hold for a single contender too
 }
 
@@ -66,24 +67,36 @@ func (n *names) Set(s string) error {
 	return nil
 }
 
+// Defaults that README's tables depend on.
+const (
+	smallSize    = 512
+	smallCallers = 64
+)
+
+// given tells whether a flag was, of those that hold for a single contender too.
+func (o *options) given(name string) bool {
+	return slices.ContainsFunc(o.set, func(f string) bool { return strings.HasPrefix(f, "-"+name+"=") })
+}
+
 // parseFlags returns flag.ErrHelp after it printed the help that was asked for.
 func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("peers", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	fs.StringVar(&o.mode, "mode", "unary", "unary, stream, hol, hol-open, idle, mesh; "+
+	fs.StringVar(&o.mode, "mode", modeUnary, "unary, stream, hol, hol-open, idle, mesh; "+
 		"list for the contenders, readme for what the project's README says, or agree")
 	fs.StringVar(&o.peer, "peer", "", "the contender to measure, in this process")
 	fs.Var(&o.peers, "peers", "contenders to compare, each in processes of its own, with commas between them")
 	fs.IntVar(&o.rounds, "rounds", 0, "with -peers: how often each is measured, in turn (default 3; in a series what each step needs)")
 	fs.Var(&o.against, "against", "with -peers: contenders to print ratios to (default the first of -peers)")
-	fs.StringVar(&o.out, "out", "", "with -peers: file to append the JSON lines of all windows to")
+	fs.StringVar(&o.out, "out", "", "with -peers: file to append the JSON lines of all windows to; with -mode readme it is written anew")
+	fs.StringVar(&o.from, "from", "", "with -mode readme: file of such a run, of which to print what README shows, without measuring")
 	fs.StringVar(&o.baseline, "baseline", "", "with -mode agree: another build of the yardstick, which is to have the same figures")
-	fs.IntVar(&o.size, "size", 512, "bytes of a message, of a small call in hol and hol-open")
+	fs.IntVar(&o.size, "size", smallSize, "bytes of a message, of a small call in hol and hol-open")
 	fs.IntVar(&o.conc, "conc", 1, "workers (unary), streams (stream), connections (idle), nodes (mesh)")
 	fs.IntVar(&o.count, "count", 100000, "messages in all (stream)")
 	fs.IntVar(&o.bulk, "bulk", 4<<20, "bytes of a bulk call (hol, hol-open); for ttrpc, which carries less, 4128768")
 	fs.IntVar(&o.rate, "rate", 1000, "small calls per second (hol-open)")
-	fs.IntVar(&o.callers, "callers", 64, "how many small calls can be in progress at once (hol-open)")
+	fs.IntVar(&o.callers, "callers", smallCallers, "how many small calls can be in progress at once (hol-open)")
 	fs.DurationVar(&o.warm, "warm", 300*time.Millisecond, "time that is not counted at the beginning of a window")
 	fs.DurationVar(&o.dur, "dur", 1500*time.Millisecond, "length of a window; hol-open has three")
 	fs.IntVar(&o.rep, "rep", 0, "number that the result carries")
@@ -92,9 +105,10 @@ func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}
+	o.args = args
 	fs.Visit(func(f *flag.Flag) {
 		switch f.Name {
-		case "peer", "peers", "rounds", "against", "out", "rep", "prof", "baseline":
+		case "peer", "peers", "rounds", "against", "out", "from", "rep", "prof", "baseline":
 		default:
 			o.set = append(o.set, "-"+f.Name+"="+f.Value.String())
 		}
@@ -109,6 +123,9 @@ func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 func (o *options) check(rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q: there are flags only", rest[0])
+	}
+	if o.from != "" && (o.mode != readmeMode || o.out != "") {
+		return errors.New("-from is for -mode readme, without -out")
 	}
 	switch o.mode {
 	case "list":
@@ -157,8 +174,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintln(stdout, name, h.Peers[name].Note)
 		}
 		return exitOK
+	case o.from != "":
+		return redraw(o.from, stdout, stderr)
 	case o.mode == readmeMode:
-		return readme(ctx, o, stdout, stderr)
+		return readme(ctx, o, readmeSteps(), stdout, stderr)
 	case o.mode == agreeMode:
 		return agree(ctx, o, stdout, stderr)
 	case o.peer != "":
@@ -194,7 +213,7 @@ func single(ctx context.Context, o options, stdout, stderr io.Writer) int {
 	}
 	r.Rep = o.rep
 	var line any = r
-	if o.mode != "hol-open" {
+	if o.mode != modeOpen {
 		line = r.Result
 	}
 	if err := json.NewEncoder(stdout).Encode(line); err != nil {

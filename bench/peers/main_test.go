@@ -138,6 +138,12 @@ func TestFlags(t *testing.T) {
 		"-mode=readme -peers=ours":              "leave -peer, -peers and -against out",
 		"-mode=agree":                           "-mode agree needs -baseline",
 		"-mode=readme -baseline=x":              "-baseline is for -mode agree",
+		"-mode=readme -size=512":                "says itself what is measured: leave -size out",
+		"-mode=readme -dur=0s":                  "must be positive",
+		"-mode=readme -out=/gone/away":          "/gone/away",
+		"-mode=readme -from=/gone/away":         "/gone/away",
+		"-mode=readme -from=x -out=y":           "-from is for -mode readme, without -out",
+		"-peers=ours -from=x":                   "-from is for -mode readme",
 		"-mode=agree -baseline=x -peers=nobody": `no contender "nobody"`,
 	} {
 		code, stdout, stderr := command(t, strings.Fields(args)...)

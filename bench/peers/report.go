@@ -25,13 +25,16 @@ type report struct {
 	failed []string
 }
 
+// newReport takes what collect returns.
 func newReport(o options, results []h.OpenLoopResult) *report {
 	rep := &report{options: o, rounds: make(map[string]map[int]*h.OpenLoopResult)}
 	for _, name := range o.peers {
 		rep.rounds[name] = make(map[int]*h.OpenLoopResult)
 	}
+	rep.options.rounds = 0 // those that there are, when it was interrupted
 	for i := range results {
 		r := &results[i]
+		rep.options.rounds = max(rep.options.rounds, r.Rep)
 		if r.Err != "" {
 			rep.failed = append(rep.failed, fmt.Sprintf("%s, round %d: %s", r.Peer, r.Rep, r.Err))
 			continue

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,55 +37,22 @@ var shared = names{
 	"floor-tcp", "ideal-go", "ideal-inline", "grpc-raw", "drpc-pool", "ttrpc", "connect", "netrpc-raw", "yamux", "smux", "quic",
 }
 
-// everybody is who is compared in the table of all contenders.
-var everybody = names{
-	"ours", "ideal-go", "floor-tcp", "ws", "grpc-raw", "connect", "drpc-pool", "ttrpc", "netrpc-raw",
-	"yamux", "smux", "nats", "quic", "ours-quic",
-}
-
 // step is one comparison of a series.
 type step struct {
-	title   string
-	mode    string
-	peers   names
-	against names
-	conc    int
-	rounds  int
-	dur     time.Duration
-	more    []string
-}
-
-// readmeSteps are what the figures in README are of.
-func readmeSteps() (all []step) {
-	for _, n := range []int{1, 8, 64, 512} {
-		all = append(all, step{
-			title: fmt.Sprintf("Calls, %d at once", n), mode: "unary", peers: names{"ideal-go", "ours"},
-			conc: n, rounds: 5, dur: time.Second,
-		})
-	}
-	for _, n := range []int{1, 64} {
-		all = append(all, step{
-			title: fmt.Sprintf("Streams, %d at once", n), mode: "stream", peers: names{"floor-tcp-buf", "smux-buf", "ours", "ours-chan"},
-			against: names{"floor-tcp-buf", "smux-buf"}, conc: n, rounds: 3, dur: 2 * time.Second, more: []string{"-count=400000"},
-		})
-	}
-	return append(
-		all,
-		step{
-			title: "Small calls beside bulk", mode: "hol-open", peers: names{"ideal-go", "smux", "ours"},
-			against: names{"ideal-go", "smux"}, conc: 1, rounds: 5, dur: 3 * time.Second,
-		},
-		step{title: "All contenders, 64 callers", mode: "unary", peers: everybody, conc: 64, rounds: 3, dur: time.Second},
-	)
+	title      string
+	mode       string
+	peers      names
+	against    names // the first of peers if it is nil
+	size, conc int   // of messages, callers, streams, connections or nodes; size is 512 if it is 0
+	rounds     int
+	dur        time.Duration
+	more       []string
 }
 
 // options are those of a step: what was given holds for all of them.
 func (s *step) options(o options) options {
-	given := func(name string) bool {
-		return slices.ContainsFunc(o.set, func(f string) bool { return strings.HasPrefix(f, "-"+name+"=") })
-	}
 	step := o
-	step.mode, step.peers, step.conc = s.mode, s.peers, s.conc
+	step.mode, step.peers, step.conc, step.size = s.mode, s.peers, s.conc, cmp.Or(s.size, smallSize)
 	if step.against = s.against; step.against == nil {
 		step.against = s.peers[:1]
 	}
@@ -92,7 +60,11 @@ func (s *step) options(o options) options {
 		step.rounds = s.rounds
 	}
 	step.set = append([]string{"-mode=" + s.mode, "-conc=" + strconv.Itoa(s.conc)}, s.more...)
-	if !given("dur") {
+	if s.size != 0 {
+		step.set = append(step.set, "-size="+strconv.Itoa(s.size))
+	}
+	if !o.given("dur") {
+		step.dur = s.dur
 		step.set = append(step.set, "-dur="+s.dur.String())
 	}
 	for _, f := range o.set {
@@ -114,30 +86,20 @@ func (o *options) checkSeries() error {
 	if o.mode == readmeMode && o.baseline != "" {
 		return errors.New("-baseline is for -mode agree")
 	}
+	for _, name := range []string{"size", "conc", "count", "bulk", "rate", "callers"} {
+		if o.mode == readmeMode && o.given(name) {
+			return fmt.Errorf("-mode %s says itself what is measured: leave -%s out", o.mode, name)
+		}
+	}
+	if o.rounds < 0 || min(o.warm, o.dur, o.limit) <= 0 {
+		return errors.New("sizes, numbers and times must be positive")
+	}
 	for _, name := range o.peers {
 		if h.Peers[name] == nil {
 			return fmt.Errorf("there is no contender %q; -mode list prints them", name)
 		}
 	}
 	return nil
-}
-
-// readme makes the comparisons that README has figures of, each with its tables.
-func readme(ctx context.Context, o options, stdout, stderr io.Writer) int {
-	code := exitOK
-	for i, s := range readmeSteps() {
-		if i > 0 {
-			fmt.Fprintln(stdout)
-		}
-		fmt.Fprintf(stdout, "## %s\n\n", s.title)
-		if got := compare(ctx, s.options(o), stdout, stderr); got != exitOK {
-			code = got
-		}
-		if ctx.Err() != nil {
-			return exitFailed
-		}
-	}
-	return code
 }
 
 // agree measures contenders in turn as they are here and as another build has them, and says
@@ -156,7 +118,7 @@ func agree(ctx context.Context, o options, stdout, stderr io.Writer) int {
 	t.AppendHeader(table.Row{"contender", "callers", "rate here : there", "CPU here : there", "used by others", "agrees"})
 	code := exitOK
 	for _, conc := range []int{1, 64} {
-		s := step{mode: "unary", peers: peers, conc: conc, rounds: 5, dur: time.Second}
+		s := step{mode: modeUnary, peers: peers, conc: conc, rounds: 5, dur: time.Second}
 		so := s.options(o)
 		for _, peer := range peers {
 			found, err := agreementOf(ctx, so, self, peer, stderr)
