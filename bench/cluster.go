@@ -32,7 +32,7 @@ func openCluster(
 ) (*cluster, error) {
 	c := newCluster(config, handlers)
 	if err := c.open(ctx, n, names); err != nil {
-		c.close()
+		c.end(ctx)
 		return nil, err
 	}
 	return c, nil
@@ -143,6 +143,17 @@ func (c *cluster) close() {
 	for _, s := range c.sites {
 		s.kill()
 	}
+}
+
+// end closes it. After an interrupt sockets come first, so that no node waits for what is being made over
+// them, of which the handshakes of many nodes with TLS take long.
+func (c *cluster) end(ctx context.Context) {
+	if ctx.Err() != nil {
+		for _, s := range c.sites {
+			s.kill()
+		}
+	}
+	c.close()
 }
 
 // connection returns the connection of the first node, which is the one that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,6 +59,64 @@ func TestCloseTogether(t *testing.T) {
 			t.Errorf("%d nodes that take a second each took %v to close", len(names), took)
 		}
 	})
+}
+
+// stubborn is a network whose nodes dial until they are killed, whatever becomes of who asked for it.
+type stubborn struct{ network }
+
+func (n stubborn) site(name string) (site, error) {
+	s, err := n.network.site(name)
+	return &stubbornSite{site: s, killed: make(chan struct{})}, err
+}
+
+type stubbornSite struct {
+	site
+
+	killed chan struct{}
+	once   sync.Once
+}
+
+func (s *stubbornSite) boot() (transport.Transport, error) {
+	t, err := s.site.boot()
+	return stubbornTransport{t, s.killed}, err
+}
+
+func (s *stubbornSite) kill() {
+	s.once.Do(func() { close(s.killed) })
+	s.site.kill()
+}
+
+type stubbornTransport struct {
+	transport.Transport
+
+	killed chan struct{}
+}
+
+func (t stubbornTransport) Dial(context.Context, transport.Peer) (transport.Conn, error) {
+	time.Sleep(time.Second)
+	<-t.killed
+	return nil, errKilled
+}
+
+// TestInterruptCutsHandshakes expects a cluster that is interrupted while its nodes connect to be gone at once, and
+// not to wait for what is being made over its sockets.
+func TestInterruptCutsHandshakes(t *testing.T) {
+	for idle, name := range map[bool]string{true: "fresh", false: "measured"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				began := time.Now()
+				k := kind{name: "stubborn", open: func(hosts) network { return stubborn{memory{inmem.NewNetwork()}} }}
+				if _, err := measureCluster(ctx, k, 8, idle); err == nil {
+					t.Error("nodes that do not connect are a cluster")
+				}
+				if took := time.Since(began); took > 7*time.Second {
+					t.Errorf("interrupted after 5s, it took %v", took)
+				}
+			})
+		})
+	}
 }
 
 // TestBriefErrors expects what a large cluster that does not connect fails with to be told in one line that is not

@@ -135,7 +135,7 @@ func measureCluster(ctx context.Context, k kind, nodes int, idle bool) (found cl
 		}
 	}
 	c := newCluster(nil, handlers)
-	defer c.close()
+	defer c.end(ctx)
 	var before footprint
 	if idle {
 		before = footprintNow()
@@ -228,7 +228,7 @@ func measureFresh(ctx context.Context, k kind, names []string, handlers func(*co
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
+	defer c.end(ctx)
 	return footprintNow().since(before, c.connections()), nil
 }
 

@@ -13,7 +13,9 @@
 // sentences which transport to choose. The exit code is 0 if everything succeeded, 1 if a
 // transport failed or a -threshold was not kept, 2 for flags that make no sense or files that
 // cannot be read or written, at the beginning or, which does not keep others from being
-// written, at the end, and 130 after an interrupt, which prints and writes what there is by then.
+// written, at the end, and 130 after an interrupt, or when the terminal is closed, which prints
+// and writes what there is by then. Standard output that ends early, as with head, is such a
+// file too: the others are written, or if there are none the run ends at once.
 // "go run" itself exits with 1 whatever the program does, as long as it is not 0: who wants to
 // tell them apart builds it, with "go build ./bench". Run it with -help for the flags.
 //
@@ -63,7 +65,7 @@
 //     all of them, as -fanout says.
 //
 // Calls are measured with further sizes too, those of -sizes, unless -size or -payload
-// names one. With -payload messages are what is in a file of yours.
+// names one. With -payload messages are what is in a regular file of yours.
 //
 // The transports take turns in short windows, round after round, so that what
 // the machine does besides disturbs all of them alike. At the beginning of each

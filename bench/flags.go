@@ -18,9 +18,12 @@ const (
 	quickDuration   = 4 * time.Second
 	maxDuration     = 24 * time.Hour
 	maxCallers      = 10_000
-	defaultSize     = 512
-	defaultOut      = "bench-out"
-	maxSize         = 16 << 20 // the core's default limit on messages
+	// maxStreams keeps the windows of all streams, which have to be empty before the next window begins, within
+	// what takes a second.
+	maxStreams  = 1000
+	defaultSize = 512
+	defaultOut  = "bench-out"
+	maxSize     = 16 << 20 // the core's default limit on messages
 	// maxInFlight bounds what all callers together have in progress, since
 	// every one of them keeps a few copies of its request in memory.
 	maxInFlight = 256 << 20
@@ -178,12 +181,12 @@ func flagSet(known []kind, opts *options, links *linkFlags, compression *compres
 		})
 	fs.Func("callers", "how many callers at once, in a `list` (default 1,8,64,512)",
 		func(s string) (err error) {
-			opts.callers, err = parseAtOnce(s, "callers")
+			opts.callers, err = parseAtOnce(s, maxCallers, "callers")
 			return err
 		})
 	fs.Func("streams", "how many streams at once, in a `list` (default 1,64)",
 		func(s string) (err error) {
-			opts.streams, err = parseAtOnce(s, "streams")
+			opts.streams, err = parseAtOnce(s, maxStreams, "streams")
 			return err
 		})
 	fs.Func("workloads", "what to measure, in a `list` (default "+workloadNames()+")",
@@ -248,12 +251,12 @@ func usage(w io.Writer, known []kind) {
 	fmt.Fprint(w, "\nWhat the columns of the tables mean: go doc ./bench\n")
 }
 
-func parseAtOnce(s, of string) ([]int, error) {
+func parseAtOnce(s string, most int, of string) ([]int, error) {
 	var out []int
 	for field := range strings.SplitSeq(s, ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(field))
-		if err != nil || n < 1 || n > maxCallers {
-			return nil, fmt.Errorf("%q is no number of %s: list numbers from 1 to %d, such as 1,8,64", field, of, maxCallers)
+		if err != nil || n < 1 || n > most {
+			return nil, fmt.Errorf("%q is no number of %s: list numbers from 1 to %d, such as 1,8,64", field, of, most)
 		}
 		if slices.Contains(out, n) {
 			return nil, fmt.Errorf("%d is there twice: list every number once", n)

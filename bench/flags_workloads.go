@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -65,10 +64,7 @@ func (o *options) defineWorkloads(fs *flag.FlagSet) {
 		})
 	fs.Func("fanout", "to how many peers at once, in a `list` (default "+joined(defaultFanout, strconv.Itoa)+")",
 		func(s string) (err error) {
-			o.fanout, err = parseAtOnce(s, "peers")
-			if err == nil && slices.Max(o.fanout) > maxFanout {
-				err = fmt.Errorf("%d is too many: use at most %d", slices.Max(o.fanout), maxFanout)
-			}
+			o.fanout, err = parseAtOnce(s, maxFanout, "peers")
 			return err
 		})
 }
@@ -195,19 +191,14 @@ func (o *options) completePaced(links *linkFlags, set map[string]bool, quick boo
 
 // readPayload returns what is in a file, as a message.
 func readPayload(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, trimOpen(err)
-	}
-	defer f.Close()
-	payload, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	payload, err := readFile(name, maxSize)
 	switch {
+	case errors.Is(err, errTooLarge):
+		return nil, fmt.Errorf("the file has more than %d bytes, which no message may have", maxSize)
 	case err != nil:
 		return nil, trimOpen(err)
 	case len(payload) == 0:
 		return nil, errors.New("the file is empty: name one with a message in it")
-	case len(payload) > maxSize:
-		return nil, fmt.Errorf("the file has more than %d bytes, which no message may have", maxSize)
 	default:
 		return payload, nil
 	}

@@ -56,7 +56,7 @@ func (m *measurement) demand() (d demand) {
 // anyDemand is as much as any flags ask for.
 func anyDemand() demand {
 	d := (&paced{rate: maxLinkRate}).demand()
-	d.streams, d.bytes = maxCallers, 2*(maxInFlight+bulkCallers*bulkSize)
+	d.streams, d.bytes = maxStreams, 2*(maxInFlight+bulkCallers*bulkSize)
 	return d
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"testing"
 
 	"github.com/gridmux/gridmux/core"
@@ -19,7 +20,7 @@ func opened(t *testing.T, args ...string) (*measurement, *pair) {
 	if err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
-	t.Cleanup(p.close)
+	t.Cleanup(func() { p.end(context.Background()) })
 	return m, p
 }
 
@@ -39,8 +40,8 @@ func TestDemandOfSizes(t *testing.T) {
 // TestManyStreams expects as many streams as the flags ask for to be open at once, with those of the window
 // before not yet gone.
 func TestManyStreams(t *testing.T) {
-	const most = 1100
-	m, p := opened(t, "-streams", "1100", "-workloads", "streams")
+	const most = maxStreams
+	m, p := opened(t, "-streams", strconv.Itoa(most), "-workloads", "streams")
 	openAll := func(what string, c *core.Connection) {
 		for i := range most {
 			if _, err := c.OpenStream(t.Context(), sourceID, nil); err != nil {
@@ -76,7 +77,7 @@ func TestManyPacedStreams(t *testing.T) {
 	}
 	var far core.Config
 	anyDemand().allow(&far)
-	if far.MaxHandlers < maxLinkRate*10+maxCallers || far.MaxHandlersTotal < far.MaxHandlers || far.MaxStreamBuffers != mostMemory ||
+	if far.MaxHandlers < maxLinkRate*10+maxStreams || far.MaxHandlersTotal < far.MaxHandlers || far.MaxStreamBuffers < maxStreams*defaultStreamWindow ||
 		far.MaxReassembly < 2*maxInFlight {
 		t.Errorf("bench serve allows %d handlers, %d in all, %d bytes of streams and %d of messages",
 			far.MaxHandlers, far.MaxHandlersTotal, far.MaxStreamBuffers, far.MaxReassembly)

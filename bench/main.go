@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/gridmux/gridmux/bench/internal/link"
@@ -25,9 +23,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first interrupt ends the run in order, a second one the process.
-	context.AfterFunc(ctx, stop)
+	ctx, _ := untilSignal(context.Background())
 	// quic-go prints one where a socket's buffers are small, in the middle of a table.
 	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
@@ -73,23 +69,24 @@ func (p program) run(ctx context.Context, args []string) int {
 		fmt.Fprintf(p.stderr, "bench: %v\n", err)
 		return exitUsage
 	}
-	var file *outputFile
-	if opts.json != "" {
-		if file, err = openOutput(opts.json, 0o666); err != nil {
-			fmt.Fprintf(p.stderr, "bench: flag -json: %v: name a file that can be written\n", err)
-			return exitUsage
-		}
-		defer file.abandon()
+	to, err := openOutputs(opts)
+	if err != nil {
+		fmt.Fprintf(p.stderr, "bench: %v\n", err)
+		return exitUsage
 	}
+	defer to.abandon()
+	return p.measureAll(ctx, opts, args, to)
+}
 
-	var dir *outputDir
-	if opts.out != "" {
-		if dir, err = openOutputDir(opts.out); err != nil {
-			fmt.Fprintf(p.stderr, "bench: flag -out: %v: name a directory that can be written\n", err)
-			return exitUsage
-		}
+// measureAll is a run that measures, after all that the flags ask for was found to be possible.
+func (p program) measureAll(ctx context.Context, opts options, args []string, to outputs) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &printed{to: p.stdout}
+	if to.none() {
+		out.failing = cancel // nobody would learn of what is still to come
 	}
-
+	p.stdout = out
 	rep := report{Schema: schema, Machine: thisMachine()}
 	rep.begin(args, time.Now())
 	if opts.remote != nil {
@@ -127,10 +124,15 @@ func (p program) run(ctx context.Context, args []string) int {
 	interrupted := ctx.Err() != nil
 	rep.finish(interrupted)
 	rep.render(p.stdout)
-	code := p.write(dir, file, &rep)
-	if interrupted {
+	code := p.write(to, &rep)
+	unseen := out.failed()
+	switch {
+	case interrupted && (unseen == nil || !to.none()):
 		fmt.Fprintln(p.stderr, "bench: interrupted")
 		return cmp.Or(code, exitInterrupted)
+	case unseen != nil:
+		fmt.Fprintf(p.stderr, "bench: standard output: %v%s\n", unseen, to.instead())
+		code = cmp.Or(code, exitUsage)
 	}
 	if kept := p.judge(&rep, opts.thresholds); !kept || len(rep.Failures) > 0 {
 		return cmp.Or(code, exitFailed)
@@ -138,21 +140,23 @@ func (p program) run(ctx context.Context, args []string) int {
 	return code
 }
 
-// write writes what a run has found out to where that was asked for, of which either may be
-// nil, and returns the exit code. What cannot be written does not keep the other from it.
-func (p program) write(dir *outputDir, file *outputFile, rep *report) (code int) {
-	if dir != nil {
-		if err := p.writeDir(dir, rep); err != nil {
+// write writes what a run has found out to where that was asked for, and returns the exit code. What cannot be
+// written does not keep the other from it.
+func (p program) write(to outputs, rep *report) (code int) {
+	if to.dir != nil && rep.measured() {
+		if err := to.dir.write(rep); err != nil {
 			fmt.Fprintf(p.stderr, "bench: flag -out: %v\n", err)
 			code = exitUsage
+		} else {
+			fmt.Fprintf(p.stdout, "\n%s\n", wrap(to.dir.said(), lineWidth))
 		}
 	}
-	if file != nil && (!rep.Interrupted || rep.measured()) {
-		if err := file.writeReport(rep); err != nil {
+	if to.file != nil && (!rep.Interrupted || rep.measured()) {
+		if err := to.file.writeReport(rep); err != nil {
 			fmt.Fprintf(p.stderr, "bench: flag -json: %v\n", err)
 			return exitUsage
 		}
-		fmt.Fprintf(p.stdout, "\nAll of this is in %s.\n", file.Name())
+		fmt.Fprintf(p.stdout, "\nAll of this is in %s.\n", to.file.Name())
 	}
 	return code
 }
@@ -173,19 +177,6 @@ func (p program) checkLinks(opts options) error {
 			trimPackage(err))
 	}
 	return nil // what else is wrong is told where the link is measured
-}
-
-// writeDir writes what a run has found out, if there is anything.
-func (p program) writeDir(dir *outputDir, rep *report) error {
-	if !rep.measured() {
-		dir.abandon()
-		return nil
-	}
-	if err := dir.write(rep); err != nil {
-		return err
-	}
-	fmt.Fprintf(p.stdout, "\n%s\n", wrap(dir.said(), lineWidth))
-	return nil
 }
 
 // makeSamples makes samples for a dictionary, or one from them, and measures nothing.

@@ -136,7 +136,7 @@ func (m *measurement) open(ctx context.Context, k kind) (*pair, error) {
 		if c == nil {
 			var err error
 			if c, err = m.openCluster(ctx, k, l.nodes()); err != nil {
-				p.close()
+				p.end(ctx)
 				return nil, err
 			}
 			p.clusters[l.nodes()] = c
@@ -166,9 +166,9 @@ func (m *measurement) openCluster(ctx context.Context, k kind, called int) (*clu
 	return openCluster(ctx, k.open(onLoopback), names, config, serveLoads)
 }
 
-func (p *pair) close() {
+func (p *pair) end(ctx context.Context) {
 	for _, c := range p.clusters {
-		c.close()
+		c.end(ctx)
 	}
 }
 
@@ -181,7 +181,7 @@ func serveLoads(m *core.Manager) error { return errors.Join(serveEcho(m), serveS
 func (m *measurement) run(ctx context.Context, rep *report) {
 	defer func() {
 		for _, p := range m.pairs {
-			p.close()
+			p.end(ctx)
 		}
 	}()
 	for _, k := range m.kinds {

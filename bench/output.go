@@ -2,8 +2,58 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
+	"path/filepath"
 )
+
+// outputs are where a run writes what it has found out, beside standard output; either may be nil.
+type outputs struct {
+	dir  *outputDir
+	file *outputFile
+}
+
+// openOutputs opens what the flags name, the directory first, for the file may be in it. It leaves nothing
+// behind if it fails; its error names the flag.
+func openOutputs(opts options) (to outputs, err error) {
+	if opts.out != "" {
+		if to.dir, err = openOutputDir(opts.out); err != nil {
+			return outputs{}, fmt.Errorf("flag -out: %w: name a directory that can be written", err)
+		}
+	}
+	if opts.json != "" {
+		if to.file, err = openOutput(opts.json, 0o666); err != nil {
+			to.abandon()
+			return outputs{}, fmt.Errorf("flag -json: %w: name a file that can be written", err)
+		}
+	}
+	return to, nil
+}
+
+// none reports whether nothing is written.
+func (o outputs) none() bool { return o.dir == nil && o.file == nil }
+
+// instead names, as the end of a sentence, where what was not printed is.
+func (o outputs) instead() string {
+	switch {
+	case o.dir != nil && o.dir.written:
+		return ": the report is in " + filepath.Join(o.dir.name, pageFile)
+	case o.file != nil && o.file.written:
+		return ": the report is in " + o.file.Name()
+	default:
+		return ""
+	}
+}
+
+// abandon removes what was made and not written: the file first, or the directory would not be empty.
+func (o outputs) abandon() {
+	if o.file != nil {
+		o.file.abandon()
+	}
+	if o.dir != nil {
+		o.dir.abandon()
+	}
+}
 
 // outputFile is a file that is written at the end of a run. It is opened at the
 // beginning, so that a name that cannot be written is noticed before half a

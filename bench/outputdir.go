@@ -18,26 +18,55 @@ const (
 	chartsDir    = "charts"
 )
 
-// outputDir is the directory for what a run has found out. It is made at the beginning, so
-// that one that cannot be written is noticed before the time has passed, and is as it
-// was if the run has no result.
-type outputDir struct {
+// newDir is a directory that may have been made for what is to be written, with those above it.
+type newDir struct {
 	name string
 	made string // the topmost directory that was made; "": none
 }
 
-func openOutputDir(name string) (*outputDir, error) {
-	d := &outputDir{name: name}
+// makeDir makes a directory where there is none. If it fails nothing is left.
+func makeDir(name string) (newDir, error) {
+	d := newDir{name: name}
 	for dir := filepath.Clean(name); ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}
 		d.made = dir
 	}
-	if err := os.MkdirAll(name, 0o777); err != nil {
+	err := os.MkdirAll(name, 0o777)
+	if err != nil {
 		d.abandon()
+	}
+	return d, err
+}
+
+// abandon removes what was made, as far as it is empty.
+func (d *newDir) abandon() {
+	if d.made == "" {
+		return
+	}
+	for dir := filepath.Clean(d.name); ; dir = filepath.Dir(dir) {
+		if os.Remove(dir) != nil || dir == d.made {
+			return
+		}
+	}
+}
+
+// outputDir is the directory for what a run has found out. It is made at the beginning, so
+// that one that cannot be written is noticed before the time has passed, and is as it
+// was if the run has no result.
+type outputDir struct {
+	newDir
+
+	written bool // its page at least
+}
+
+func openOutputDir(name string) (*outputDir, error) {
+	made, err := makeDir(name)
+	if err != nil {
 		return nil, err
 	}
+	d := &outputDir{newDir: made}
 	if err := d.writable(); err != nil {
 		d.abandon()
 		return nil, err
@@ -81,18 +110,6 @@ func (d *outputDir) writable() error {
 	return nil
 }
 
-// abandon removes what was made, as far as it is empty.
-func (d *outputDir) abandon() {
-	if d.made == "" {
-		return
-	}
-	for dir := filepath.Clean(d.name); ; dir = filepath.Dir(dir) {
-		if os.Remove(dir) != nil || dir == d.made {
-			return
-		}
-	}
-}
-
 // write writes all files. Those that a run before has left are replaced or removed. One that cannot be written
 // keeps no other from it: what was measured is there only once.
 func (d *outputDir) write(rep *report) error {
@@ -123,7 +140,9 @@ func (d *outputDir) write(rep *report) error {
 		content []byte
 	}{{jsonFile, result}, {goFormatFile, []byte(text)}, {pageFile, page}} {
 		if len(f.content) > 0 {
-			failed = append(failed, os.WriteFile(filepath.Join(d.name, f.name), f.content, 0o666))
+			err := os.WriteFile(filepath.Join(d.name, f.name), f.content, 0o666)
+			d.written = d.written || err == nil && f.name == pageFile
+			failed = append(failed, err)
 		}
 	}
 	return inOneLine(failed)

@@ -168,6 +168,38 @@ func TestOutputDirectoryRefused(t *testing.T) {
 	}
 }
 
+// TestJSONInOut expects a file that is named to be in the directory that is named too, on the first run, which
+// makes it, and neither to be left if nothing was measured.
+func TestJSONInOut(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "out")
+	file := filepath.Join(dir, "x.json")
+	args := []string{"-no-demo", "-duration", "300ms", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem", "-json", file, "-out", dir}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	if code := run(ctx, args, &stdout, &stderr); code != exitInterrupted {
+		t.Errorf("interrupted at once: exit code %d and %s", code, &stderr)
+	}
+	if _, err := os.Stat(filepath.Dir(dir)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a run that measured nothing there is something left: %v", err)
+	}
+	stderr.Reset()
+	if code := run(t.Context(), args, &stdout, &stderr); code != exitOK {
+		t.Fatalf("exit code %d and %s", code, &stderr)
+	}
+	if read(t, file) != read(t, filepath.Join(dir, jsonFile)) {
+		t.Error("the two files differ")
+	}
+	stderr.Reset()
+	nowhere := filepath.Join(t.TempDir(), "other")
+	if code := run(t.Context(), append(args, "-out", nowhere, "-json", filepath.Join(nowhere, "below", "x.json")), &stdout, &stderr); code != exitUsage {
+		t.Errorf("a file in no directory: exit code %d and %s", code, &stderr)
+	}
+	if _, err := os.Stat(nowhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was refused has left its directory: %v", err)
+	}
+}
+
 // TestUnwritableAtTheEnd expects files that can no longer be written at the end of a run to be told with
 // exit code 2, and one of them not to keep the other from being written.
 func TestUnwritableAtTheEnd(t *testing.T) {
@@ -194,7 +226,7 @@ func TestUnwritableAtTheEnd(t *testing.T) {
 			}
 			rep := local(t, 0.5, "websocket", "quic")
 			var stdout, stderr bytes.Buffer
-			code := (program{stdout: &stdout, stderr: &stderr}).write(dir, file, rep)
+			code := (program{stdout: &stdout, stderr: &stderr}).write(outputs{dir, file}, rep)
 			if got := stderr.String(); code != exitUsage || strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "bench: flag -"+broken) {
 				t.Errorf("exit code %d, and printed %q", code, got)
 			}
@@ -210,7 +242,7 @@ func TestUnwritableAtTheEnd(t *testing.T) {
 func TestOutputFilesRefused(t *testing.T) {
 	for _, broken := range []string{pageFile, jsonFile, goFormatFile, chartsDir} {
 		t.Run(broken, func(t *testing.T) {
-			dir := &outputDir{name: t.TempDir()}
+			dir := &outputDir{newDir: newDir{name: t.TempDir()}}
 			file := filepath.Join(dir.name, broken)
 			if broken == chartsDir {
 				if err := os.WriteFile(file, nil, 0o600); err != nil {

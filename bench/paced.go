@@ -62,7 +62,7 @@ func (p program) measurePaced(ctx context.Context, opts options, of []kind, rep 
 	var all []*pacedPair
 	defer func() {
 		for _, c := range all {
-			c.cluster.close()
+			c.cluster.end(ctx)
 		}
 	}()
 	for _, k := range of {

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,19 +82,28 @@ func readSamples(lines bool, names ...string) (all [][]byte, err error) {
 			case hidden || d.IsDir():
 				return nil
 			}
-			text, err := os.ReadFile(path)
-			if err != nil {
+			most := maxSampleBytes - total
+			if !lines {
+				most = min(most, maxSize)
+			}
+			text, err := readFile(path, most)
+			switch {
+			case errors.Is(err, errTooLarge) && most == maxSize:
+				return fmt.Errorf("%s: a message of more than %d bytes", path, maxSize)
+			case errors.Is(err, errTooLarge):
+				return tooManySamples(path)
+			case err != nil:
 				return err
 			}
 			total += len(text)
 			for _, m := range split(text, lines) {
 				if len(m) > maxSize {
-					return fmt.Errorf("%s: a message of %d bytes, more than %d", path, len(m), maxSize)
+					return fmt.Errorf("%s: a message of more than %d bytes", path, maxSize)
 				}
 				all = append(all, m)
 			}
-			if len(all) > maxSamples || total > maxSampleBytes {
-				return fmt.Errorf("%s: more than %d samples or %d MiB: use fewer", path, maxSamples, maxSampleBytes>>20)
+			if len(all) > maxSamples {
+				return tooManySamples(path)
 			}
 			return nil
 		})
@@ -103,6 +112,11 @@ func readSamples(lines bool, names ...string) (all [][]byte, err error) {
 		}
 	}
 	return all, nil
+}
+
+// tooManySamples says that there are more, up to a file, than are read.
+func tooManySamples(path string) error {
+	return fmt.Errorf("%s: more than %d samples or %d MiB: use fewer", path, maxSamples, maxSampleBytes>>20)
 }
 
 // split returns the messages in a file.

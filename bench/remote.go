@@ -75,7 +75,7 @@ func (r *remote) open(ctx context.Context, k kind, config func(*core.Config)) (*
 		err = r.await(ctx, c)
 	}
 	if err != nil {
-		c.close()
+		c.end(ctx)
 		return nil, fmt.Errorf("%v over %s: %w", r, k.name, err)
 	}
 	return c, nil

@@ -23,7 +23,7 @@ func TestStreamsOverASlowPath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.close()
+		defer p.end(t.Context())
 		call := len(m.loads) - 1
 		for i := range m.loads[:call] {
 			s, err := m.bench.window(t.Context(), &m.loads[i], p.tasks[i], 0, 400*time.Millisecond)

@@ -159,10 +159,10 @@ func TestTrainFails(t *testing.T) {
 	}
 	file := filepath.Join(dir, "dict")
 	for want, args := range map[string][]string{
-		"two samples or more":         {"-train", file, filepath.Join(dir, "one")},
-		"no such file":                {"-train", file, filepath.Join(dir, "gone")},
-		"a message of 16777217 bytes": {"-train", file, filepath.Join(dir, "large")},
-		"dictionary of 100 bytes":     {"-train", file, "-dictionary-size", "100", filepath.Join(dir, "one")},
+		"two samples or more":                   {"-train", file, filepath.Join(dir, "one")},
+		"no such file":                          {"-train", file, filepath.Join(dir, "gone")},
+		"a message of more than 16777216 bytes": {"-train", file, filepath.Join(dir, "large")},
+		"dictionary of 100 bytes":               {"-train", file, "-dictionary-size", "100", filepath.Join(dir, "one")},
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := run(t.Context(), args, &stdout, &stderr); code != exitUsage ||
@@ -191,5 +191,32 @@ func TestTrainInterrupted(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	if err != nil || len(left) != 1 {
 		t.Errorf("%v is left, and %v", left, err)
+	}
+}
+
+// TestRecordInterrupted expects an interrupt while samples are kept to leave none of them, of no payload, and no
+// directory that was made for them, but one that was there before.
+func TestRecordInterrupted(t *testing.T) {
+	for _, there := range []bool{false, true} {
+		root := t.TempDir()
+		dir := filepath.Join(root, "new", "samples")
+		if there {
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		stdout, stderr := &trigger{at: "has 1000 samples", do: cancel}, &bytes.Buffer{} // of the first payload
+		if code := run(ctx, []string{"-record", dir, "-payloads", "json,random"}, stdout, stderr); code != exitInterrupted {
+			t.Errorf("exit code %d and %s", code, stderr)
+		}
+		left, err := os.ReadDir(dir)
+		if there && (err != nil || len(left) > 0) {
+			t.Errorf("in a directory of the user's there are %v, %v", left, err)
+		}
+		if left, err := os.ReadDir(root); !there && (err != nil || len(left) > 0) {
+			t.Errorf("%v is left, and %v", left, err)
+		}
+		cancel()
 	}
 }

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// closedAfter is a standard output that fails from a text on.
+type closedAfter struct {
+	bytes.Buffer
+
+	text string
+}
+
+func (w *closedAfter) Write(p []byte) (int, error) {
+	if strings.Contains(w.String(), w.text) {
+		return 0, syscall.EPIPE
+	}
+	return w.Buffer.Write(p)
+}
+
+// TestClosedOutput expects a standard output that fails to cost nothing but what it would have had, to be told with
+// exit code 2, and to end a run of which nothing is left to be seen.
+func TestClosedOutput(t *testing.T) {
+	args := []string{"-no-demo", "-duration", "600ms", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem"}
+	t.Run("written", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "out")
+		stdout, stderr := &closedAfter{text: "gridmux bench on"}, &bytes.Buffer{}
+		code := (program{kinds(), unshaped, stdout, stderr}).run(t.Context(), append(args, "-out", dir))
+		want := "bench: standard output: broken pipe: the report is in " + filepath.Join(dir, pageFile) + "\n"
+		if code != exitUsage || stderr.String() != want {
+			t.Errorf("exit code %d and %q, want %q", code, stderr, want)
+		}
+		if rep, err := readReport(filepath.Join(dir, jsonFile)); err != nil || rep.Interrupted || rep.Rounds != rep.Planned {
+			t.Errorf("the run was not completed: %v", err)
+		}
+	})
+	t.Run("nowhere", func(t *testing.T) {
+		stdout, stderr := &closedAfter{text: "round 2 of"}, &bytes.Buffer{}
+		began := time.Now()
+		code := (program{kinds(), unshaped, stdout, stderr}).run(t.Context(), append(args, "-duration", "1m", "-out="))
+		if code != exitUsage || stderr.String() != "bench: standard output: broken pipe\n" {
+			t.Errorf("exit code %d and %q", code, stderr)
+		}
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("it went on for %v", took)
+		}
+	})
+}
+
+// TestHangup expects a terminal that is gone to end a run as Ctrl-C does, however often that is told, and files to be
+// written though nobody reads the output any more.
+func TestHangup(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // which has neither
+	}
+	file := filepath.Join(t.TempDir(), "bench.json")
+	cmd := asProcess(t, "-no-demo", "-duration", "5s", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem", "-out=", "-json", file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, out, "round 2 of")
+	out.Close()
+	for range 2 {
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = cmd.Wait() // its exit code says it
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || stderr.String() != "bench: interrupted\n" {
+		t.Errorf("exit code %d and %q", code, &stderr)
+	}
+	if rep, err := readReport(file); err != nil || !rep.Interrupted || rep.Rounds != 1 {
+		t.Errorf("what was complete is not written: %v", err)
+	}
+}
+
+// TestPipeThatNobodyReads expects head to keep no run from its end.
+func TestPipeThatNobodyReads(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	cmd := asProcess(t, "-no-demo", "-duration", "300ms", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem", "-out", dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, out, "gridmux bench on")
+	out.Close()
+	_ = cmd.Wait() // its exit code says it
+	if code := cmd.ProcessState.ExitCode(); code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(filepath.Join(dir, pageFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+// readUntil reads until a text has come.
+func readUntil(t *testing.T, from io.Reader, text string) {
+	t.Helper()
+	var seen []byte
+	for buf := make([]byte, 1024); !bytes.Contains(seen, []byte(text)); {
+		n, err := from.Read(buf)
+		seen = append(seen, buf[:n]...)
+		if err != nil {
+			t.Fatalf("%v after %s", err, seen)
+		}
+	}
+}
