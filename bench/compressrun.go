@@ -107,14 +107,14 @@ func (r *compressionReport) measure(ctx context.Context, k kind, all []*sending,
 			if err != nil {
 				return err
 			}
-			progress.end()
+			progress.end(0)
 			m.Round = round
 			w.windows, w.octets = append(w.windows, m), append(w.octets, octets)
 		}
 		slices.Reverse(order) // so that none always follows another
 		r.Rounds = round
 		r.fill(all)
-		if fits := fitting(r.Planned, total, round, time.Since(began)); fits < r.Planned {
+		if fits := fitting(r.Planned, total, minRounds, round, time.Since(began)); fits < r.Planned {
 			r.Planned = fits
 			progress.shorten(fits, len(order))
 		}

@@ -156,6 +156,13 @@ const problems = `(() => {
 			if (b.left < -0.5 || b.right > width + 0.5) out.push('cut: ' + s);
 			boxes.push({ s, e, left: b.left, right: b.right, top: b.top, bottom: b.bottom });
 		}
+		if (!svg && e.closest('th, td, p, h1, h2, h3')) {
+			for (const word of node.textContent.matchAll(/[\p{L}\p{N}.,]{2,}/gu)) {
+				range.setStart(node, word.index);
+				range.setEnd(node, word.index + word[0].length);
+				if (new Set([...range.getClientRects()].filter(r => r.width > 0).map(r => Math.round(r.top))).size > 1) out.push('broken: ' + word[0]);
+			}
+		}
 		if (svg) {
 			const all = svg.getBoundingClientRect();
 			if (box.left < all.left - 0.5 || box.right > all.right + 0.5 || box.top < all.top - 2 || box.bottom > all.bottom + 2) out.push('cut: ' + s);
@@ -196,8 +203,8 @@ func (b *browser) check(t *testing.T, what string) {
 }
 
 // TestPageInBrowser expects the report and each of its pictures to show in a browser, at the
-// widths of a desk and of a phone and in both colour schemes, with nothing in the console,
-// nothing cut, no texts over one another, and all of them large and distinct enough.
+// widths of a desk, of half of one and of a phone, and in both colour schemes, with nothing in the console,
+// nothing cut, no words broken, no texts over one another, and all of them large and distinct enough.
 func TestPageInBrowser(t *testing.T) {
 	dir := *look
 	if dir == "" {
@@ -213,7 +220,7 @@ func TestPageInBrowser(t *testing.T) {
 		t.Fatalf("%d pictures, %v", len(pictures), err)
 	}
 	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{1280, 390} {
+		for _, width := range []int64{1280, 1000, 760, 390} {
 			name := fmt.Sprintf("page-%d-%s", width, scheme)
 			b.show(t, filepath.Join(dir, pageFile), width, scheme)
 			b.keep(t, name)
@@ -239,6 +246,7 @@ func TestBrowserCheckBites(t *testing.T) {
 <p style="width:2000px;white-space:nowrap;margin-left:370px">too far to the right</p><p style="color:#ccc">faint</p><p style="font-size:6px">tiny</p>
 <svg width="100" height="20" viewBox="0 0 100 20"><text x="60" y="15">beyond a picture</text><text x="30" y="15" textLength="90" lengthAdjust="spacingAndGlyphs">wide</text>
 <text x="1" y="15" textLength="20" lengthAdjust="spacingAndGlyphs">squeezed, so that it has room</text></svg>
+<table><tr><td style="max-width:30px;overflow-wrap:anywhere">incomprehensibilities</td></tr></table>
 <script src="missing.js"></script></body>`
 	if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
 		t.Fatal(err)
@@ -250,7 +258,7 @@ func TestBrowserCheckBites(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(found, "\n")
-	for _, want := range []string{`"over" and "under" overlap`, "cut: too far", "cut: beyond a picture", "cut: wide", "wide, in a window of 390", ": faint", ": tiny"} {
+	for _, want := range []string{`"over" and "under" overlap`, "cut: too far", "cut: beyond a picture", "cut: wide", "wide, in a window of 390", ": faint", ": tiny", "broken: incomprehensibilities"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not found, only\n%s", want, all)
 		}

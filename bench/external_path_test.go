@@ -61,6 +61,51 @@ func TestTwoNamespaces(t *testing.T) {
 	}
 }
 
+// TestSlowPaths runs as a user would over paths between two network namespaces that carry little: all of it ends in
+// about the time that it says first, what is in the tables is no more than the path carries, nothing fails, and what
+// takes too long is named.
+func TestSlowPaths(t *testing.T) {
+	for _, test := range []struct {
+		c    link.Conditions
+		args string
+	}{
+		{link.Conditions{RTT: 40 * time.Millisecond, Rate: 10e6}, ""},
+		{link.Conditions{RTT: 40 * time.Millisecond, Rate: 1e6}, ""},
+	} {
+		t.Run(test.c.String(), func(t *testing.T) {
+			l, err := link.New(1, test.c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			s, key := openTestServer(t, l.A())
+			args := strings.Fields(fmt.Sprintf("-connect %v:%d -key %s %s", l.A().Addr(), s.port, key.key, test.args))
+			opts, err := parseFlags(kinds(), args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opts.remote.at = l.B()
+			dir, err := openOutputDir(filepath.Join(t.TempDir(), "out"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdout, stderr := stamped{began: time.Now(), t: t}, bytes.Buffer{}
+			code := (program{kinds(), openEmulated, &stdout, &stderr}).measureAll(t.Context(), opts, args, outputs{dir: dir})
+			t.Logf("exit code %d, %s in %v", code, &stderr, time.Since(stdout.began))
+		})
+	}
+}
+
+type stamped struct {
+	began time.Time
+	t     *testing.T
+}
+
+func (s *stamped) Write(p []byte) (int, error) {
+	fmt.Printf("%6.1f %s", time.Since(s.began).Seconds(), p)
+	return len(p), nil
+}
+
 // TestAgainstItself expects a transport that is measured beside itself, twenty times, to show no
 // difference in at least 17 of them.
 func TestAgainstItself(t *testing.T) {

@@ -32,6 +32,7 @@ const (
 // options is what the flags say.
 type options struct {
 	duration time.Duration
+	exactly  bool  // it is what the flags say, and not what is usual
 	callers  []int // rising
 	streams  []int // rising
 	tables   []table
@@ -106,6 +107,7 @@ func parseFlags(known []kind, args []string) (options, error) {
 		return options{}, fmt.Errorf("flag -duration is about %s, which -workloads leaves out: use -link-time or -compression-time",
 			tableNames(tables()))
 	}
+	opts.exactly = quick || set["duration"]
 	opts.demo = !noDemo
 	opts.sends = len(opts.tables) > 0 || opts.paced.wanted || links.wanted
 	if err := opts.workloads(set, quick); err != nil {

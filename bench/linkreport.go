@@ -22,6 +22,8 @@ type linkReport struct {
 	WarmUp     time.Duration `json:"warm_up_ns"`
 	Duration   time.Duration `json:"duration_ns"`
 	Seed       uint64        `json:"seed"`
+	// Fitted: the load is smaller than usual, for the real path to carry it.
+	Fitted bool `json:"fitted_to_path,omitempty"`
 
 	TCPCongestion  string `json:"tcp_congestion_control,omitempty"` // of the kernel
 	QUICCongestion string `json:"quic_congestion_control"`
@@ -87,7 +89,7 @@ const quicCongestion = "reno"
 func newLinkReport(opts linkOptions, of []kind) *linkReport {
 	r := &linkReport{
 		Rate: opts.rate, Size: opts.size, Streams: opts.streams, StreamBits: opts.bits,
-		WarmUp: opts.warmUp, Duration: opts.duration, Seed: opts.seed,
+		WarmUp: opts.warmUp, Duration: opts.duration, Seed: opts.seed, Fitted: opts.fitted,
 		Shaped: opts.shaped, QUICCongestion: quicCongestion, Planned: len(opts.over), Results: []linkResult{},
 	}
 	for _, k := range of {

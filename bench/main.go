@@ -97,6 +97,10 @@ func (p program) measureAll(ctx context.Context, opts options, args []string, to
 	if opts.demo {
 		running = p.demonstrate(ctx, running, &rep)
 	}
+	if opts.remote != nil {
+		running = p.lookAtPath(ctx, &opts, running, &rep)
+		p.fitPaced(&opts, &rep)
+	}
 	left := p.schedule(&opts, running)
 	after := left.next()
 	if ctx.Err() == nil {
@@ -134,7 +138,7 @@ func (p program) measureAll(ctx context.Context, opts options, args []string, to
 		fmt.Fprintf(p.stderr, "bench: standard output: %v%s\n", unseen, to.instead())
 		code = cmp.Or(code, exitUsage)
 	}
-	if kept := p.judge(&rep, opts.thresholds); !kept || len(rep.Failures) > 0 {
+	if kept := p.judge(&rep, opts.thresholds); !kept || len(rep.Failures) > 0 || len(rep.LeftOut) > 0 && !rep.measured() {
 		return cmp.Or(code, exitFailed)
 	}
 	return code
@@ -247,7 +251,13 @@ func (p program) measure(ctx context.Context, opts options, of []kind, rep *repo
 	m := newMeasurement(opts, of)
 	rep.describe(m)
 	fmt.Fprintf(p.stdout, "\n%s\n", rep.header())
+	if len(m.loads) == 0 {
+		return
+	}
 	m.progress = newProgress(p.stdout, p.stderr, m.plan, len(m.loads)*len(m.kinds), after)
+	if m.remote != nil && m.remote.speed.known() {
+		m.progress.slotted(time.Duration(len(m.kinds)) * m.slots())
+	}
 	m.run(ctx, rep)
 	m.progress.finish()
 }

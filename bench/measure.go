@@ -66,17 +66,26 @@ type measurement struct {
 	bench    *bench
 	pairs    []*pair // one for each kind
 	progress *progress
+	leftOut  []leftOut
+	enough   time.Duration // what all that may be measured would take; 0: there is time for that
+	until    time.Time     // when no further load is begun over a real path; zero: there is no such time
 }
 
 func newMeasurement(opts options, of []kind) *measurement {
 	m := &measurement{plan: newPlan(opts.duration, opts.lines()*len(of)), options: opts, kinds: of}
 	m.loads = loads(opts, m.plan)
-	m.bench = newBench(m.most() + bulkCallers)
+	if m.remote != nil {
+		m.fitToPath()
+	}
+	m.bench = newBench(m.atOnce() + bulkCallers)
 	return m
 }
 
-// most is how many do something at once.
-func (m *measurement) most() int {
+// atOnce is how many do something at once.
+func (m *measurement) atOnce() int {
+	if len(m.loads) == 0 {
+		return 0
+	}
 	return slices.MaxFunc(m.loads, func(a, b load) int { return cmp.Compare(a.atOnce, b.atOnce) }).atOnce
 }
 
@@ -198,6 +207,9 @@ func (m *measurement) run(ctx context.Context, rep *report) {
 		}
 	}
 	began := time.Now()
+	if m.remote != nil {
+		m.until = began.Add(m.duration + m.duration/timeSlack)
+	}
 	for round := 1; round <= m.rounds; round++ {
 		if !m.round(ctx, round, rep) {
 			break
@@ -211,17 +223,21 @@ func (m *measurement) run(ctx context.Context, rep *report) {
 // fit leaves out as many rounds as the machine, by the time that those before took, is too
 // busy for.
 func (m *measurement) fit(round int, took time.Duration, rep *report) {
-	if fits := fitting(m.rounds, m.duration, round, took); fits < m.rounds {
+	from := minRounds
+	if m.remote != nil {
+		from = 1 // of a path the first is as the others are
+	}
+	if fits := fitting(m.rounds, m.duration, from, round, took); fits < m.rounds {
 		m.rounds, rep.Planned = fits, fits
 		m.progress.shorten(fits, len(m.loads)*len(m.kinds))
 	}
 }
 
 // fitting is how many of the planned rounds there is time for if those before took so long:
-// minRounds at least, so that the first, which is slow where things are done for the first
-// time, does not decide, and those before.
-func fitting(planned int, total time.Duration, round int, took time.Duration) int {
-	if round < minRounds {
+// those before and this one at least, and all before there were so many that the first, which is slow where
+// things are done for the first time, does not decide.
+func fitting(planned int, total time.Duration, from, round int, took time.Duration) int {
+	if round < from {
 		return planned
 	}
 	each := max(took/time.Duration(round), 1)
@@ -242,17 +258,28 @@ func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 	}
 	for i := range m.loads {
 		l := &m.loads[i]
+		if m.late() {
+			if round > 1 {
+				rep.Planned = round - 1 // those that there was time for
+				return false
+			}
+			m.giveUp(i, rep)
+		}
+		warmUp, window := m.warmUp, m.window
+		if l.slot.window > 0 {
+			warmUp, window = l.slot.warmUp, l.slot.window
+		}
 		for _, p := range order {
 			if p.down || p.failed[i] {
-				m.progress.skip()
+				m.progress.skip(l.slot.takes())
 				continue
 			}
 			m.progress.begin(round, l.title, p.name)
-			s, err := m.bench.window(ctx, l, p.tasks[i], m.warmUp, m.window)
+			s, err := m.bench.window(ctx, l, p.tasks[i], warmUp, window)
 			if ctx.Err() != nil {
 				return false
 			}
-			m.progress.end()
+			m.progress.end(l.slot.takes())
 			if err != nil {
 				p.fail(i)
 				rep.fail(p.name, fmt.Sprintf("measuring %s, round %d", l.title, round), err)
@@ -267,4 +294,16 @@ func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 		measured = p.complete(round) || measured
 	}
 	return measured
+}
+
+// late reports whether the time is over, over a path that has become slower than it was at first.
+func (m *measurement) late() bool { return !m.until.IsZero() && time.Now().After(m.until) }
+
+// giveUp leaves out a load of the first round that there is no time for any more.
+func (m *measurement) giveUp(load int, rep *report) {
+	for _, p := range m.pairs {
+		p.failed[load] = true
+	}
+	l := &m.loads[load]
+	rep.LeftOut = append(rep.LeftOut, leftOut{l.table.String(), l.title, "the path was slower than at first, and the time over"})
 }

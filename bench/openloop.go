@@ -34,6 +34,7 @@ type paced struct {
 	payload  func() []byte // what a request is; nil: random bytes
 	streams  int
 	bits     float64 // per second, of each stream
+	fitted   bool    // it is smaller than usual, for the path to carry it
 	warmUp   time.Duration
 	duration time.Duration // what is counted, after the warm-up
 	// waker makes what wakes who calls; nil: the timers of the runtime.

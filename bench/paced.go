@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/gridmux/gridmux/bench/internal/link"
 )
 
 // pacedOptions is what the flags say of calls at a set rate over the loopback interface, or
@@ -13,6 +15,7 @@ type pacedOptions struct {
 	paced
 
 	wanted bool
+	asked  bool // the flags say of what load
 }
 
 const (
@@ -77,7 +80,7 @@ func (p program) measurePaced(ctx context.Context, opts options, of []kind, rep 
 		}
 	}
 	turn := opts.paced.paced
-	turn.duration, turn.warmUp, turn.waker = turn.duration/parts, turnWarmUp, newWaker
+	turn.duration, turn.waker = turn.duration/parts, newWaker
 	for part := range parts {
 		order := slices.Clone(all)
 		if part%2 == 1 {
@@ -159,6 +162,10 @@ func (r *linkReport) pacedHeader(over string) string {
 	beside := ""
 	if r.Streams > 0 {
 		beside = fmt.Sprintf(" beside %s at a steady rate", plural(r.Streams, "stream"))
+	}
+	if r.Fitted {
+		beside += fmt.Sprintf(" of %s, which is what the path carries of the usual %d and %s",
+			bitRate(r.StreamBits), defaultLinkRate, link.FormatRate(defaultStreamBits))
 	}
 	return wrap(fmt.Sprintf("Now at a set rate over %s, each transport for %v in %d turns: "+
 		"node a makes %s calls per second of %d B, which b echoes%s. "+

@@ -22,6 +22,34 @@ type progress struct {
 	done   int
 	each   time.Duration
 	after  time.Duration // what the run takes after this
+
+	slots *slotProgress // nil: all steps take as long
+}
+
+// slotProgress is how far the steps are where they take differently long, as over a path.
+type slotProgress struct {
+	all     time.Duration // of the steps of a round
+	began   time.Time     // the first of them
+	passed  time.Duration // of those that were done, in all rounds
+	inRound time.Duration // of this one, done and skipped
+	// Of this round, and the most of one, which are skipped in the next ones too.
+	skippedNow, skipped time.Duration
+}
+
+// slotted is for steps that take so long together in each round.
+func (p *progress) slotted(all time.Duration) { p.slots = &slotProgress{all: all, began: time.Now()} }
+
+// left is how long the steps take that are still to be done. Over a path it is as those took that are.
+func (p *progress) left() time.Duration {
+	s := p.slots
+	if s == nil {
+		return time.Duration(p.steps-p.done) * p.each
+	}
+	left := max(s.all-s.inRound, 0) + time.Duration(p.rounds-p.round)*max(s.all-s.skipped, 0)
+	if s.passed > 0 {
+		left = time.Duration(float64(left) * float64(time.Since(s.began)) / float64(s.passed))
+	}
+	return left
 }
 
 // newProgress shows a bar on stderr if that is a terminal, so that it is not in
@@ -50,13 +78,17 @@ func newBar(stderr io.Writer, steps int) *progressbar.ProgressBar {
 
 // begin says what is measured now, and how.
 func (p *progress) begin(round int, what, how string) {
-	left := time.Duration(p.steps-p.done) * p.each
+	first := round != p.round
+	p.round = round
+	if first && p.slots != nil {
+		p.slots.inRound, p.slots.skippedNow = 0, 0
+	}
+	left := p.left()
 	if p.bar != nil {
 		p.bar.Describe(fmt.Sprintf("round %d of %d: %s, %s%s", round, p.rounds, how, what, inAll(left, p.after)))
 		return
 	}
-	if round != p.round {
-		p.round = round
+	if first {
 		fmt.Fprintf(p.plain, "round %d of %d, %v left%s\n", round, p.rounds, left.Round(100*time.Millisecond), inAll(left, p.after))
 	}
 }
@@ -69,8 +101,17 @@ func inAll(left, after time.Duration) string {
 	return fmt.Sprintf(", %v in all", (left + after).Round(time.Second))
 }
 
-// end says that it was measured.
-func (p *progress) end() {
+// end says that it was measured. slot is the time that it had, where steps differ in that.
+func (p *progress) end(slot time.Duration) {
+	p.step()
+	if p.slots != nil {
+		p.slots.passed += slot
+		p.slots.inRound += slot
+	}
+}
+
+// step moves the bar.
+func (p *progress) step() {
 	p.done++
 	if p.bar != nil {
 		_ = p.bar.Add(1)
@@ -86,7 +127,14 @@ func (p *progress) shorten(rounds, cells int) {
 }
 
 // skip says that something is not going to be measured.
-func (p *progress) skip() { p.end() }
+func (p *progress) skip(slot time.Duration) {
+	p.step()
+	if s := p.slots; s != nil {
+		s.inRound += slot
+		s.skippedNow += slot
+		s.skipped = max(s.skipped, s.skippedNow)
+	}
+}
 
 // finish takes the bar away.
 func (p *progress) finish() {

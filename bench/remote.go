@@ -30,6 +30,10 @@ type remote struct {
 	secret secret
 	// at is where the sockets of this end are made.
 	at host
+	// speed is that of the path, once it was looked at.
+	speed pathSpeed
+	// connect connects the two in another way, in tests; nil: over sockets.
+	connect func(ctx context.Context, k kind, config func(*core.Config)) (*cluster, error)
 }
 
 func (r *remote) String() string { return net.JoinHostPort(r.host, strconv.Itoa(r.port)) }
@@ -55,6 +59,9 @@ func parseRemote(s string) (*remote, error) {
 
 // open connects to the other end. config may change the configuration.
 func (r *remote) open(ctx context.Context, k kind, config func(*core.Config)) (*cluster, error) {
+	if r.connect != nil {
+		return r.connect(ctx, k, config)
+	}
 	s, err := newEndSite(ctx, r.at, k, here, r.secret)
 	if err != nil {
 		return nil, err

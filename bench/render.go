@@ -39,6 +39,9 @@ func (r *report) render(w io.Writer) {
 			fmt.Fprintf(w, "\n%s\n", wrap(warning, lineWidth))
 		}
 	}
+	if said := r.aboutLeftOut(); said != "" {
+		fmt.Fprintf(w, "\n%s\n", wrap(said, lineWidth))
+	}
 	if r.Paced != nil {
 		r.Paced.render(w)
 	}
@@ -98,7 +101,11 @@ func (r *report) legend() string {
 	}
 	s += r.longer()
 	if r.Announced > r.Planned {
-		s += fmt.Sprintf(" The machine was slower than expected: there was time for %d windows per line, and not for %d.",
+		what := "machine"
+		if r.Path != "" {
+			what = "path"
+		}
+		s += fmt.Sprintf(" The "+what+" was slower than expected: there was time for %d windows per line, and not for %d.",
 			r.Planned, r.Announced)
 	}
 	if slices.ContainsFunc(r.Cells, r.short) {
@@ -116,8 +123,12 @@ func (r *report) longer() string {
 			lines++
 		}
 	}
-	if lines == 0 {
+	switch {
+	case lines == 0:
 		return ""
+	case len(r.PathFigures) > 0:
+		return fmt.Sprintf(" Of %d of %s windows have up to %v, for what is under way to get through the path.",
+			lines, plural(len(r.Cells), "line"), longest.Round(10*time.Millisecond))
 	}
 	return fmt.Sprintf(" In %d of %s windows of %v were too short for anything to end: they have up to %v.",
 		lines, plural(len(r.Cells), "line"), r.Window, longest.Round(10*time.Millisecond))

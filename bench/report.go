@@ -36,6 +36,13 @@ type report struct {
 	// Path is where the other node is, of -connect; "": both nodes are in one process.
 	Path string `json:"path,omitempty"`
 
+	// PathFigures are what it was like before anything was measured over it.
+	PathFigures []pathFigures `json:"path_figures,omitempty"`
+	// LeftOut is what would have taken too long over it.
+	LeftOut []leftOut `json:"left_out,omitempty"`
+	// Enough is the -duration that has time for what is left out because there was none; 0: nothing is.
+	Enough time.Duration `json:"duration_for_all_ns,omitempty"`
+
 	// Cells are in the order of the tables and their blocks. Those of what failed have the
 	// windows before that, fewer than there were rounds, or are not there.
 	Cells    []cell    `json:"cells"`
@@ -67,7 +74,8 @@ type cell struct {
 	// Within is where the ratio is; the zero value: there are too few windows to tell.
 	Within interval `json:"vs_reference_within,omitzero"`
 
-	Bulk float64 `json:"bulk_bytes_per_second,omitempty"` // of requests beside those, one way
+	Bulk     float64 `json:"bulk_bytes_per_second,omitempty"` // of requests beside those, one way
+	BulkSize int     `json:"bulk_size,omitempty"`             // of each of them, if not 1 MiB
 
 	P50    time.Duration `json:"p50_ns,omitempty"`
 	P99    time.Duration `json:"p99_ns,omitempty"`   // 0: of too few requests
@@ -111,8 +119,16 @@ func brief(err error) string {
 // describe notes what is going to be measured.
 func (r *report) describe(m *measurement) {
 	for _, t := range m.tables {
-		r.Loads = append(r.Loads, t.about(m.size))
+		bulk := 0
+		of := slices.DeleteFunc(slices.Clone(m.loads), func(l load) bool { return l.table != t })
+		for i := range of {
+			bulk = max(bulk, of[i].bulk)
+		}
+		if len(of) > 0 {
+			r.Loads = append(r.Loads, t.about(m.size, bulk))
+		}
 	}
+	r.LeftOut, r.Enough = append(r.LeftOut, m.leftOut...), m.enough
 	r.Size = m.size
 	r.Planned, r.Announced, r.WarmUp, r.Window = m.rounds, m.rounds, m.warmUp, m.window
 	for _, k := range m.kinds {
@@ -163,7 +179,7 @@ func upTo(rounds int, windows []sample) []sample {
 
 func newCell(l *load, transport string, windows []sample) cell {
 	rates := each(windows, (*sample).PerSecond)
-	return cell{
+	c := cell{
 		table:     l.table,
 		Table:     l.table.String(),
 		Workload:  l.name,
@@ -173,11 +189,15 @@ func newCell(l *load, transport string, windows []sample) cell {
 		Transport: transport,
 		PerSecond: median(rates),
 		Spread:    spread(rates),
-		Bulk:      bulkSize * median(each(windows, (*sample).BesidePerSecond)),
+		Bulk:      float64(l.bulk) * median(each(windows, (*sample).BesidePerSecond)),
 		Allocs:    median(each(windows, func(s *sample) float64 { return s.Allocs })),
 		CPU:       median(each(windows, func(s *sample) time.Duration { return s.CPU })),
 		Windows:   windows,
 	}
+	if l.bulk != bulkSize {
+		c.BulkSize = l.bulk
+	}
+	return c
 }
 
 // How many requests it takes for one of them to be above a percentile.
@@ -227,8 +247,15 @@ func (r *report) header() string {
 	if r.Path != "" {
 		who = "this node calls the one at " + r.Path
 	}
+	long := ""
+	if len(r.PathFigures) > 0 {
+		long = ", or longer where what is under way takes longer to get through"
+	}
 	parts := []string{wrap(fmt.Sprintf("Now %s, over one connection per transport. "+
-		"%d windows of %v per line, the first %v of each not counted.", who, r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth)}
+		"%d windows of %v per line, the first %v of each not counted%s.", who, r.Planned, r.WarmUp+r.Window, r.WarmUp, long), lineWidth)}
+	if said := r.aboutLeftOut(); said != "" {
+		parts = append(parts, wrap(said, lineWidth))
+	}
 	for _, about := range r.Loads {
 		parts = append(parts, wrap(about, lineWidth))
 	}

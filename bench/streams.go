@@ -30,6 +30,12 @@ const (
 	oftenStep = 4
 )
 
+// What the JSON output calls streams in one direction.
+const (
+	streamFromB = "stream-from-b"
+	streamToB   = "stream-to-b"
+)
+
 // streamLoads are messages one way, the other, and both.
 func streamLoads(opts options, p plan) (all []load) {
 	s := &streamLoad{
@@ -40,13 +46,15 @@ func streamLoads(opts options, p plan) (all []load) {
 	}
 	if opts.remote != nil {
 		s.step, s.count = min(s.step, oftenStep), oftenID
+		longest := max(p.window, windowGrowth*longestWindow, opts.most()/minRounds) // of the slots
+		s.options = []core.CallOption{core.WithTimeout(p.warmUp + longest + callTimeout)}
 	}
 	for _, direction := range []struct {
 		name, title string
 		task        func(c *core.Connection) task
 	}{
-		{"stream-from-b", "from b to a", s.receiver},
-		{"stream-to-b", "from a to b", s.sender},
+		{streamFromB, "from b to a", s.receiver},
+		{streamToB, "from a to b", s.sender},
 		{"stream-both-ways", "both ways", s.exchanger},
 	} {
 		for _, n := range opts.streams {

@@ -35,8 +35,8 @@ func (t table) unit() string {
 	}
 }
 
-// about describes its loads in sentences.
-func (t table) about(size int) string {
+// about describes its loads in sentences; bulk is the size of large requests beside small ones, 0 if there are none.
+func (t table) about(size, bulk int) string {
 	switch t {
 	case calls:
 		return "Calls: " + aboutCalls(size) + "."
@@ -45,8 +45,11 @@ func (t table) about(size int) string {
 	case fanout:
 		return "Fan-out: " + aboutFanout(size) + "."
 	default:
-		return fmt.Sprintf("Mixed: one caller whose requests and answers have %d B, alone, then beside %d others where they have %d MiB.",
-			size, bulkCallers, bulkSize>>20)
+		text := fmt.Sprintf("Mixed: one caller whose requests and answers have %d B, alone", size)
+		if bulk > 0 {
+			text += fmt.Sprintf(", then beside %d others where they have %s", bulkCallers, octets(bulk))
+		}
+		return text + "."
 	}
 }
 

@@ -23,9 +23,11 @@ type load struct {
 	name   string // in the JSON output
 	title  string // of the block
 	atOnce int
-	size   int // of a request and of its answer, or of a message
-	each   int // operations of a step
-	called int // nodes; 0: one
+	size   int  // of a request and of its answer, or of a message
+	each   int  // operations of a step
+	called int  // nodes; 0: one
+	bulk   int  // bytes of a request beside those, and of its answer; 0: there are none
+	slot   slot // over a real path; the zero value: as planned for all
 	tasks  func(to []*core.Connection) tasks
 }
 
@@ -73,11 +75,11 @@ func callLoads(opts options) (all []load) {
 		if i > 0 {
 			content, name, of = randomBytes(size), "calls-of-"+strconv.Itoa(size), ", "+octets(size)
 		}
-		e := newEchoLoad(content)
 		for _, n := range opts.callers {
 			if i > 0 && n > 1 && size*n > sizesUnderWay {
 				continue
 			}
+			e := newEchoLoad(content, opts.timeout(n, size))
 			all = append(all, load{
 				table: calls, name: name, title: plural(n, "caller") + of, atOnce: n, size: size, each: 1,
 				tasks: func(to []*core.Connection) tasks { return tasks{measured: e.callers(to[0], n)} },
@@ -105,8 +107,16 @@ type echoLoad struct {
 	options []core.CallOption // built once, so that no call allocates for them
 }
 
-func newEchoLoad(payload func() []byte) *echoLoad {
-	return &echoLoad{payload: payload, options: []core.CallOption{core.WithTimeout(callTimeout)}}
+func newEchoLoad(payload func() []byte, timeout time.Duration) *echoLoad {
+	return &echoLoad{payload: payload, options: []core.CallOption{core.WithTimeout(timeout)}}
+}
+
+// timeout is the deadline of a call of a size, of which so many are under way.
+func (o *options) timeout(callers, size int) time.Duration {
+	if o.remote == nil {
+		return callTimeout
+	}
+	return o.remote.speed.timeout(callers, size)
 }
 
 // randomBytes returns what makes a payload when it is needed. It is the same every
@@ -162,15 +172,20 @@ const (
 
 // mixedLoads are a caller of small requests alone, and beside large ones.
 func mixedLoads(opts options) []load {
-	small := newEchoLoad(opts.content())
-	bulk := &echoLoad{payload: randomBytes(bulkSize), options: []core.CallOption{core.WithTimeout(bulkTimeout)}}
+	size := opts.bulk()
+	title := "beside bulk"
+	if size != bulkSize {
+		title += " of " + octets(size)
+	}
+	small := newEchoLoad(opts.content(), opts.timeout(1, opts.size))
+	bulk := newEchoLoad(randomBytes(size), max(bulkTimeout, opts.timeout(bulkCallers, size)))
 	return []load{
 		{
 			table: mixed, name: "alone", title: "alone", atOnce: 1, size: opts.size, each: 1,
 			tasks: func(to []*core.Connection) tasks { return tasks{measured: small.callers(to[0], 1)} },
 		},
 		{
-			table: mixed, name: "beside-bulk", title: "beside bulk", atOnce: 1, size: opts.size, each: 1,
+			table: mixed, name: "beside-bulk", title: title, atOnce: 1, size: opts.size, each: 1, bulk: size,
 			tasks: func(to []*core.Connection) tasks {
 				return tasks{measured: small.callers(to[0], 1), beside: bulk.callers(to[0], bulkCallers)}
 			},
