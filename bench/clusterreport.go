@@ -65,13 +65,13 @@ func (r *clusterReport) add(transport string, found clusterRound) {
 	}
 }
 
-// header says what is about to be measured.
-func (r *clusterReport) header() string {
+// header says what is about to be measured, or was, in so many rounds.
+func (r *clusterReport) header(rounds int) string {
 	return wrap(fmt.Sprintf("Now clusters of %d nodes in this process, %s: from the start to where each is connected to all others, "+
 		"and to where each has been told by all others that they have the same configuration; from the start of a node that was killed "+
 		"to where all others have an answer from it; and what a connection takes when nothing is done, fresh and %v after a burst "+
 		"of %s calls over it.",
-		r.Nodes, plural(r.Planned, "round"), r.Settle, count(float64(r.Calls))), lineWidth)
+		r.Nodes, plural(rounds, "round"), r.Settle, count(float64(r.Calls))), lineWidth)
 }
 
 // render prints the table.

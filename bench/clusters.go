@@ -62,7 +62,7 @@ func (p program) measureClusters(ctx context.Context, opts options, of []kind, r
 	}
 	r := newClusterReport(opts.clusters)
 	rep.Clusters = r
-	fmt.Fprintf(p.stdout, "\n%s\n", r.header())
+	fmt.Fprintf(p.stdout, "\n%s\n", r.header(r.Planned))
 	failed := map[string]bool{}
 	left, took := opts.clusters.takes(len(of)), time.Duration(0)
 	for round := 1; round <= r.Planned && !r.Slow; round++ {

@@ -117,6 +117,7 @@ func TestMeasureClusterFails(t *testing.T) {
 // TestMeasureClusters runs the workload as a user would, and holds that every transport that works
 // has a line and the one that does not is named.
 func TestMeasureClusters(t *testing.T) {
+	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	p := program{append(kinds(), broken(false, 0)), unshaped, &stdout, &stderr}
 	args := []string{"-no-demo", "-quick", "-workloads", "clusters", "-nodes", "3", "-transports", "inmem,websocket,broken", "-out="}

@@ -71,7 +71,7 @@ func readReport(name string) (*report, error) {
 	if err := json.Unmarshal(text, &head); err != nil || !strings.HasPrefix(head.Schema, schemaName) {
 		return nil, fmt.Errorf("%s is no result of bench: name a results.json", name)
 	}
-	if head.Schema != schema {
+	if head.Schema != schema && head.Schema != olderSchema {
 		return nil, fmt.Errorf("%s has results of %s, and this is %s: measure again with this version", name, head.Schema, schema)
 	}
 	r := new(report)

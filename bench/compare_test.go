@@ -331,3 +331,13 @@ func TestCompareUnsound(t *testing.T) {
 		}
 	}
 }
+
+// TestCompareOlderSchema expects what was written with the schema before this one to be compared with what has this.
+func TestCompareOlderSchema(t *testing.T) {
+	rep := local(t, 1, "websocket", "quic")
+	now := save(t, rep)
+	rep.Schema = olderSchema
+	if code, out, errs := compareRuns(t, save(t, rep), now); code != exitOK || !strings.Contains(out, "no difference") && !strings.Contains(out, "too few") {
+		t.Errorf("exit code %d, %q and\n%s", code, errs, out)
+	}
+}

@@ -100,7 +100,7 @@ func TestCompressionRender(t *testing.T) {
 			rep := &report{Compression: madeUpCompression()}
 			test.change(rep.Compression)
 			var out bytes.Buffer
-			out.WriteString(rep.Compression.header() + "\n")
+			out.WriteString(rep.Compression.header(rep.Compression.Planned) + "\n")
 			rep.render(&out)
 			checkPlain(t, out.String())
 			golden(t, filepath.Join("testdata", test.name+".golden"), out.Bytes())
@@ -289,6 +289,7 @@ func TestSendings(t *testing.T) {
 // TestCompressionOfSamples runs the workload as a user would with messages of his own, in
 // lines, and expects all tables and the JSON file to have them, with and without links.
 func TestCompressionOfSamples(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	text := bytes.Join(samples.ByName("log").Records(7, 400), []byte("\r\n\n"))
 	if err := os.WriteFile(filepath.Join(dir, "a.log"), text, 0o600); err != nil {
@@ -311,6 +312,7 @@ func TestCompressionOfSamples(t *testing.T) {
 		{"in memory", unshaped, []string{"-transports", "inmem"}, "Now compression, over inmem: "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			file := filepath.Join(t.TempDir(), "bench.json")
 			var stdout, stderr bytes.Buffer
 			args := []string{"-no-demo", "-workloads", "compression", "-samples", dir, "-lines", "-compression-time", "300ms", "-json", file}
@@ -378,6 +380,7 @@ func TestCompressionInterrupted(t *testing.T) {
 
 // TestCompressionFails expects a transport that breaks and links that do to be told as failures.
 func TestCompressionFails(t *testing.T) {
+	t.Parallel()
 	noLinks := func(uint64, link.Conditions) (emulated, error) { return nil, errBroken }
 	for _, test := range []struct {
 		name string
@@ -390,6 +393,7 @@ func TestCompressionFails(t *testing.T) {
 		{"links", kinds()[1], noLinks, nil, "FAILED: compression, measuring: broken on purpose"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			var stdout, stderr bytes.Buffer
 			args := append([]string{"-no-demo", "-workloads", "compression", "-compression-time", "300ms"}, test.args...)
 			args = append(args, "-payloads", "random", "-payload-sizes", "1000")

@@ -11,12 +11,12 @@ import (
 	"github.com/gridmux/gridmux/bench/internal/link"
 )
 
-// header says what is about to be measured.
-func (r *compressionReport) header() string {
+// header says what is about to be measured, or was, in so many rounds.
+func (r *compressionReport) header(rounds int) string {
 	return wrap(fmt.Sprintf("Now compression, over %s: %d to %d callers send messages of each payload and size from a to b, which "+
 		"answers with their length: as they are, with s2 and with zstd, each also with a dictionary, where that makes messages "+
-		"smaller and they have at most %s. %d windows of %v per line, the first %v of each not counted.",
-		r.Transport, leastCallers, mostCallers, octets(dictionaryUpTo), r.Planned, r.WarmUp+r.Window, r.WarmUp), lineWidth)
+		"smaller and they have at most %s. %s of %v per line, the first %v of each not counted.",
+		r.Transport, leastCallers, mostCallers, octets(dictionaryUpTo), plural(rounds, "window"), r.WarmUp+r.Window, r.WarmUp), lineWidth)
 }
 
 // render prints what every codec makes of the messages, and over which links it pays.

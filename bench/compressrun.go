@@ -71,7 +71,7 @@ func (p program) measureCompression(ctx context.Context, opts compressionOptions
 	}
 	r := newCompressionReport(newPlan(opts.duration, cells), k.name)
 	rep.Compression = r
-	fmt.Fprintf(p.stdout, "\n%s\n", r.header())
+	fmt.Fprintf(p.stdout, "\n%s\n", r.header(r.Planned))
 	progress := newProgress(p.stdout, p.stderr, r.timing, cells, p.speedTime(&opts, of))
 	err := r.measure(ctx, k, all, opts.duration, progress)
 	progress.finish()

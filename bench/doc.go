@@ -34,7 +34,9 @@
 //   - results.json, with all there is: every window, every latency in whole histograms
 //     (in the V2 format of HdrHistogram, compressed, in base64), the environment, and
 //     the command. Its schema has a version, which is another one if a reader of the old
-//     one would misread it.
+//     one would misread it: in gridmux-bench/5, unlike in 4, lines are not there or have fewer
+//     windows, each with its round, where something failed or is in left_out, and windows of
+//     different lines may differ in length. "bench compare" reads both.
 //
 // A run that measured nothing leaves the directory as it was. With
 //
@@ -141,6 +143,15 @@
 // random bytes, or your -payload. websocket and QUIC are at the port that is named, by TCP
 // and UDP, and wss at the next one. Processor time and allocations are those of the end
 // that calls, and not of both.
+//
+// Before anything is measured the path is looked at over each transport, for some seconds: its
+// round trip, and how much a stream carries each way. What takes too long for it, as 1 MiB there
+// and back over 1 Mbit/s, is left out, with a line that says how long it takes, and which
+// -duration has time for it; the requests of bulk are smaller, and so is the load of paced, unless
+// -link-rate, -link-streams or -stream-rate say what it is. Windows are as long as it takes what
+// is under way to get through, some times over, and so the usual half minute becomes up to
+// two; -duration is kept to. The time that is said to be left is what the rounds before took. A
+// path that becomes much slower in the meantime ends the measurement at its time.
 //
 // # Thresholds
 //

@@ -117,7 +117,6 @@ func (m *measurement) fitToPath() {
 	if !speed.known() {
 		return
 	}
-	transports := time.Duration(len(m.kinds))
 	all := time.Duration(0)
 	var fits []load
 	for i := range m.loads {
@@ -132,8 +131,8 @@ func (m *measurement) fitToPath() {
 	}
 	// The time that minRounds of all of them would take, for who wants that, and a tenth more: the next look at the
 	// path will find something a bit different.
-	enough := (minRounds*transports*all*11/10 + 10*time.Second).Truncate(10 * time.Second)
-	for sum := all; minRounds*transports*sum > m.most(); {
+	enough := (m.together(minRounds, all)*11/10 + 10*time.Second).Truncate(10 * time.Second)
+	for sum := all; m.together(minRounds, sum) > m.options.most(); {
 		i := dearest(fits)
 		sum -= fits[i].slot.takes()
 		m.leaveOut(&fits[i], fmt.Sprintf("each window takes %v", rough(fits[i].slot.takes())))
@@ -141,7 +140,7 @@ func (m *measurement) fitToPath() {
 		fits = slices.Delete(fits, i, i+1)
 	}
 	m.loads = fits
-	m.share(transports)
+	m.share()
 }
 
 // dearest is which of some loads takes the longest.
@@ -158,22 +157,24 @@ func (m *measurement) leaveOut(l *load, why string) {
 	m.leftOut = append(m.leftOut, leftOut{l.table.String(), l.title, why})
 }
 
+// together is how long so many rounds take over all transports, in each of which all loads take so long.
+func (m *measurement) together(rounds int, loads time.Duration) time.Duration {
+	return time.Duration(rounds*len(m.kinds)) * loads
+}
+
 // share makes the most of the time: usualRounds if there is enough for them, and the windows of what takes the
 // least as long as all have the same.
-func (m *measurement) share(transports time.Duration) {
+func (m *measurement) share() {
 	if len(m.loads) == 0 {
 		return
 	}
-	sum := time.Duration(0)
-	for i := range m.loads {
-		sum += m.loads[i].slot.takes()
-	}
-	total := max(m.duration, minRounds*transports*sum)
+	sum := m.slots()
+	total := max(m.duration, m.together(minRounds, sum))
 	m.plan = newPlan(total, len(m.loads)*len(m.kinds))
-	for m.rounds > minRounds && time.Duration(m.rounds)*transports*sum > total {
+	for m.rounds > minRounds && m.together(m.rounds, sum) > total {
 		m.rounds -= 2
 	}
-	each := total / (time.Duration(m.rounds) * transports) // of all loads together
+	each := total / m.together(m.rounds, 1) // of all loads together
 	level := level(m.loads, each)
 	for i := range m.loads {
 		s := &m.loads[i].slot
@@ -277,7 +278,8 @@ func (p program) fitPaced(opts *options, rep *report) {
 	}
 	carries := min(speed.there, speed.back*(calls+beside)/calls)
 	if o.asked {
-		leave(fmt.Sprintf("with the streams beside them they need %s, and the path carries %s", bitRate(8*(calls+beside)), bitRate(8*carries)))
+		leave(fmt.Sprintf("with the streams beside them they need %s, and the path carries %s",
+			bitRate(8*(calls+beside)), bitRate(8*carries)))
 		return
 	}
 	o.fitted = true

@@ -20,7 +20,7 @@ func opened(t *testing.T, args ...string) (*measurement, *pair) {
 	if err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
-	t.Cleanup(func() { p.end(context.Background()) })
+	t.Cleanup(func() { p.end(t.Context()) })
 	return m, p
 }
 

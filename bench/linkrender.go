@@ -12,8 +12,8 @@ import (
 	"github.com/gridmux/gridmux/bench/internal/link"
 )
 
-// header says what is about to be measured.
-func (r *linkReport) header() string {
+// header says what is about to be measured, or was, over so many links.
+func (r *linkReport) header(links int) string {
 	beside := ""
 	if r.Streams > 0 {
 		beside = fmt.Sprintf(" beside %s paced at %s each, from a to b too", plural(r.Streams, "stream"), link.FormatRate(r.StreamBits))
@@ -22,7 +22,7 @@ func (r *linkReport) header() string {
 		"node a makes %s calls per second of %d B, which b echoes%s. "+
 		"A call is due at its time whatever became of those before (an open loop), and its latency counts from then. "+
 		"Each transport has a link of its own, all at the same time, with the same conditions and seed (%d).%s",
-		r.Planned, r.Duration, r.WarmUp, count(float64(r.Rate)), r.Size, beside, r.Seed, r.aboutShaping()), lineWidth)
+		links, r.Duration, r.WarmUp, count(float64(r.Rate)), r.Size, beside, r.Seed, r.aboutShaping()), lineWidth)
 }
 
 // aboutShaping says what links are that are not emulated.

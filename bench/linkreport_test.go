@@ -130,7 +130,7 @@ func TestRenderLinks(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			rep := test.report()
 			var out bytes.Buffer
-			out.WriteString(rep.Links.header() + "\n")
+			out.WriteString(rep.Links.header(rep.Links.Planned) + "\n")
 			rep.render(&out)
 			checkPlain(t, out.String())
 			golden(t, filepath.Join("testdata", test.name+".golden"), out.Bytes())
@@ -142,6 +142,7 @@ func TestRenderLinks(t *testing.T) {
 // what it lacks, and to be no failure unless the flags ask for links, and links that break to
 // be one.
 func TestLinksLeftOut(t *testing.T) {
+	t.Parallel()
 	unavailable := func(uint64, link.Conditions) (emulated, error) { return nil, errors.Join(link.ErrUnavailable) }
 	for _, test := range []struct {
 		name           string
@@ -165,6 +166,7 @@ func TestLinksLeftOut(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			var stdout, stderr bytes.Buffer
 			p := program{kinds(), test.open, &stdout, &stderr}
 			dir := filepath.Join(t.TempDir(), "out")
@@ -265,6 +267,7 @@ func TestFailedCallsDoNotWin(t *testing.T) {
 // TestUnconnectedIsLeftOut expects a transport that does not connect over a link to be tried over that one
 // alone, and the other one to be measured over all.
 func TestUnconnectedIsLeftOut(t *testing.T) {
+	t.Parallel()
 	never, works := broken(false, 0), kinds()[0]
 	never.name, never.carrier, never.tls = "never", overTCP, true
 	works.name, works.carrier, works.tls = "works", overTCP, true

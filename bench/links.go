@@ -127,7 +127,7 @@ func (p program) measureLinks(ctx context.Context, opts linkOptions, of []kind, 
 	case err == nil:
 		l.close()
 	}
-	fmt.Fprintf(p.stdout, "\n%s\n", rep.Links.header())
+	fmt.Fprintf(p.stdout, "\n%s\n", rep.Links.header(rep.Links.Planned))
 	progress := newLinkProgress(p.stdout, p.stderr, opts, after)
 	defer progress.finish()
 	for _, spec := range opts.over {

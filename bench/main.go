@@ -86,7 +86,11 @@ func (p program) measureAll(ctx context.Context, opts options, args []string, to
 	if to.none() {
 		out.failing = cancel // nobody would learn of what is still to come
 	}
-	p.stdout = out
+	return program{p.known, p.link, out, p.stderr}.measureInto(ctx, opts, args, to, out)
+}
+
+// measureInto is measureAll with a standard output, which is out, that may fail.
+func (p program) measureInto(ctx context.Context, opts options, args []string, to outputs, out *printed) int {
 	rep := report{Schema: schema, Machine: thisMachine()}
 	rep.begin(args, time.Now())
 	if opts.remote != nil {

@@ -23,6 +23,7 @@ import (
 // TestQuick runs the program as continuous integration would and holds that the
 // tables have no hole.
 func TestQuick(t *testing.T) {
+	t.Parallel()
 	file, dir := filepath.Join(t.TempDir(), "bench.json"), filepath.Join(t.TempDir(), "new", "out")
 	var stdout, stderr bytes.Buffer
 	p := program{kinds(), unshaped, &stdout, &stderr}
@@ -243,6 +244,7 @@ func (c *brokenConn) WriteFrames(frames [][]byte) error {
 // TestFailures holds that a transport that fails, whenever it does, is left out
 // of the table, named with the reason, and makes the exit code say so.
 func TestFailures(t *testing.T) {
+	t.Parallel()
 	const never = 1 << 60
 	for _, test := range []struct {
 		name string
@@ -255,11 +257,13 @@ func TestFailures(t *testing.T) {
 		{"call", broken(true, 60), []string{"-no-demo"}, "measuring 1 caller, round 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			known := append(kinds(), test.kind)
 			args := append([]string{"-duration", "500ms", "-workloads", "calls", "-callers", "1,8", "-sizes", "none"}, test.args...)
 			others := append(slices.Clone(args), "-transports", "inmem,websocket,broken")
 
 			t.Run("beside others", func(t *testing.T) {
+				t.Parallel()
 				var stdout, stderr bytes.Buffer
 				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), append(others, "-out=")); code != exitFailed {
 					t.Errorf("exit code %d, want %d", code, exitFailed)
@@ -276,8 +280,9 @@ func TestFailures(t *testing.T) {
 			})
 
 			t.Run("alone", func(t *testing.T) {
+				t.Parallel()
 				var stdout, stderr bytes.Buffer
-				args := append(args, "-transports", "broken")
+				args := append(slices.Clone(args), "-transports", "broken")
 				if code := (program{known, unshaped, &stdout, &stderr}).run(t.Context(), append(args, "-out=")); code != exitFailed {
 					t.Errorf("exit code %d, want %d", code, exitFailed)
 				}
@@ -293,6 +298,7 @@ func TestFailures(t *testing.T) {
 // TestInterrupt holds that an interrupt ends a run at once, that the table then has
 // the rounds that were complete, and the JSON file, if there is anything, the same.
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		at    string
 		table bool
@@ -302,6 +308,7 @@ func TestInterrupt(t *testing.T) {
 		{"round 3 of", true},
 	} {
 		t.Run(test.at, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			stdout := &trigger{at: test.at, do: cancel}
@@ -359,6 +366,7 @@ func (w *trigger) Write(p []byte) (int, error) {
 // TestOneTransport holds that a transport without the reference is not compared
 // with it.
 func TestOneTransport(t *testing.T) {
+	t.Parallel()
 	var stdout bytes.Buffer
 	args := []string{"-no-demo", "-duration", "2s", "-workloads", "calls,streams,mixed,fanout", "-callers", "2", "-streams", "3", "-size", "0", "-fanout", "2,3", "-transports", "inmem"}
 	if code := run(t.Context(), append(args, "-out="), &stdout, io.Discard); code != exitOK {

@@ -117,6 +117,7 @@ func checkGoFormat(t *testing.T, name string, rep *report) {
 // TestOutputDirectory expects a run without a result to leave nothing behind, one after
 // another to leave no pictures of the one before, and files of the user's to stay.
 func TestOutputDirectory(t *testing.T) {
+	t.Parallel()
 	root := t.TempDir()
 	dir := filepath.Join(root, "a", "b")
 
@@ -171,6 +172,7 @@ func TestOutputDirectoryRefused(t *testing.T) {
 // TestJSONInOut expects a file that is named to be in the directory that is named too, on the first run, which
 // makes it, and neither to be left if nothing was measured.
 func TestJSONInOut(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new", "out")
 	file := filepath.Join(dir, "x.json")
 	args := []string{"-no-demo", "-duration", "300ms", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem", "-json", file, "-out", dir}

@@ -59,7 +59,7 @@ func (p program) measurePaced(ctx context.Context, opts options, of []kind, rep 
 	r := newLinkReport(linkOptions{paced: opts.paced.paced, over: make([]linkSpec, 1)}, of)
 	r.TCPCongestion, r.longer = tcpCongestion(thisHost{}), "-paced-time"
 	rep.Paced = r
-	fmt.Fprintf(p.stdout, "\n%s\n", r.pacedHeader(opts.path()))
+	fmt.Fprintf(p.stdout, "\n%s\n", r.pacedHeader(opts.path(), r.Duration))
 	takes := opts.paced.takes(len(of))
 	fmt.Fprintf(p.stdout, "%v left%s\n", takes.Round(100*time.Millisecond), inAll(takes, after))
 	var all []*pacedPair
@@ -157,8 +157,16 @@ func (c *pacedPair) turn(ctx context.Context, turn paced, part int) {
 	}
 }
 
-// pacedHeader says what is about to be measured.
-func (r *linkReport) pacedHeader(over string) string {
+// elapsed is for how long the lines were measured, the longest of them.
+func (r *linkResult) elapsed() (longest time.Duration) {
+	for i := range r.Lines {
+		longest = max(longest, r.Lines[i].Elapsed)
+	}
+	return longest
+}
+
+// pacedHeader says what is about to be measured, or was, for so long.
+func (r *linkReport) pacedHeader(over string, length time.Duration) string {
 	beside := ""
 	if r.Streams > 0 {
 		beside = fmt.Sprintf(" beside %s at a steady rate", plural(r.Streams, "stream"))
@@ -170,5 +178,5 @@ func (r *linkReport) pacedHeader(over string) string {
 	return wrap(fmt.Sprintf("Now at a set rate over %s, each transport for %v in %d turns: "+
 		"node a makes %s calls per second of %d B, which b echoes%s. "+
 		"A call is due at its time whatever became of those before (an open loop), and its latency counts from then.",
-		over, r.Duration, parts, count(float64(r.Rate)), r.Size, beside), lineWidth)
+		over, length.Round(10*time.Millisecond), parts, count(float64(r.Rate)), r.Size, beside), lineWidth)
 }

@@ -106,6 +106,7 @@ func TestStallShows(t *testing.T) {
 // TestPacedInTurn runs the workload as a user would: all transports take turns, none is taken for
 // interrupted, and the payload is the user's.
 func TestPacedInTurn(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "payload")
 	if err := os.WriteFile(file, bytes.Repeat([]byte("order "), 50), 0o600); err != nil {
 		t.Fatal(err)

@@ -129,24 +129,25 @@ func (r *report) page() ([]byte, []figure, error) {
 	for _, f := range r.Failures {
 		p.Notes = append(p.Notes, fmt.Sprintf("Failed: %s, %s: %s", f.Transport, f.Doing, f.Error))
 	}
+	p.Notes = append(p.Notes, nonEmpty(r.aboutLeftOut())...)
 	if len(r.Cells) > 0 {
 		p.Notes = append(p.Notes, nonEmpty(r.warning())...)
 		for i, t := range r.tables() {
-			p.Sections = append(p.Sections, r.section(i, t, &g))
+			p.Sections = append(p.Sections, r.section(i == 0, t, &g))
 		}
 	}
 	if r.Paced != nil && len(r.Paced.Results) > 0 {
 		result := &r.Paced.Results[0]
 		p.Sections = append(p.Sections, section{
 			ID: "paced", Title: fmt.Sprintf("%s calls a second", count(float64(r.Paced.Rate))),
-			Texts: nonEmpty(unwrapped(r.Paced.pacedHeader(result.Title)), r.Paced.verdict(result), r.Paced.legend()),
+			Texts: nonEmpty(unwrapped(r.Paced.pacedHeader(result.Title, result.elapsed())), r.Paced.verdict(result), r.Paced.legend()),
 			Table: newTable(r.Paced.rows(result)), Groups: g.group("", r.Paced.figures(result)),
 		})
 	}
 	if r.Clusters != nil && len(r.Clusters.Lines) > 0 {
 		p.Sections = append(p.Sections, section{
 			ID: "clusters", Title: fmt.Sprintf("Clusters of %d nodes", r.Clusters.Nodes),
-			Texts: []string{unwrapped(r.Clusters.header()), r.Clusters.reading()},
+			Texts: []string{unwrapped(r.Clusters.header(r.Clusters.Rounds)), r.Clusters.reading()},
 			Table: newTable(r.Clusters.rows()), Groups: g.group("", r.Clusters.figures()),
 		})
 	}
@@ -181,11 +182,15 @@ func (t table) title() string {
 }
 
 // section is one of the tables on this machine.
-func (r *report) section(i int, t table, g *gallery) section {
+func (r *report) section(first bool, t table, g *gallery) section {
 	s := section{ID: t.String(), Title: t.title()}
-	if i < len(r.Loads) {
-		_, about, _ := strings.Cut(r.Loads[i], ": ")
-		s.Texts = append(s.Texts, strings.ToUpper(about[:1])+about[1:])
+	for _, load := range r.Loads {
+		if about, ok := strings.CutPrefix(load, t.heading()); ok {
+			s.Texts = append(s.Texts, strings.ToUpper(about[:1])+about[1:])
+		}
+	}
+	if first {
+		s.Texts = append(s.Texts, nonEmpty(r.done(), r.aboutPath())...)
 	}
 	s.Texts = append(s.Texts, r.reading(t))
 	s.Table = newTable(r.rows(t))
@@ -206,7 +211,7 @@ func (r *linkReport) sections(g *gallery) (all []section) {
 	if len(r.Results) == 0 {
 		return nil
 	}
-	s.Texts = nonEmpty(unwrapped(r.header()), r.reading(), r.legend(), r.warning())
+	s.Texts = nonEmpty(unwrapped(r.header(len(r.Results))), r.reading(), r.legend(), r.warning())
 	all = append(all, s)
 	for i := range r.Results {
 		result := &r.Results[i]
@@ -223,8 +228,9 @@ func (r *compressionReport) sections(g *gallery) []section {
 	all := []section{
 		{
 			ID: "compression", Title: "Compression",
-			Texts: nonEmpty(unwrapped(r.header()), "What is left of each message, and below which speed of a link, in Mbit/s, there are "+
-				"more calls than without.", r.reading(), r.legend(), r.warning()),
+			Texts: nonEmpty(unwrapped(r.header(r.Rounds)),
+				"What is left of each message, and below which speed of a link, in Mbit/s, there are "+
+					"more calls than without.", r.reading(), r.legend(), r.warning()),
 			Table: newTable(r.leftRows()), Groups: g.group("What a call takes", r.figures()),
 		},
 		{

@@ -96,6 +96,31 @@ func TestFailureKeepsWhatWasMeasured(t *testing.T) {
 	})
 }
 
+// TestPageSaysWhatWasDone expects the page to tell of the rounds that were complete, and not of those that were
+// planned, and of each table what is about that one, though one before it failed.
+func TestPageSaysWhatWasDone(t *testing.T) {
+	rep := local(t, 0.5, "websocket", "quic")
+	rep.Loads = []string{mixed.about(512, bulkSize), streams.about(512, 0), calls.about(512, 0)} // in no order
+	rep.Rounds, rep.Planned, rep.Announced, rep.WarmUp, rep.Window = 2, 9, 9, 20*time.Millisecond, 80*time.Millisecond
+	rep.Clusters = &clusterReport{Nodes: 3, Planned: 3, Rounds: 1, Lines: []clusterLine{{Transport: "websocket", Windows: make([]clusterRound, 1)}}}
+	text, _, err := rep.page()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"2 windows of 100ms per line, the first 20ms of each not counted; 9 were planned.",
+		"Now clusters of 3 nodes in this process, 1 round: ",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	_, section, _ := strings.Cut(string(text), "<h2>Calls</h2>")
+	if section, _, _ = strings.Cut(section, "</p>"); !strings.Contains(section, "AppendRequest to a HandleAppend handler") {
+		t.Errorf("of calls the page says %q", section)
+	}
+}
+
 // TestAllFail expects rounds that were complete before everything failed to be shown, and not to be called
 // interrupted.
 func TestAllFail(t *testing.T) {

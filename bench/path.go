@@ -18,7 +18,7 @@ const (
 	lookCalls = 5
 	// lookTime is how long each direction is looked at, at least, and lookTrips as many round trips, in which
 	// windows grow to what the path has room for, up to mostLookTime.
-	lookTime     = 500 * time.Millisecond
+	lookTime     = 100 * time.Millisecond
 	lookTrips    = 12
 	mostLookTime = 3 * time.Second
 	// lookGap is between what arrives one after the other, and not at once.
@@ -76,12 +76,12 @@ func takes(octets, speed float64) time.Duration {
 func (p program) lookAtPath(ctx context.Context, opts *options, of []kind, rep *report) (through []kind) {
 	fmt.Fprintf(p.stdout, "\nFirst a look at what the path to %v carries, for some seconds.\n", opts.remote)
 	for _, k := range of {
-		f, err := opts.remote.look(ctx, k)
+		f, doing, err := opts.remote.look(ctx, k)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			rep.fail(k.name, "looking at the path", err)
+			rep.fail(k.name, doing, err)
 		default:
 			rep.PathFigures, through = append(rep.PathFigures, f), append(through, k)
 		}
@@ -108,15 +108,16 @@ func (r *report) aboutPath() string {
 // bitRate is a speed as people say it.
 func bitRate(bits float64) string { return digits(bits/1e6) + " Mbit/s" }
 
-// look connects over a transport to see what the path is like.
-func (r *remote) look(ctx context.Context, k kind) (f pathFigures, err error) {
+// look connects over a transport to see what the path is like. If it fails it says what it was doing.
+func (r *remote) look(ctx context.Context, k kind) (f pathFigures, doing string, err error) {
 	opening, cancel := context.WithTimeout(ctx, connectTimeout)
 	c, err := r.open(opening, k, func(*core.Config) {})
 	cancel()
 	if err != nil {
-		return f, err
+		return f, "connecting two nodes", err
 	}
 	defer c.end(ctx)
+	doing = "looking at the path"
 	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	f.Transport = k.name
@@ -124,7 +125,7 @@ func (r *remote) look(ctx context.Context, k kind) (f pathFigures, err error) {
 	for range lookCalls {
 		began := time.Now()
 		if _, err := to.Request(looking, echoID, nil); err != nil {
-			return f, err
+			return f, doing, err
 		}
 		if took := time.Since(began); f.RTT == 0 || took < f.RTT {
 			f.RTT = max(took, 1)
@@ -140,11 +141,11 @@ func (r *remote) look(ctx context.Context, k kind) (f pathFigures, err error) {
 		each  int // messages of a step
 	}{{&f.Back, s.receiver(to), 1}, {&f.There, s.sender(to), oftenStep}} {
 		if *d.bits, err = rateOf(looking, d.begin, 8*d.each*lookSize, f.RTT); err != nil {
-			return f, err
+			return f, doing, err
 		}
 		c.settle(looking) // what is under way is no part of what comes next
 	}
-	return f, nil
+	return f, doing, nil
 }
 
 // rateOf is how many bits a second a task has, each step so many, when it has been at it for a while.

@@ -29,8 +29,10 @@ func (w *closedAfter) Write(p []byte) (int, error) {
 // TestClosedOutput expects a standard output that fails to cost nothing but what it would have had, to be told with
 // exit code 2, and to end a run of which nothing is left to be seen.
 func TestClosedOutput(t *testing.T) {
+	t.Parallel()
 	args := []string{"-no-demo", "-duration", "600ms", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem"}
 	t.Run("written", func(t *testing.T) {
+		t.Parallel()
 		dir := filepath.Join(t.TempDir(), "out")
 		stdout, stderr := &closedAfter{text: "gridmux bench on"}, &bytes.Buffer{}
 		code := (program{kinds(), unshaped, stdout, stderr}).run(t.Context(), append(args, "-out", dir))
@@ -43,13 +45,14 @@ func TestClosedOutput(t *testing.T) {
 		}
 	})
 	t.Run("nowhere", func(t *testing.T) {
+		t.Parallel()
 		stdout, stderr := &closedAfter{text: "round 2 of"}, &bytes.Buffer{}
 		began := time.Now()
-		code := (program{kinds(), unshaped, stdout, stderr}).run(t.Context(), append(args, "-duration", "1m", "-out="))
+		code := (program{kinds(), unshaped, stdout, stderr}).run(t.Context(), append(args, "-duration", "9s", "-out="))
 		if code != exitUsage || stderr.String() != "bench: standard output: broken pipe\n" {
 			t.Errorf("exit code %d and %q", code, stderr)
 		}
-		if took := time.Since(began); took > 20*time.Second {
+		if took := time.Since(began); took > 7*time.Second {
 			t.Errorf("it went on for %v", took)
 		}
 	})
@@ -58,6 +61,7 @@ func TestClosedOutput(t *testing.T) {
 // TestHangup expects a terminal that is gone to end a run as Ctrl-C does, however often that is told, and files to be
 // written though nobody reads the output any more.
 func TestHangup(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		return // which has neither
 	}
@@ -90,6 +94,7 @@ func TestHangup(t *testing.T) {
 
 // TestPipeThatNobodyReads expects head to keep no run from its end.
 func TestPipeThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "out")
 	cmd := asProcess(t, "-no-demo", "-duration", "300ms", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem", "-out", dir)
 	out, err := cmd.StdoutPipe()

@@ -10,9 +10,16 @@ import (
 
 // schema names the form of the JSON output. It changes when a reader of the old
 // one would misread the new.
+//
+//	4: every line of a table has a window for each of the rounds, all of them equally long.
+//	5: a line has fewer windows, each with its round, or is not there, where something failed or
+//	   is in left_out; windows of different lines may differ in length, and a percentile that no
+//	   call was above is not there.
 const (
 	schemaName = "gridmux-bench/"
-	schema     = schemaName + "4"
+	schema     = schemaName + "5"
+	// olderSchema is that of what may be read as if it had the present one.
+	olderSchema = schemaName + "4"
 )
 
 // report is what a run has found out.
@@ -247,12 +254,7 @@ func (r *report) header() string {
 	if r.Path != "" {
 		who = "this node calls the one at " + r.Path
 	}
-	long := ""
-	if len(r.PathFigures) > 0 {
-		long = ", or longer where what is under way takes longer to get through"
-	}
-	parts := []string{wrap(fmt.Sprintf("Now %s, over one connection per transport. "+
-		"%d windows of %v per line, the first %v of each not counted%s.", who, r.Planned, r.WarmUp+r.Window, r.WarmUp, long), lineWidth)}
+	parts := []string{wrap(fmt.Sprintf("Now %s, over one connection per transport. %s.", who, r.windows(r.Planned)), lineWidth)}
 	if said := r.aboutLeftOut(); said != "" {
 		parts = append(parts, wrap(said, lineWidth))
 	}
@@ -260,4 +262,22 @@ func (r *report) header() string {
 		parts = append(parts, wrap(about, lineWidth))
 	}
 	return strings.Join(parts, "\n\n") + "\n"
+}
+
+// windows says how a line of the tables was measured, or is going to be, in so many rounds.
+func (r *report) windows(rounds int) string {
+	s := fmt.Sprintf("%s of %v per line, the first %v of each not counted", plural(rounds, "window"), r.WarmUp+r.Window, r.WarmUp)
+	if len(r.PathFigures) > 0 {
+		s += ", or longer where what is under way takes longer to get through"
+	}
+	return s
+}
+
+// done says how the lines of the tables were measured, when they have been.
+func (r *report) done() string {
+	s := r.windows(r.Rounds)
+	if planned := max(r.Announced, r.Planned); r.Rounds < planned {
+		s += fmt.Sprintf("; %d were planned", planned)
+	}
+	return s + "."
 }

@@ -174,6 +174,7 @@ func (o *output) String() string {
 // TestTwoProcesses runs both ends as a user would, in a process each: the command that one prints
 // makes the other measure every transport, and an interrupt ends the first, with its ports free.
 func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
 	there := asProcess(t, serveName, "-listen", "127.0.0.1:0")
 	said, log := newOutput("-key "), newOutput("gridmux: inbound connection refused")
 	there.Stdout, there.Stderr = said, log

@@ -130,6 +130,7 @@ func TestHonest(t *testing.T) {
 // TestShaped runs the workload over shaped links as a user would: no call is faster than the link,
 // over TCP and UDP alike, and the output says what the links are.
 func TestShaped(t *testing.T) {
+	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	p := program{kinds(), func(uint64, link.Conditions) (emulated, error) { return nil, link.ErrUnavailable }, &stdout, &stderr}
 	args := []string{"-no-demo", "-workloads", "links", "-shaping", "-rtt", "20ms", "-link-time", "500ms", "-link-rate", "100", "-out=", "-threshold", "p50<19ms"}

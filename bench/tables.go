@@ -23,6 +23,11 @@ func tables() []table { return []table{calls, streams, mixed, fanout} }
 // String is what the flag calls it.
 func (t table) String() string { return [...]string{"calls", "streams", "mixed", "fanout"}[t] }
 
+// heading is what begins a text about it.
+func (t table) heading() string {
+	return [...]string{"Calls: ", "Streams: ", "Mixed: ", "Fan-out: "}[t]
+}
+
 // unit is what its lines count.
 func (t table) unit() string {
 	switch t {
@@ -39,13 +44,13 @@ func (t table) unit() string {
 func (t table) about(size, bulk int) string {
 	switch t {
 	case calls:
-		return "Calls: " + aboutCalls(size) + "."
+		return t.heading() + aboutCalls(size) + "."
 	case streams:
-		return "Streams: " + aboutStreams(size) + "."
+		return t.heading() + aboutStreams(size) + "."
 	case fanout:
-		return "Fan-out: " + aboutFanout(size) + "."
+		return t.heading() + aboutFanout(size) + "."
 	default:
-		text := fmt.Sprintf("Mixed: one caller whose requests and answers have %d B, alone", size)
+		text := t.heading() + fmt.Sprintf("one caller whose requests and answers have %d B, alone", size)
 		if bulk > 0 {
 			text += fmt.Sprintf(", then beside %d others where they have %s", bulkCallers, octets(bulk))
 		}

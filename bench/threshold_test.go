@@ -80,6 +80,7 @@ func TestThresholds(t *testing.T) {
 // TestThresholdExitCode expects the exit code to say whether a threshold was kept, and what was
 // measured to be printed either way.
 func TestThresholdExitCode(t *testing.T) {
+	t.Parallel()
 	for limit, want := range map[string]int{"calls:p99<10s": exitOK, "p50<1ns": exitFailed} {
 		var stdout, stderr bytes.Buffer
 		args := []string{"-no-demo", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-duration", "200ms", "-transports", "inmem", "-out=", "-threshold", limit}

@@ -17,6 +17,7 @@ import (
 // that trains to make a dictionary of them that package compress reads and that halves
 // other records, and to tell its id and worth.
 func TestRecordAndTrain(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "samples")
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"-record", dir, "-payloads", "json,random"}, &stdout, &stderr); code != exitOK {
@@ -197,6 +198,7 @@ func TestTrainInterrupted(t *testing.T) {
 // TestRecordInterrupted expects an interrupt while samples are kept to leave none of them, of no payload, and no
 // directory that was made for them, but one that was there before.
 func TestRecordInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, there := range []bool{false, true} {
 		root := t.TempDir()
 		dir := filepath.Join(root, "new", "samples")
