@@ -135,25 +135,48 @@ func (c *cluster) waitConnected(ctx context.Context) error {
 // close ends all nodes at the same time: of one after another, those that are left would go on
 // trying to connect to those that are not.
 func (c *cluster) close() {
-	var wg sync.WaitGroup
-	for _, m := range c.nodes {
-		wg.Go(func() { _ = m.Close() })
-	}
-	wg.Wait()
+	c.closing().Wait()
 	for _, s := range c.sites {
 		s.kill()
 	}
 }
 
-// end closes it. After an interrupt sockets come first, so that no node waits for what is being made over
-// them, of which the handshakes of many nodes with TLS take long.
-func (c *cluster) end(ctx context.Context) {
-	if ctx.Err() != nil {
-		for _, s := range c.sites {
-			s.kill()
-		}
+// closing begins to close all nodes.
+func (c *cluster) closing() *sync.WaitGroup {
+	var wg sync.WaitGroup
+	for _, m := range c.nodes {
+		wg.Go(func() { _ = m.Close() })
 	}
-	c.close()
+	return &wg
+}
+
+// endTimeout is how long an interrupt waits for nodes to be closed. The process ends after it anyway.
+const endTimeout = time.Second
+
+// end closes it. After an interrupt it also cuts the sockets, once nodes do not connect any more, so that no node waits
+// for what is being made over them: the handshakes of many nodes with TLS take long.
+func (c *cluster) end(ctx context.Context) {
+	if ctx.Err() == nil {
+		c.close()
+		return
+	}
+	nodes := c.closing()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		var wg sync.WaitGroup
+		for _, s := range c.sites {
+			wg.Go(s.kill)
+		}
+		wg.Wait()
+		nodes.Wait()
+	}()
+	late := time.NewTimer(endTimeout)
+	defer late.Stop()
+	select {
+	case <-ended:
+	case <-late.C:
+	}
 }
 
 // connection returns the connection of the first node, which is the one that

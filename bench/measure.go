@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -176,9 +177,11 @@ func (m *measurement) openCluster(ctx context.Context, k kind, called int) (*clu
 }
 
 func (p *pair) end(ctx context.Context) {
+	var wg sync.WaitGroup
 	for _, c := range p.clusters {
-		c.end(ctx)
+		wg.Go(func() { c.end(ctx) })
 	}
+	wg.Wait()
 }
 
 // serveLoads registers what all loads call.
@@ -189,9 +192,11 @@ func serveLoads(m *core.Manager) error { return errors.Join(serveEcho(m), serveS
 // complete.
 func (m *measurement) run(ctx context.Context, rep *report) {
 	defer func() {
+		var wg sync.WaitGroup
 		for _, p := range m.pairs {
-			p.end(ctx)
+			wg.Go(func() { p.end(ctx) })
 		}
+		wg.Wait()
 	}()
 	for _, k := range m.kinds {
 		openCtx, cancel := context.WithTimeout(ctx, connectTimeout)
