@@ -252,6 +252,10 @@ func (m *measurement) slots() (all time.Duration) {
 const (
 	// pacedShare is the part of the path that calls at a set rate and the streams beside them may have.
 	pacedShare = 0.7
+	// streamOverhead is how many bytes each message of such a stream has beside its own, and overheadShare the part of
+	// the path that those may have: over a path that carries less than that there are fewer streams.
+	streamOverhead = 50
+	overheadShare  = 0.25
 	// leastRate bounds how far the load is made smaller, and so how long it takes for as many calls to be made as
 	// say something.
 	leastRate = 5
@@ -259,36 +263,40 @@ const (
 
 // fitPaced makes the load at a set rate smaller, if the path does not carry it: beyond what a path carries calls wait
 // for those before them, for longer and longer. A rate that was asked for is not changed, and left out.
-func (p program) fitPaced(opts *options, rep *report) {
-	o, speed := &opts.paced, opts.remote.speed
-	if !o.wanted || !speed.known() {
+func (o *options) fitPaced(rep *report) {
+	p, speed := &o.paced, o.remote.speed
+	if !p.wanted || !speed.known() {
 		return
 	}
-	o.warmUp = max(o.warmUp, 3*speed.rtt)
-	calls := float64(o.rate * (o.size + frameOverhead))
-	beside := float64(o.streams) * (o.bits/8 + frameOverhead/paceInterval.Seconds())
-	room := min(speed.there/(calls+beside), speed.back/calls)
-	if room*pacedShare >= 1 || o.asked && room >= 1 {
+	p.warmUp = max(p.warmUp, 3*speed.rtt)
+	calls := float64(p.rate * (p.size + frameOverhead))
+	const each = streamOverhead / float64(paceInterval) * float64(time.Second) // of a stream, whatever it carries
+	fixed, carried := float64(p.streams)*each, float64(p.streams)*p.bits/8
+	room := min(speed.there/(calls+carried+fixed), speed.back/calls)
+	if room*pacedShare >= 1 || p.asked && room >= 1 {
 		return
 	}
+	needs, rate := bitRate(8*(calls+carried+fixed)), p.rate
 	leave := func(why string) {
-		o.wanted = false
-		rep.LeftOut = append(rep.LeftOut, leftOut{pacedName, fmt.Sprintf("%d calls a second", o.rate), why})
-		fmt.Fprintf(p.stdout, "\n%s\n", wrap(rep.aboutLeftOut(), lineWidth))
+		p.wanted = false
+		rep.LeftOut = append(rep.LeftOut, leftOut{pacedName, fmt.Sprintf("%d calls a second", rate), why})
 	}
-	carries := min(speed.there, speed.back*(calls+beside)/calls)
-	if o.asked {
-		leave(fmt.Sprintf("with the streams beside them they need %s, and the path carries %s",
-			bitRate(8*(calls+beside)), bitRate(8*carries)))
+	if p.asked {
+		leave(fmt.Sprintf("with the streams beside them they need %s, and the path carries %s there and %s back",
+			needs, bitRate(8*speed.there), bitRate(8*speed.back)))
 		return
 	}
-	o.fitted = true
-	o.rate = int(float64(o.rate) * room * pacedShare)
-	o.bits = max(o.bits*room*pacedShare, minStreamBits)
-	if enough := leastPaced * time.Second / time.Duration(max(o.rate, 1)); o.duration < enough {
-		o.duration = (enough/parts + time.Millisecond).Truncate(time.Millisecond) * parts
+	p.fitted = true
+	for p.streams > 0 && float64(p.streams)*each > speed.there*overheadShare {
+		p.streams--
 	}
-	if o.rate < leastRate {
-		leave(fmt.Sprintf("the path carries %s", bitRate(8*carries)))
+	fixed, carried = float64(p.streams)*each, float64(p.streams)*p.bits/8
+	smaller := min((pacedShare*speed.there-fixed)/(calls+carried), pacedShare*speed.back/calls, 1)
+	p.rate, p.bits = int(float64(p.rate)*smaller), max(p.bits*smaller, minStreamBits)
+	if enough := leastPaced * time.Second / time.Duration(max(p.rate, 1)); p.duration < enough {
+		p.duration = (enough/parts + time.Millisecond).Truncate(time.Millisecond) * parts
+	}
+	if p.rate < leastRate {
+		leave(fmt.Sprintf("the path carries %s there and %s back", bitRate(8*speed.there), bitRate(8*speed.back)))
 	}
 }

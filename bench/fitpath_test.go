@@ -183,18 +183,19 @@ func TestFitPaced(t *testing.T) {
 		fitted bool
 	}{
 		{"enough", 100, "", 500, false},
-		{"scarce", 5, "", 256, true},
-		{"slow", 0.5, "", 25, true},
+		{"scarce", 5, "", 280, true},
+		{"slow", 0.5, "", 23, true},
+		{"so slow that there are no streams", 0.15, "", 21, true},
 		{"hopeless", 0.02, "", 0, false},
 		{"asked for", 8, "-link-rate 500", 500, false},
 		{"asked for too much", 5, "-link-rate 500", 0, false},
 		{"asked for less", 1, "-link-rate 50 -link-streams 0", 50, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p, opts, _ := overPath(t, newPaths(0, 0), strings.Fields(test.args)...)
+			_, opts, _ := overPath(t, newPaths(0, 0), strings.Fields(test.args)...)
 			opts.remote.speed = pathSpeed{40 * time.Millisecond, test.mbit * megabit, test.mbit * megabit}
 			rep := &report{}
-			p.fitPaced(&opts, rep)
+			opts.fitPaced(rep)
 			o := &opts.paced
 			if o.wanted != (test.rate > 0) || o.wanted == (len(rep.LeftOut) > 0) {
 				t.Fatalf("wanted: %v, left out %v", o.wanted, rep.LeftOut)
@@ -205,7 +206,7 @@ func TestFitPaced(t *testing.T) {
 			if o.rate < test.rate*9/10 || o.rate > test.rate*11/10 || o.fitted != test.fitted || o.warmUp < 100*time.Millisecond {
 				t.Errorf("%d calls a second, fitted: %v, warm-up %v, want about %d", o.rate, o.fitted, o.warmUp, test.rate)
 			}
-			load := 8 * (float64(o.rate*(o.size+frameOverhead)) + float64(o.streams)*(o.bits/8))
+			load := 8 * (float64(o.rate*(o.size+frameOverhead)) + float64(o.streams)*(o.bits/8+100*streamOverhead))
 			if float64(o.rate)*o.duration.Seconds() < leastPaced || load > test.mbit*1e6 || o.duration%(parts*time.Millisecond) != 0 {
 				t.Errorf("%d calls a second for %v are %.0f bit/s", o.rate, o.duration, load)
 			}

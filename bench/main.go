@@ -103,7 +103,7 @@ func (p program) measureInto(ctx context.Context, opts options, args []string, t
 	}
 	if opts.remote != nil {
 		running = p.lookAtPath(ctx, &opts, running, &rep)
-		p.fitPaced(&opts, &rep)
+		opts.fitPaced(&rep)
 	}
 	left := p.schedule(&opts, running)
 	after := left.next()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"github.com/gridmux/gridmux/bench/internal/link"
 )
 
 // pacedOptions is what the flags say of calls at a set rate over the loopback interface, or
@@ -171,9 +169,12 @@ func (r *linkReport) pacedHeader(over string, length time.Duration) string {
 	if r.Streams > 0 {
 		beside = fmt.Sprintf(" beside %s at a steady rate", plural(r.Streams, "stream"))
 	}
+	if r.Fitted && r.Streams > 0 {
+		beside += " of " + bitRate(r.StreamBits)
+	}
 	if r.Fitted {
-		beside += fmt.Sprintf(" of %s, which is what the path carries of the usual %d and %s",
-			bitRate(r.StreamBits), defaultLinkRate, link.FormatRate(defaultStreamBits))
+		beside += fmt.Sprintf(", which is what the path carries of the usual %d calls and %d streams of %s",
+			defaultLinkRate, defaultPaced, bitRate(defaultStreamBits))
 	}
 	return wrap(fmt.Sprintf("Now at a set rate over %s, each transport for %v in %d turns: "+
 		"node a makes %s calls per second of %d B, which b echoes%s. "+
