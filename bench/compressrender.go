@@ -115,15 +115,19 @@ func (r *compressionReport) choiceRows() (header []string, rows [][]string) {
 	}
 	return header, r.rows(func(c *compressionResult) (row []string) {
 		for _, speed := range speeds {
-			best, gain := c.fastest(speed)
-			if best.Codec == off {
-				row = append(row, off)
-				continue
-			}
-			row = append(row, best.Codec+" "+times(gain))
+			row = append(row, c.choice(speed))
 		}
 		return row
 	})
+}
+
+// choice is the fastest way over a link of a speed, and what it gains.
+func (r *compressionResult) choice(speed float64) string {
+	best, gain := r.fastest(speed)
+	if best.Codec == off {
+		return off
+	}
+	return best.Codec + " " + times(gain)
 }
 
 // measuredTable has the links side by side.

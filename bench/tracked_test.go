@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gridmux/gridmux/bench/internal/link"
 )
 
 // trackedDir has the results that README shows, of
@@ -53,6 +55,7 @@ func TestTracked(t *testing.T) {
 	}
 
 	inReadme(t, "bench: results", markdown(rep))
+	inReadme(t, "bench: codecs", codecs(rep.Compression, "json"))
 }
 
 // inReadme expects README to have a text between two comments, the first of which has the name.
@@ -70,6 +73,38 @@ func inReadme(t *testing.T, name, want string) {
 		t.Fatalf("README has no place for the results, between %q and %q", begin, end)
 	}
 	golden(t, readme, []byte(before+begin+want+end+after))
+}
+
+// codecs is what README says of the messages of one kind.
+func codecs(r *compressionReport, payload string) string {
+	ways := r.names()
+	header := append([]string{"message"}, ways...)
+	for _, speed := range speeds {
+		header = append(header, "at "+link.FormatRate(speed))
+	}
+	var b strings.Builder
+	row := func(cells []string) { fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | ")) }
+	row(header)
+	fmt.Fprintf(&b, "|%s%s\n", strings.Repeat("--:|", 1+len(ways)), strings.Repeat("---|", len(speeds)))
+	for i := range r.Results {
+		c := &r.Results[i]
+		if c.Payload != payload {
+			continue
+		}
+		cells := []string{octets(c.Size)}
+		for _, name := range ways {
+			below := nothing
+			if l := c.line(name); l != nil {
+				below = l.below()
+			}
+			cells = append(cells, below)
+		}
+		for _, speed := range speeds {
+			cells = append(cells, c.choice(speed))
+		}
+		row(cells)
+	}
+	return b.String()
 }
 
 // retold is a report with what this version says of what was measured, which has to be what it has.

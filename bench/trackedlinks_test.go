@@ -11,8 +11,8 @@ import (
 // trackedLinks are the results over links that README shows, by the congestion control of
 // TCP, each of
 //
-//	go run ./bench -workloads links -rtt 20ms -loss 0.5%,2% -link-time 2m -json docs/bench/links-bbr.json
-//	go run ./bench -workloads links -rtt 20ms -loss 0.5%,2% -link-time 2m -tcp-congestion cubic -json docs/bench/links-cubic.json
+//	go run ./bench -workloads links -rtt 20ms -loss 0.5%,2% -link-time 90s -json docs/bench/links-bbr.json
+//	go run ./bench -workloads links -rtt 20ms -loss 0.5%,2% -link-time 90s -tcp-congestion cubic -json docs/bench/links-cubic.json
 //	go test ./bench -run TestTrackedLinks -update
 var trackedLinks = []string{"bbr", "cubic"}
 
