@@ -24,7 +24,7 @@ const (
 	// lookGap is between what arrives one after the other, and not at once.
 	lookGap = 2 * time.Millisecond
 	// lookOctets is how many bytes are looked at, if that does not take too long: they arrive many at once.
-	lookOctets = 3 * chunk
+	lookOctets = 5 * chunk
 	// lookSize is that of a message which is sent for it, small enough to come through in a moment.
 	lookSize = 1 << 10
 	// lookTimeout bounds what is begun to look, so that a path over which nothing comes back is told.
