@@ -87,7 +87,7 @@ func TestHangup(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || stderr.String() != "bench: interrupted\n" {
 		t.Errorf("exit code %d and %q", code, &stderr)
 	}
-	if rep, err := readReport(file); err != nil || !rep.Interrupted || rep.Rounds != 1 {
+	if rep, err := readReport(file); err != nil || !rep.Interrupted || rep.Rounds == 0 {
 		t.Errorf("what was complete is not written: %v", err)
 	}
 }
