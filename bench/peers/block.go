@@ -27,19 +27,13 @@ func (f *found) preface() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "On %s with %d cores, GOMAXPROCS=%d, kernel %s and %s, on %s with `%s` in `bench/peers`. "+
 		"Contenders take turns: a figure is the median of the rounds, and behind ± is how far the farthest was off. "+
-		"A ratio is of two windows of the same round. Where the rounds of what gridmux is compared with differ by %s or more "+
+		"A ratio is of two windows of the same round. Where the rounds of either differ by %s or more "+
 		"it says *too much*, and the ratio does not count.",
 		f.run.CPU, f.run.Cores, f.run.Procs, f.run.Kernel, f.run.Go, f.run.Began.Format("2 January 2006"), f.run.Command, percent(noisy))
 	if shares := f.others(); len(shares) > 0 {
 		fmt.Fprintf(&b, " Of the machine something else used %s in the median window and %s in the worst.",
 			percent(median(shares)), percent(slices.Max(shares)))
-		loaded := 0
-		for _, share := range shares {
-			if share > busy {
-				loaded++
-			}
-		}
-		if loaded*10 > len(shares) {
+		if loaded := f.loaded(); loaded*10 > len(shares) {
 			fmt.Fprintf(&b, " **In %d of %d it used more than %s: the machine was busy, measure again.**",
 				loaded, len(shares), percent(busy))
 		}
@@ -236,8 +230,10 @@ func (rep *report) versus(name, other string, f figure) string {
 		return none
 	}
 	s := withSpread(short(median(ratios), len(ratios)), ratios)
-	if values := rep.values(other, f); len(values) > 1 && spread(values) >= noisy {
-		s += ", *too much*"
+	for _, of := range []string{name, other} {
+		if values := rep.values(of, f); len(values) > 1 && spread(values) >= noisy {
+			return s + ", *too much*"
+		}
 	}
 	return s
 }

@@ -168,6 +168,9 @@ func TestTracked(t *testing.T) {
 		t.Errorf("of the tracked run %d windows are missing, %q failed, and it had %d rounds of %v, want those of the steps",
 			n, failed, all.run.Rounds, all.run.Dur)
 	}
+	if n, of := all.loaded(), len(all.others()); n*10 > of {
+		t.Errorf("in %d of the %d windows of the tracked run the machine was busy: measure again", n, of)
+	}
 	text, err := os.ReadFile(readmeFile)
 	if err != nil {
 		t.Fatal(err)

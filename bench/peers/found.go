@@ -163,6 +163,16 @@ func (f *found) others() (shares []float64) {
 	return shares
 }
 
+// loaded is in how many windows something else used so much of the machine that figures say nothing.
+func (f *found) loaded() (n int) {
+	for _, share := range f.others() {
+		if share > busy {
+			n++
+		}
+	}
+	return n
+}
+
 // readFound reads what a run of -mode readme has kept.
 func readFound(file string) (*found, error) {
 	text, err := os.ReadFile(file)
