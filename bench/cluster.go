@@ -153,10 +153,11 @@ func (c *cluster) closing() *sync.WaitGroup {
 // endTimeout is how long an interrupt waits for nodes to be closed. The process ends after it anyway.
 const endTimeout = time.Second
 
-// end closes it. After an interrupt it also cuts the sockets, once nodes do not connect any more, so that no node waits
-// for what is being made over them: the handshakes of many nodes with TLS take long.
+// end closes it. After an interrupt it cuts the sockets at the same time, so that no node waits for what is being made
+// over them: the handshakes of many nodes with TLS take long. A time-out is none: the run goes on, and must find
+// nothing left of it.
 func (c *cluster) end(ctx context.Context) {
-	if ctx.Err() == nil {
+	if !errors.Is(ctx.Err(), context.Canceled) {
 		c.close()
 		return
 	}
@@ -211,8 +212,8 @@ func (c *cluster) settle(ctx context.Context) {
 	}
 }
 
-// settleTimeout is enough for a few MiB in the buffers of a path of one Mbit/s.
-const settleTimeout = 30 * time.Second
+// settleTimeout is enough for a few MiB in the buffers of a path of one Mbit/s, and more than longestTrip.
+const settleTimeout = longestTrip + 20*time.Second
 
 // errWrongAnswer is what a call fails with whose answer is not its request.
 var errWrongAnswer = errors.New("the answer is not the request that was sent")

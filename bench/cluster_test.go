@@ -16,7 +16,7 @@ import (
 	"github.com/gridmux/gridmux/transport/inmem"
 )
 
-// slowToClose is a network of nodes that take a second to close.
+// slowToClose is a network of nodes that take two seconds to close.
 type slowToClose struct{ network }
 
 func (n slowToClose) site(name string) (site, error) {
@@ -41,7 +41,7 @@ func (t slowTransport) Listen(ctx context.Context, addr string) (transport.Liste
 type slowListener struct{ transport.Listener }
 
 func (l slowListener) Close() error {
-	time.Sleep(time.Second)
+	time.Sleep(2 * endTimeout)
 	return l.Listener.Close()
 }
 
@@ -55,8 +55,27 @@ func TestCloseTogether(t *testing.T) {
 		}
 		began := time.Now()
 		c.close()
-		if took := time.Since(began); took < time.Second || took > 2*time.Second {
-			t.Errorf("%d nodes that take a second each took %v to close", len(names), took)
+		if took := time.Since(began); took < 2*endTimeout || took > 3*endTimeout {
+			t.Errorf("%d nodes that take two seconds each took %v to close", len(names), took)
+		}
+	})
+}
+
+// TestTimeoutLeavesNothing expects a cluster to be closed when the time for something with it is over: only after an
+// interrupt there is nothing that it could disturb.
+func TestTimeoutLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := openCluster(t.Context(), slowToClose{memory{inmem.NewNetwork()}}, []string{"a", "b"}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		<-ctx.Done()
+		began := time.Now()
+		c.end(ctx)
+		if took := time.Since(began); took < 2*endTimeout {
+			t.Errorf("nodes that take two seconds to close were left after %v", took)
 		}
 	})
 }
@@ -104,8 +123,8 @@ func TestInterruptCutsHandshakes(t *testing.T) {
 	for idle, name := range map[bool]string{true: "fresh", false: "measured"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-				defer cancel()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer time.AfterFunc(5*time.Second, cancel).Stop()
 				began := time.Now()
 				k := kind{name: "stubborn", open: func(hosts) network { return stubborn{memory{inmem.NewNetwork()}} }}
 				if _, err := measureCluster(ctx, k, 8, idle); err == nil {

@@ -11,7 +11,7 @@
 // measures for almost as long over emulated links, with a table for each, and for a
 // dozen seconds what compression is worth. At last it says in a few
 // sentences which transport to choose. The exit code is 0 if everything succeeded, 1 if a
-// transport failed or a -threshold was not kept, 2 for flags that make no sense or files that
+// transport failed, a -threshold was not kept or nothing fits into the time over a path, 2 for flags that make no sense or files that
 // cannot be read or written, at the beginning or, which does not keep others from being
 // written, at the end, and 130 after an interrupt, or when the terminal is closed, which prints
 // and writes what there is by then. Standard output that ends early, as with head, is such a
@@ -147,8 +147,10 @@
 // Before anything is measured the path is looked at over each transport, for some seconds: its
 // round trip, and how much a stream carries each way. What takes too long for it, as 1 MiB there
 // and back over 1 Mbit/s, is left out, with a line that says how long it takes, and which
-// -duration has time for it; the requests of bulk are smaller, and so is the load of paced, unless
-// -link-rate, -link-streams or -stream-rate say what it is. Windows are as long as it takes what
+// -duration has time for it. Every load needs some round trips, so that a long path has fewer of
+// them too, and with -quick one from a few milliseconds on. The requests of bulk are smaller, and so
+// is the load of paced, for longer if it has to be; one that -link-rate, -link-streams or
+// -stream-rate ask for is left out if the path does not carry it. Windows are as long as it takes what
 // is under way to get through, some times over, and so the usual half minute becomes up to
 // two; -duration is kept to. The time that is said to be left is what the rounds before took. A
 // path that becomes much slower in the meantime ends the measurement at its time.

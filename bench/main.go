@@ -23,7 +23,7 @@ const (
 )
 
 func main() {
-	ctx, _ := untilSignal(context.Background())
+	ctx, _ := untilSignal(context.Background(), hangupPatience, os.Exit)
 	// quic-go prints one where a socket's buffers are small, in the middle of a table.
 	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -17,9 +17,10 @@ const (
 	// lookCalls is how many calls tell the round-trip time.
 	lookCalls = 5
 	// lookTime is how long each direction is looked at, at least, and lookTrips as many round trips, in which
-	// windows grow to what the path has room for, up to mostLookTime.
-	lookTime     = 100 * time.Millisecond
-	lookTrips    = 12
+	// windows grow to what the path has room for.
+	lookTime  = 100 * time.Millisecond
+	lookTrips = 12
+	// mostLookTime is how long it may be for as many bytes as wanted to arrive.
 	mostLookTime = 3 * time.Second
 	// lookGap is between what arrives one after the other, and not at once.
 	lookGap = 2 * time.Millisecond
@@ -28,7 +29,7 @@ const (
 	// lookSize is that of a message which is sent for it, small enough to come through in a moment.
 	lookSize = 1 << 10
 	// lookTimeout bounds what is begun to look, so that a path over which nothing comes back is told.
-	lookTimeout = 20 * time.Second
+	lookTimeout = 40 * time.Second
 	// frameOverhead is about how many bytes a small message has more on a path: of core, TLS, TCP and IP.
 	frameOverhead = 100
 )
@@ -155,7 +156,7 @@ func rateOf(ctx context.Context, begin task, bits int, rtt time.Duration) (float
 		return 0, err
 	}
 	defer end()
-	length := min(max(lookTime, lookTrips*rtt), mostLookTime)
+	length := max(lookTime, lookTrips*rtt)
 	steps, began := 0, time.Now()
 	var from, last time.Time
 	for {
@@ -174,8 +175,8 @@ func rateOf(ctx context.Context, begin task, bits int, rtt time.Duration) (float
 				continue
 			}
 			from = now
-		case since >= length && now.After(from) && (steps*bits >= 8*lookOctets && apart || since >= mostLookTime):
-			return float64(steps*bits) / now.Sub(from).Seconds(), nil
+		case since >= length && now.After(from) && (int64(steps)*int64(bits) >= 8*lookOctets && apart || since >= mostLookTime):
+			return float64(steps) * float64(bits) / now.Sub(from).Seconds(), nil
 		}
 		steps++
 	}

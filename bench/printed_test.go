@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -65,6 +66,7 @@ func TestHangup(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return // which has neither
 	}
+	hearHangups(t)
 	file := filepath.Join(t.TempDir(), "bench.json")
 	cmd := asProcess(t, "-no-demo", "-duration", "5s", "-workloads", "calls", "-callers", "1", "-sizes", "none", "-transports", "inmem", "-out=", "-json", file)
 	out, err := cmd.StdoutPipe()
@@ -89,6 +91,37 @@ func TestHangup(t *testing.T) {
 	}
 	if rep, err := readReport(file); err != nil || !rep.Interrupted || rep.Rounds == 0 {
 		t.Errorf("what was complete is not written: %v", err)
+	}
+}
+
+// hearHangups is for tests that were called with nohup: this process and its children hear of SIGHUP.
+func hearHangups(t *testing.T) {
+	t.Helper()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) })
+}
+
+// TestHangupOfWhatWaits expects a process that waits for something else, when the terminal is gone, to end
+// nevertheless: nobody is left to end it.
+func TestHangupOfWhatWaits(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // which has no such signal
+	}
+	hearHangups(t)
+	exited := make(chan int, 1)
+	ctx, release := untilSignal(t.Context(), time.Millisecond, func(code int) { exited <- code })
+	defer release()
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := self.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-ctx.Done()
+	if code := <-exited; code != exitInterrupted {
+		t.Errorf("exit code %d", code)
 	}
 }
 

@@ -41,7 +41,7 @@ func TestTrackedLinks(t *testing.T) {
 // aboutLinks says what was measured, and is the header of the table.
 func aboutLinks(rep *report) string {
 	links := rep.Links
-	return fmt.Sprintf("With a round trip of %v and the load above, %v per link on an otherwise idle machine (%s), small calls over QUIC "+
+	return fmt.Sprintf("With a round trip of %v and the load above, %v per link (%s), small calls over QUIC "+
 		"took, in times of what they took over websocket with TLS (behind it the interval in which it is with a confidence of 99 %%; "+
 		"%s is no difference):\n\n| loss | TCP's congestion control | QUIC's | p99 | p99.9 |\n|--:|---|---|--:|--:|\n",
 		links.Results[0].RTT, links.Duration, rep.Began.Format("2 January 2006"), undecided)

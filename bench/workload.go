@@ -129,10 +129,10 @@ func randomBytes(size int) func() []byte {
 	})
 }
 
-// aboutCalls describes the load in sentences without the last full stop.
+// aboutCalls describes the load in sentences without the last full stop. What goes over a slow path may have longer.
 func aboutCalls(size int) string {
 	return fmt.Sprintf("AppendRequest to a HandleAppend handler, which echoes %d B. Each caller has a cancellable context, "+
-		"and all share one option WithTimeout(%v), so that every call carries a deadline", size, callTimeout)
+		"and all share one option WithTimeout(%v), or more over a slow path, so that every call carries a deadline", size, callTimeout)
 }
 
 func (e *echoLoad) callers(c *core.Connection, n int) (all []task) {
