@@ -13,6 +13,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/hook"
 )
 
 // attemptDelay is how much later than one address of a name the next one is
@@ -48,11 +49,7 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	if err := t.check(ctx); err != nil {
 		return nil, transport.PhaseDial, err
 	}
-	find := t.opts.Resolve
-	if find == nil {
-		find = resolve
-	}
-	addrs, err := find(ctx, to.Addr)
+	addrs, err := t.resolve(ctx, to.Addr)
 	if err == nil && len(addrs) == 0 {
 		err = errNoAddress
 	}
@@ -65,6 +62,19 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 		return t.try(ctx, to, addrs[0])
 	}
 	return t.race(ctx, to, addrs)
+}
+
+// resolve returns the addresses of a host and port, as the user has them looked up.
+func (t *Transport) resolve(ctx context.Context, addr string) (addrs []netip.AddrPort, err error) {
+	find := t.opts.Resolve
+	if find == nil {
+		return resolve(ctx, addr)
+	}
+	err = hook.Call("Options.Resolve", func() (err error) {
+		addrs, err = find(ctx, addr)
+		return err
+	})
+	return addrs, err
 }
 
 // resolve returns the addresses of a host and port.

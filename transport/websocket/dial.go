@@ -18,6 +18,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/hook"
 	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
@@ -46,6 +47,21 @@ func (t *Transport) Dial(ctx context.Context, to transport.Peer) (transport.Conn
 	return c, nil
 }
 
+// connect makes the connection below everything else.
+func (t *Transport) connect(ctx context.Context, addr string) (nc net.Conn, err error) {
+	dial := t.opts.DialContext
+	if dial == nil {
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	err = hook.Call("Options.DialContext", func() (err error) {
+		if nc, err = dial(ctx, "tcp", addr); err == nil && nc == nil {
+			err = errors.New("Options.DialContext returned no connection")
+		}
+		return err
+	})
+	return nc, err
+}
+
 func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase string, err error) {
 	if err := t.check(ctx); err != nil {
 		return nil, transport.PhaseDial, err
@@ -55,11 +71,7 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 	if err != nil {
 		return nil, transport.PhaseTLS, err
 	}
-	dial := t.opts.DialContext
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	raw, err := dial(ctx, "tcp", to.Addr)
+	raw, err := t.connect(ctx, to.Addr)
 	if err != nil {
 		return nil, transport.PhaseDial, because(ctx, err)
 	}

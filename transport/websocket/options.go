@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gridmux/gridmux/transport"
+	"github.com/gridmux/gridmux/transport/internal/hook"
 	"github.com/gridmux/gridmux/transport/internal/tlsname"
 )
 
@@ -61,6 +62,7 @@ type Options struct {
 	// prove who a node is, which is without Config.Auth and Config.AllowInsecure of the
 	// core, that of every node has to be valid for that one as well; so has, with mutual
 	// TLS, that of a node which dials.
+	// It may be called by several goroutines at once; a panic is a dial that fails.
 	ServerName func(transport.Peer) string
 
 	// DialContext connects to a peer's Addr; network is always "tcp". nil: a
@@ -148,7 +150,13 @@ func (o *Options) tls() tlsname.Source {
 func (o *Options) clientTLS(to transport.Peer) (*tls.Config, error) {
 	name := tlsname.Expected(to.Name, to.Addr)
 	if o.ServerName != nil && (o.TLS != nil || o.GetTLS != nil) {
-		name = o.ServerName(to)
+		err := hook.Call("Options.ServerName", func() error {
+			name = o.ServerName(to)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	return o.tls().Client(name)
 }
