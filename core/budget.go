@@ -440,13 +440,14 @@ func (a *assembly) turnAway() {
 // is reserved whole when its stream is opened, so no stream that nobody reads
 // takes anything from another.
 type windows struct {
-	limit int64
+	limit int64 // for each end of the streams that is this node's
+	ends  int64 // how many are: 2 for the local node, which is both
 	held  atomic.Int64
 }
 
 // reserve takes the first window of a stream.
 func (w *windows) reserve(n int) error {
-	if !w.take(n, w.limit) {
+	if !w.take(n, w.ends*w.limit) {
 		return fmt.Errorf("%w: Config.MaxStreamBuffers (%d bytes) is taken by the windows of the streams with this peer",
 			ErrOverloaded, w.limit)
 	}
@@ -456,7 +457,7 @@ func (w *windows) reserve(n int) error {
 // grow takes n more for a stream that is read quickly. Half of the memory is
 // left for streams to come.
 func (w *windows) grow(n int) bool {
-	return w.take(n, w.limit/2)
+	return w.take(n, w.ends*w.limit/2)
 }
 
 func (w *windows) take(n int, limit int64) bool {

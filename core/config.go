@@ -134,8 +134,9 @@ type Config struct {
 	// first window. Compressed messages that are not over it, once restored, count
 	// with the bytes that they are sent as. Default 64 KiB.
 	StreamWindow int
-	// MaxStreamBuffers bounds the windows of all streams with one peer together.
-	// A stream for which there is no room fails with [ErrOverloaded]. Default
+	// MaxStreamBuffers bounds the bytes of the windows of all streams with one peer
+	// together, and those with the local node, of which both ends are here, at twice as
+	// much. A stream for which there is no room fails with [ErrOverloaded]. Default
 	// 64 MiB, at least StreamWindow.
 	MaxStreamBuffers int
 

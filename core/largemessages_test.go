@@ -234,7 +234,7 @@ func TestMessagesOfAnEndedStreamOutliveItsTime(t *testing.T) {
 // is room for it, however many others try to grow theirs and may not.
 func TestWindowsAreNotTakenForAMoment(t *testing.T) {
 	const window = 1 << 16
-	w := windows{limit: 4 * window}
+	w := windows{limit: 4 * window, ends: 1}
 	w.held.Store(2 * window)
 	var stop atomic.Bool
 	var wg sync.WaitGroup

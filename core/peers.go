@@ -46,8 +46,13 @@ type usage struct {
 	notify   notifier // of changes of state: in order, also when it is added again
 }
 
-func (m *Manager) newUsage() *usage {
-	u := &usage{windows: windows{limit: int64(m.cfg.MaxStreamBuffers)}, notify: notifier{fn: m.tellState}}
+func (m *Manager) newUsage(name string) *usage {
+	u := &usage{windows: windows{limit: int64(m.cfg.MaxStreamBuffers), ends: 1}, notify: notifier{fn: m.tellState}}
+	if name == m.cfg.Local.Name {
+		// Both windows of a stream are this node's, where else each end has its own: the
+		// same number of streams fits.
+		u.windows.ends = 2
+	}
 	for k := range u.memory {
 		u.memory[k].limit = int64(m.cfg.MaxReassembly)
 	}
@@ -70,7 +75,7 @@ func (u *usage) idle() bool {
 func (m *Manager) usageOf(name string) *usage {
 	u := m.usages[name]
 	if u == nil {
-		u = m.newUsage()
+		u = m.newUsage(name)
 		m.usages[name] = u
 	}
 	return u

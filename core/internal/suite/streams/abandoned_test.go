@@ -264,7 +264,7 @@ func TestManyStreams(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := lab.InmemLink().Cluster(t, 2, f.serve("back", echo, 2, 2), f.serve("fails", func(context.Context, []byte, end) error { return errNoDisk }, 1, 1),
 					lab.Configure(func(cfg *core.Config) {
-						cfg.MaxCalls, cfg.MaxHandlers, cfg.StreamWindow, cfg.MaxStreamBuffers = 1, 1, 1000, 2000 // in the loopback two windows are one stream
+						cfg.MaxCalls, cfg.MaxHandlers, cfg.StreamWindow, cfg.MaxStreamBuffers = 1, 1, 1000, 1000
 					}))
 				on := []core.Caller{c.Conn(0, 1), c.Conn(0, 0)}
 				ctx, cancel := context.WithCancel(t.Context())
