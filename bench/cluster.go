@@ -132,16 +132,8 @@ func (c *cluster) waitConnected(ctx context.Context) error {
 	return nil
 }
 
-// close ends all nodes at the same time: of one after another, those that are left would go on
-// trying to connect to those that are not.
-func (c *cluster) close() {
-	c.closing().Wait()
-	for _, s := range c.sites {
-		s.kill()
-	}
-}
-
-// closing begins to close all nodes.
+// closing begins to close all nodes at the same time: of one after another, those that are left would go on trying to
+// connect to those that are not.
 func (c *cluster) closing() *sync.WaitGroup {
 	var wg sync.WaitGroup
 	for _, m := range c.nodes {
@@ -153,12 +145,15 @@ func (c *cluster) closing() *sync.WaitGroup {
 // endTimeout is how long an interrupt waits for nodes to be closed. The process ends after it anyway.
 const endTimeout = time.Second
 
-// end closes it. After an interrupt it cuts the sockets at the same time, so that no node waits for what is being made
+// end ends all nodes. After an interrupt it cuts the sockets at the same time, so that no node waits for what is being made
 // over them: the handshakes of many nodes with TLS take long. A time-out is none: the run goes on, and must find
 // nothing left of it.
 func (c *cluster) end(ctx context.Context) {
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		c.close()
+		c.closing().Wait()
+		for _, s := range c.sites {
+			s.kill()
+		}
 		return
 	}
 	nodes := c.closing()
@@ -178,6 +173,15 @@ func (c *cluster) end(ctx context.Context) {
 	case <-ended:
 	case <-late.C:
 	}
+}
+
+// endAll ends some things at the same time, each of which has nodes.
+func endAll[T interface{ end(ctx context.Context) }](ctx context.Context, all []T) {
+	var wg sync.WaitGroup
+	for _, each := range all {
+		wg.Go(func() { each.end(ctx) })
+	}
+	wg.Wait()
 }
 
 // connection returns the connection of the first node, which is the one that

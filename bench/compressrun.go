@@ -89,7 +89,7 @@ func (r *compressionReport) measure(ctx context.Context, k kind, all []*sending,
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer s.end(ctx)
 	for _, of := range all {
 		for _, w := range of.ways {
 			if err := w.check(ctx, s.connection("b"), of.messages); err != nil {
@@ -205,7 +205,7 @@ func measureSpeed(
 	if err != nil {
 		return nil, 0, err
 	}
-	defer s.close()
+	defer s.end(ctx)
 	windows = make([][]sample, len(of.ways))
 	order := turns(of)
 	for round := 1; round <= timing.rounds; round++ {

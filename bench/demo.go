@@ -59,7 +59,7 @@ func demonstrate(ctx context.Context, k kind, out io.Writer) error {
 	if d.cluster, err = openCluster(ctx, k.open(onLoopback), []string{"a", "b", "c"}, d.watch, d.serve); err != nil {
 		return err
 	}
-	defer d.close()
+	defer d.end(ctx)
 	d.sayf("all three are up, each connected to both others")
 	for _, step := range []func(context.Context) error{d.call, d.stream, d.killB, d.healB} {
 		if err := step(ctx); err != nil {

@@ -149,8 +149,9 @@
 // and back over 1 Mbit/s, is left out, with a line that says how long it takes, and which
 // -duration has time for it. Every load needs some round trips, so that a long path has fewer of
 // them too, and with -quick one from a few milliseconds on. The requests of bulk are smaller, and so
-// is the load of paced, for longer if it has to be; one that -link-rate, -link-streams or
-// -stream-rate ask for is left out if the path does not carry it. Windows are as long as it takes what
+// is the load of paced, by steps of 1, 2 and 5, and for longer if it has to be; what -link-rate,
+// -link-streams, -stream-rate or -paced-time name of it stays as it is, and paced is left out
+// if that is more than the path carries. Windows are as long as it takes what
 // is under way to get through, some times over, and so the usual half minute becomes up to
 // two; -duration is kept to. The time that is said to be left is what the rounds before took. A
 // path that becomes much slower in the meantime ends the measurement at its time.

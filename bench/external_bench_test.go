@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func BenchmarkCompressedLink(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer pair.close()
+			defer pair.end(context.Background())
 			for b.Loop() {
 				plain := 0.
 				for _, w := range of.ways {

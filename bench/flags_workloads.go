@@ -179,7 +179,7 @@ func (o *options) completePaced(links *linkFlags, set map[string]bool, quick boo
 		duration = defaultPacedTime
 	}
 	o.paced.paced = links.paced
-	o.paced.asked = slices.ContainsFunc(pacedFlagNames(), func(name string) bool { return set[name] })
+	o.paced.asked = askedFor{rate: set["link-rate"], streams: set["link-streams"], bits: set["stream-rate"], time: set["paced-time"]}
 	o.paced.size, o.paced.payload, o.paced.duration, o.paced.warmUp = o.size, o.content(), duration, turnWarmUp
 	if err := cmp.Or(o.paced.tooMuch(o.sized()), o.paced.tooLittle("paced-time")); err != nil {
 		return err

@@ -155,11 +155,7 @@ func (p program) measureLink(
 	ctx context.Context, opts linkOptions, spec linkSpec, of []kind, rep *report,
 ) (unconnected []string, err error) {
 	var all []*contender
-	defer func() {
-		for _, c := range all {
-			c.close()
-		}
-	}()
+	defer func() { endAll(ctx, all) }()
 	for _, k := range of {
 		l, err := opts.opener(p)(opts.seed, spec.conditions)
 		if err != nil {
@@ -249,9 +245,9 @@ func (c *contender) measure(ctx context.Context, opts linkOptions) {
 	}
 }
 
-func (c *contender) close() {
+func (c *contender) end(ctx context.Context) {
 	if c.cluster != nil {
-		c.cluster.close()
+		c.cluster.end(ctx)
 	}
 	c.link.close()
 }

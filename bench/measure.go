@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -176,13 +176,7 @@ func (m *measurement) openCluster(ctx context.Context, k kind, called int) (*clu
 	return openCluster(ctx, k.open(onLoopback), names, config, serveLoads)
 }
 
-func (p *pair) end(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, c := range p.clusters {
-		wg.Go(func() { c.end(ctx) })
-	}
-	wg.Wait()
-}
+func (p *pair) end(ctx context.Context) { endAll(ctx, slices.Collect(maps.Values(p.clusters))) }
 
 // serveLoads registers what all loads call.
 func serveLoads(m *core.Manager) error { return errors.Join(serveEcho(m), serveStreams(m)) }
@@ -191,13 +185,7 @@ func serveLoads(m *core.Manager) error { return errors.Join(serveEcho(m), serveS
 // measured before they failed. If ctx ends, those are the cells of the rounds that were
 // complete.
 func (m *measurement) run(ctx context.Context, rep *report) {
-	defer func() {
-		var wg sync.WaitGroup
-		for _, p := range m.pairs {
-			wg.Go(func() { p.end(ctx) })
-		}
-		wg.Wait()
-	}()
+	defer func() { endAll(ctx, m.pairs) }()
 	for _, k := range m.kinds {
 		openCtx, cancel := context.WithTimeout(ctx, connectTimeout)
 		p, err := m.open(openCtx, k)

@@ -13,7 +13,7 @@ type pacedOptions struct {
 	paced
 
 	wanted bool
-	asked  bool // the flags say of what load
+	asked  askedFor
 }
 
 const (
@@ -61,11 +61,7 @@ func (p program) measurePaced(ctx context.Context, opts options, of []kind, rep 
 	takes := opts.paced.takes(len(of))
 	fmt.Fprintf(p.stdout, "%v left%s\n", takes.Round(100*time.Millisecond), inAll(takes, after))
 	var all []*pacedPair
-	defer func() {
-		for _, c := range all {
-			c.cluster.end(ctx)
-		}
-	}()
+	defer func() { endAll(ctx, all) }()
 	for _, k := range of {
 		c, err := opts.openPair(ctx, k)
 		switch {
@@ -126,6 +122,8 @@ func newPacedPair(k kind, c *cluster) *pacedPair {
 	return p
 }
 
+func (c *pacedPair) end(ctx context.Context) { c.cluster.end(ctx) }
+
 func (c *pacedPair) calls() (n int64) {
 	for _, h := range c.result.latency {
 		n += h.TotalCount()
@@ -173,7 +171,7 @@ func (r *linkReport) pacedHeader(over string, length time.Duration) string {
 		beside += " of " + bitRate(r.StreamBits)
 	}
 	if r.Fitted {
-		beside += fmt.Sprintf(", which is what the path carries of the usual %d calls and %d streams of %s",
+		beside += fmt.Sprintf(", which is what the path carries (usual are %d calls and %d streams of %s)",
 			defaultLinkRate, defaultPaced, bitRate(defaultStreamBits))
 	}
 	return wrap(fmt.Sprintf("Now at a set rate over %s, each transport for %v in %d turns: "+

@@ -115,7 +115,7 @@ func recordPayload(ctx context.Context, name, dir string) error {
 		return fmt.Errorf("%w: %w", errNotRecorded, err)
 	}
 	defer func() {
-		c.close() // which does not wait for handlers
+		c.end(ctx) // which does not wait for handlers
 		mu.Lock()
 		over = true // and what is removed after an interrupt is not written once more
 		mu.Unlock()

@@ -56,13 +56,13 @@ func TestRemote(t *testing.T) {
 			if c.wire() == 0 {
 				t.Errorf("%s: nobody counts what goes over the wire", k.name)
 			}
-			c.close()
+			c.end(context.Background())
 			cancel()
 		}
 		r.secret = newSecret()
 		want := r.String() + " over " + k.name + ": the other end has another key: use the one that bench serve prints there, or was given"
 		if c, err := r.open(t.Context(), k, plain); err == nil {
-			c.close()
+			c.end(context.Background())
 			t.Errorf("%s: whoever has another key is let in", k.name)
 		} else if err.Error() != want {
 			t.Errorf("%s: %v, want %s", k.name, err, want)
@@ -112,7 +112,7 @@ func TestRemoteIsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
+	defer c.end(context.Background())
 	once := &dialsOnce{}
 	refused, end := context.WithCancel(t.Context())
 	defer end()
@@ -188,7 +188,7 @@ func TestTwoProcesses(t *testing.T) {
 	}
 	_, command, _ := strings.Cut(said.String(), "go run ./bench ")
 	file := filepath.Join(t.TempDir(), "bench.json")
-	args := append(strings.Fields(command), "-duration", "1500ms", "-callers", "1", "-sizes", "none", "-streams", "1", "-paced-time", "360ms", "-out=", "-json", file)
+	args := append(strings.Fields(command), "-duration", "1500ms", "-callers", "1", "-sizes", "none", "-streams", "1", "-paced-time", "360ms", "-link-rate", "500", "-stream-rate", "100kbit", "-out=", "-json", file)
 	out, err := asProcess(t, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -201,8 +201,8 @@ func TestTwoProcesses(t *testing.T) {
 	if err := json.Unmarshal(text, &rep); err != nil {
 		t.Fatal(err)
 	}
-	// A line of calls, three of streams and two of mixed.
-	if want := len(reachable()) * 6; len(rep.Cells) != want || len(rep.Failures) > 0 {
+	// A line of calls, three of streams and two of mixed, but for what a busy machine carries too little for.
+	if want := len(reachable()) * (6 - len(rep.LeftOut)); len(rep.Cells) != want || len(rep.Cells) == 0 || len(rep.Failures) > 0 {
 		t.Errorf("%d lines, want %d, and failures %v\n%s", len(rep.Cells), want, rep.Failures, out)
 	}
 	for _, c := range rep.Cells {

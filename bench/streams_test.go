@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,7 +56,7 @@ func TestManyStreamsOverARealPath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.close()
+		defer c.end(context.Background())
 		b := newBench(n)
 		for _, l := range streamLoads(options{streams: []int{n}, size: defaultSize, remote: &remote{}}, plan{}) {
 			work := l.tasks(c.peers())

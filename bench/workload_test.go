@@ -17,7 +17,7 @@ func openPair(t *testing.T, handlers func(m *core.Manager) error) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.close)
+	t.Cleanup(func() { c.end(context.Background()) })
 	return c
 }
 
