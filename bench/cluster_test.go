@@ -54,7 +54,7 @@ func TestCloseTogether(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		c.end(context.Background())
+		c.end(t.Context())
 		if took := time.Since(began); took < 2*endTimeout || took > 3*endTimeout {
 			t.Errorf("%d nodes that take two seconds each took %v to close", len(names), took)
 		}

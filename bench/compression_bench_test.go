@@ -26,7 +26,7 @@ func openFor(b *testing.B, k kind, all ...*sending) *senders {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { pair.end(context.Background()) })
+	b.Cleanup(func() { pair.end(context.WithoutCancel(b.Context())) })
 	return pair
 }
 

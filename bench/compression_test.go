@@ -445,7 +445,7 @@ func TestRecordsHalved(t *testing.T) {
 				t.Error(err)
 			}
 			stats := pair.nodes["a"].Stats().Compression
-			pair.end(context.Background())
+			pair.end(t.Context())
 			if len(stats) != 1 {
 				t.Fatalf("%s, %s: statistics of %d handlers", name, codec.Name(), len(stats))
 			}

@@ -15,7 +15,7 @@
 // cannot be read or written, at the beginning or, which does not keep others from being
 // written, at the end, and 130 after an interrupt, or when the terminal is closed, which prints
 // and writes what there is by then. Standard output that ends early, as with head, is such a
-// file too: the others are written, or if there are none the run ends at once.
+// file too, for every command: the others are written, or if there are none the run ends at once.
 // "go run" itself exits with 1 whatever the program does, as long as it is not 0: who wants to
 // tell them apart builds it, with "go build ./bench". Run it with -help for the flags.
 //

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -30,7 +29,7 @@ func BenchmarkCompressedLink(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer pair.end(context.Background())
+			defer pair.end(b.Context())
 			for b.Loop() {
 				plain := 0.
 				for _, w := range of.ways {

@@ -51,7 +51,8 @@ func (p *pacedOptions) fit(speed pathSpeed) (why string) {
 	switch {
 	case !p.fitted || p.duration >= enough:
 	case p.asked.time:
-		return fmt.Sprintf("the path carries %d a second, of which %d take %v: name a longer -paced-time", p.rate, leastPaced, rough(enough))
+		return fmt.Sprintf("the path carries %d a second, of which %d take %v: name a longer -paced-time",
+			p.rate, leastPaced, rough(enough))
 	default:
 		p.duration = (enough/parts + time.Millisecond).Truncate(time.Millisecond) * parts
 	}

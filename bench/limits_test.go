@@ -67,7 +67,7 @@ func TestManyPacedStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.end(context.Background())
+	defer c.end(t.Context())
 	for i := range 2000 {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()

@@ -47,7 +47,7 @@ func (p program) run(ctx context.Context, args []string) int {
 		return p.serve(ctx, args[1:])
 	}
 	if len(args) > 0 && args[0] == compareCommand {
-		return p.compareFiles(args[1:])
+		return p.printing(func(p program) int { return p.compareFiles(args[1:]) })
 	}
 	opts, err := parseFlags(p.known, args)
 	switch {
@@ -59,7 +59,7 @@ func (p program) run(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	if opts.train.file != "" || opts.record != "" {
-		return p.makeSamples(ctx, opts)
+		return p.printing(func(p program) int { return p.makeSamples(ctx, opts) })
 	}
 	if err := opts.compression.readOwn(); err != nil {
 		fmt.Fprintf(p.stderr, "bench: flag -samples: %v\n", err)
@@ -76,6 +76,17 @@ func (p program) run(ctx context.Context, args []string) int {
 	}
 	defer to.abandon()
 	return p.measureAll(ctx, opts, args, to)
+}
+
+// printing runs what is no use to who does not see what it prints, or not all of its use.
+func (p program) printing(run func(p program) int) int {
+	out := &printed{to: p.stdout}
+	code := run(program{p.known, p.link, out, p.stderr})
+	if err := out.failed(); err != nil {
+		fmt.Fprintf(p.stderr, "bench: standard output: %v\n", err)
+		return cmp.Or(code, exitUsage)
+	}
+	return code
 }
 
 // measureAll is a run that measures, after all that the flags ask for was found to be possible.

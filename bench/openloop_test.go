@@ -35,7 +35,7 @@ func TestPaced(t *testing.T) {
 	for _, streams := range []int{0, 1, 4} {
 		synctest.Test(t, func(t *testing.T) {
 			c := openOver(t, inmem.NewNetwork(), 10*time.Millisecond, serveAll)
-			defer c.end(context.Background())
+			defer c.end(t.Context())
 			p := paced{rate: 200, size: 100, streams: streams, bits: 1e6, warmUp: time.Second, duration: 9 * time.Second}
 			result, err := p.run(t.Context(), c.connection("b"))
 			if err != nil {
@@ -71,7 +71,7 @@ func TestPacedStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := inmem.NewNetwork()
 		c := openOver(t, n, time.Millisecond, serveAll)
-		defer c.end(context.Background())
+		defer c.end(t.Context())
 		time.AfterFunc(5*time.Second, func() { n.Partition("a", "b") })
 		time.AfterFunc(6*time.Second, func() { n.Heal("a", "b") })
 		// In a second a stream has more than may be under way.
@@ -100,7 +100,7 @@ func TestPacedInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := inmem.NewNetwork()
 		c := openOver(t, n, time.Millisecond, serveAll)
-		defer c.end(context.Background())
+		defer c.end(t.Context())
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(2*time.Second, func() { n.Partition("a", "b") })
 		time.AfterFunc(3*time.Second, cancel)
@@ -132,7 +132,7 @@ func TestPacedFails(t *testing.T) {
 			c := openOver(t, inmem.NewNetwork(), time.Millisecond, func(m *core.Manager) error {
 				return errors.Join(serveStreams(m), m.Handle(echoID, func(context.Context, []byte) ([]byte, error) { return nil, errNo }))
 			})
-			defer c.end(context.Background())
+			defer c.end(t.Context())
 			result, err := p.run(t.Context(), c.connection("b"))
 			var line linkLine
 			line.fill(result)
@@ -149,7 +149,7 @@ func TestPacedFails(t *testing.T) {
 			c := openOver(t, inmem.NewNetwork(), time.Millisecond, func(m *core.Manager) error {
 				return errors.Join(serveStreams(m), m.Handle(echoID, func(context.Context, []byte) ([]byte, error) { return []byte("x"), nil }))
 			})
-			defer c.end(context.Background())
+			defer c.end(t.Context())
 			if result, err := p.run(t.Context(), c.connection("b")); err != nil || result.failed != 1000 || !errors.Is(result.failure, errWrongAnswer) {
 				t.Errorf("%d calls failed with %v, and the run with %v", result.failed, result.failure, err)
 			}
@@ -163,7 +163,7 @@ func TestPacedFails(t *testing.T) {
 					return errNo
 				}))
 			})
-			defer c.end(context.Background())
+			defer c.end(t.Context())
 			began := time.Now()
 			if _, err := p.run(t.Context(), c.connection("b")); err == nil || !strings.Contains(err.Error(), errNo.Error()) || time.Since(began).Round(time.Second) != 5*time.Second {
 				t.Errorf("the run ended with %v after %v", err, time.Since(began))

@@ -43,8 +43,8 @@ func (o *options) path() string {
 }
 
 // takes is how long all turns of so many transports take.
-func (o *pacedOptions) takes(transports int) time.Duration {
-	return time.Duration(transports) * (o.duration + parts*o.warmUp)
+func (p *pacedOptions) takes(transports int) time.Duration {
+	return time.Duration(transports) * (p.duration + parts*p.warmUp)
 }
 
 // measurePaced makes calls at a set rate, whatever became of those before. Unlike those over

@@ -35,7 +35,7 @@ func TestSlowHandler(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.end(context.Background())
+		defer c.end(t.Context())
 		for _, l := range loads(options{callers: []int{1, 8}, fanout: []int{2}, tables: []table{calls, fanout}, size: 10}, plan{}) {
 			s, err := newBench(8).window(t.Context(), &l, l.tasks(c.peers()), 100*time.Millisecond, time.Second)
 			if err != nil {
@@ -83,7 +83,7 @@ func TestStallShows(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.end(context.Background())
+		defer c.end(t.Context())
 		time.AfterFunc(4*time.Second, func() {
 			stalled := make(chan struct{})
 			stall.Store(&stalled)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gridmux/gridmux/internal/samples"
 )
 
 // closedAfter is a standard output that fails from a text on.
@@ -57,6 +59,31 @@ func TestClosedOutput(t *testing.T) {
 			t.Errorf("it went on for %v", took)
 		}
 	})
+}
+
+// TestOthersWithClosedOutput expects those that measure nothing to fail too where nobody reads what they print, and not
+// to wait; what they have written stays.
+func TestOthersWithClosedOutput(t *testing.T) {
+	t.Parallel()
+	dictionary, lines := filepath.Join(t.TempDir(), "dict"), filepath.Join(t.TempDir(), "lines")
+	if err := os.WriteFile(lines, bytes.Join(samples.ByName("log").Records(1, 20), []byte("\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tracked := filepath.Join("..", "docs", "bench", "results.json")
+	for _, args := range [][]string{
+		{compareCommand, tracked, tracked},
+		{"-train", dictionary, "-lines", lines},
+		{serveName, "-listen", "127.0.0.1:0"},
+	} {
+		var stderr bytes.Buffer
+		code := (program{kinds(), unshaped, &closedAfter{}, &stderr}).run(t.Context(), args)
+		if code != exitUsage || !strings.HasSuffix(stderr.String(), ": standard output: broken pipe\n") {
+			t.Errorf("%v: exit code %d and %q", args, code, &stderr)
+		}
+	}
+	if text, err := os.ReadFile(dictionary); len(text) == 0 {
+		t.Errorf("what was made is gone: %v", err)
+	}
 }
 
 // TestHangup expects a terminal that is gone to end a run as Ctrl-C does, however often that is told, and files to be

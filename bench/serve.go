@@ -57,7 +57,11 @@ func (p program) serve(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	defer s.close()
-	fmt.Fprintf(p.stdout, "%s\n", s.announcement(opts))
+	// Without it nobody knows the key.
+	if _, err := fmt.Fprintf(p.stdout, "%s\n", s.announcement(opts)); err != nil {
+		fmt.Fprintf(p.stderr, "bench serve: standard output: %v\n", err)
+		return exitUsage
+	}
 	<-ctx.Done()
 	fmt.Fprintln(p.stdout, "bench serve: ended")
 	return exitOK

@@ -56,13 +56,13 @@ func TestRemote(t *testing.T) {
 			if c.wire() == 0 {
 				t.Errorf("%s: nobody counts what goes over the wire", k.name)
 			}
-			c.end(context.Background())
+			c.end(t.Context())
 			cancel()
 		}
 		r.secret = newSecret()
 		want := r.String() + " over " + k.name + ": the other end has another key: use the one that bench serve prints there, or was given"
 		if c, err := r.open(t.Context(), k, plain); err == nil {
-			c.end(context.Background())
+			c.end(t.Context())
 			t.Errorf("%s: whoever has another key is let in", k.name)
 		} else if err.Error() != want {
 			t.Errorf("%s: %v, want %s", k.name, err, want)
@@ -112,7 +112,7 @@ func TestRemoteIsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.end(context.Background())
+	defer c.end(t.Context())
 	once := &dialsOnce{}
 	refused, end := context.WithCancel(t.Context())
 	defer end()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -56,7 +55,7 @@ func TestManyStreamsOverARealPath(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.end(context.Background())
+		defer c.end(t.Context())
 		b := newBench(n)
 		for _, l := range streamLoads(options{streams: []int{n}, size: defaultSize, remote: &remote{}}, plan{}) {
 			work := l.tasks(c.peers())

@@ -17,7 +17,7 @@ func openPair(t *testing.T, handlers func(m *core.Manager) error) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.end(context.Background()) })
+	t.Cleanup(func() { c.end(context.WithoutCancel(t.Context())) })
 	return c
 }
 

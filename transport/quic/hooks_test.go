@@ -24,12 +24,18 @@ func TestHooksThatPanic(t *testing.T) {
 		phase string
 		says  string
 	}{
-		{quic.Options{ServerName: func(transport.Peer) string { panic("no name") }, Resolve: several},
-			transport.PhaseTLS, "Options.ServerName panicked: no name"},
-		{quic.Options{ServerName: func(transport.Peer) string { runtime.Goexit(); return "" }},
-			transport.PhaseTLS, "Options.ServerName did not return"},
-		{quic.Options{Resolve: func(context.Context, string) ([]netip.AddrPort, error) { panic("no address") }},
-			transport.PhaseDial, "Options.Resolve panicked: no address"},
+		{
+			quic.Options{ServerName: func(transport.Peer) string { panic("no name") }, Resolve: several},
+			transport.PhaseTLS, "Options.ServerName panicked: no name",
+		},
+		{
+			quic.Options{ServerName: func(transport.Peer) string { runtime.Goexit(); return "" }},
+			transport.PhaseTLS, "Options.ServerName did not return",
+		},
+		{
+			quic.Options{Resolve: func(context.Context, string) ([]netip.AddrPort, error) { panic("no address") }},
+			transport.PhaseDial, "Options.Resolve panicked: no address",
+		},
 	} {
 		test.opts.TLS = devtls.Config("a")
 		tr := quic.New(test.opts)

@@ -19,14 +19,22 @@ func TestHooksThatPanic(t *testing.T) {
 		phase string
 		says  string
 	}{
-		{websocket.Options{TLS: devtls.Config("a"), ServerName: func(transport.Peer) string { panic("no name") }},
-			transport.PhaseTLS, "Options.ServerName panicked: no name"},
-		{websocket.Options{TLS: devtls.Config("a"), ServerName: func(transport.Peer) string { runtime.Goexit(); return "" }},
-			transport.PhaseTLS, "Options.ServerName did not return"},
-		{websocket.Options{DialContext: func(context.Context, string, string) (net.Conn, error) { panic("no dial") }},
-			transport.PhaseDial, "Options.DialContext panicked: no dial"},
-		{websocket.Options{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, nil }},
-			transport.PhaseDial, "Options.DialContext returned no connection"},
+		{
+			websocket.Options{TLS: devtls.Config("a"), ServerName: func(transport.Peer) string { panic("no name") }},
+			transport.PhaseTLS, "Options.ServerName panicked: no name",
+		},
+		{
+			websocket.Options{TLS: devtls.Config("a"), ServerName: func(transport.Peer) string { runtime.Goexit(); return "" }},
+			transport.PhaseTLS, "Options.ServerName did not return",
+		},
+		{
+			websocket.Options{DialContext: func(context.Context, string, string) (net.Conn, error) { panic("no dial") }},
+			transport.PhaseDial, "Options.DialContext panicked: no dial",
+		},
+		{
+			websocket.Options{DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, nil }},
+			transport.PhaseDial, "Options.DialContext returned no connection",
+		},
 	} {
 		_, err := websocket.New(test.opts).Dial(t.Context(), peerA)
 		wantDialError(t, err, test.phase, test.says)

@@ -14,7 +14,7 @@ import (
 func TestCall(t *testing.T) {
 	t.Parallel()
 	own := errors.New("its own")
-	if err := hook.Call("X", func() error { return own }); err != own { //nolint:errorlint // The very same is meant.
+	if err := hook.Call("X", func() error { return own }); err != own {
 		t.Errorf("a function that fails: %v", err)
 	}
 	if err := hook.Call("X", func() error { return nil }); err != nil {
@@ -22,7 +22,7 @@ func TestCall(t *testing.T) {
 	}
 	for want, f := range map[string]func(){
 		"X panicked: broken":                          func() { panic("broken") },
-		"X panicked: panic called with nil":           func() { panic(nil) },
+		"X panicked: panic called with nil":           func() { panic(nil) }, //nolint:govet // A user may.
 		"X did not return, but called runtime.Goexit": runtime.Goexit,
 	} {
 		err := hook.Call("X", func() error {
