@@ -100,6 +100,25 @@ func TestSlowPath(t *testing.T) {
 	})
 }
 
+// TestStallInTheLook expects a moment in which nothing comes through a fast path not to make it a slow one.
+func TestStallInTheLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newPaths(time.Millisecond, 100*megabit)
+		p, opts, _ := overPath(t, n, "-transports", "websocket")
+		rep := &report{}
+		go func() {
+			time.Sleep(lookTime / 3)
+			n.set(time.Millisecond, 5*megabit)
+			time.Sleep(lookTime / 2)
+			n.set(time.Millisecond, 100*megabit)
+		}()
+		p.lookAtPath(t.Context(), &opts, opts.kinds, rep)
+		if f := rep.PathFigures[0]; f.Back < 70e6 || f.There < 70e6 || f.Back > 110e6 || f.There > 110e6 {
+			t.Errorf("it looks like %+v", f)
+		}
+	})
+}
+
 // TestFastPath expects a path that carries whatever is asked for to be measured as two nodes of one process are.
 func TestFastPath(t *testing.T) {
 	_, opts, _ := overPath(t, newPaths(0, 0))
