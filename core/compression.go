@@ -13,6 +13,10 @@ import (
 // Compressor makes messages smaller and restores them: those of package compress,
 // or one of the user's own. It may be used by any number of goroutines at once, and
 // with any number of handlers and Managers.
+//
+// One that panics as it compresses costs that message its compression, and one that does
+// as it restores ends the call or stream with [ErrMalformedMessage]. No method may call
+// runtime.Goexit, and so none t.FailNow: the goroutine may be one that the session needs.
 type Compressor interface {
 	// Name is what the two sides of a connection call the codec: 1 to 32 bytes of
 	// UTF-8, always the same. Whatever has the same name understands each other.
