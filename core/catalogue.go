@@ -193,6 +193,17 @@ func (m *Manager) learnCatalogue(b []byte) (*catalogue, error) {
 	return known, err
 }
 
+// announceHandlers makes the catalogue of this node, which peers are told, that of the
+// loopback too.
+func (m *Manager) announceHandlers() error {
+	own := m.appendCatalogue(nil)
+	if n := len(own) / catalogueEntry; n > maxEntries {
+		return fmt.Errorf("the handlers take %d entries of the catalogue, which has %d: register fewer, such as one for many routes", n, maxEntries)
+	}
+	_, err := m.learnCatalogue(own)
+	return err
+}
+
 // handlersOf returns the catalogue of the peer of a session, and asks for it if
 // nobody has yet, until ctx or the time of the call is over; 0 means that it has
 // none.

@@ -143,7 +143,8 @@ func (m *Manager) Start(ctx context.Context) error {
 	m.mu.Unlock()
 	m.handlers.seal()
 	m.codecs.seal()
-	if _, err := m.learnCatalogue(m.appendCatalogue(nil)); err != nil {
+	if err := m.announceHandlers(); err != nil {
+		_ = m.Close()
 		return startError(err)
 	}
 	listeners, err := m.listen(ctx)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -57,6 +58,26 @@ func TestStartFails(t *testing.T) {
 			t.Errorf("Close after a Start that failed returned %v", err)
 		}
 	})
+}
+
+// TestStartWithTooManyHandlers registers more handlers than the catalogue has room for.
+// Start says so and closes the Manager, as with whatever else it fails of. It used to
+// leave it as it was, neither started nor closed.
+func TestStartWithTooManyHandlers(t *testing.T) {
+	c := lab.InmemLink().Cluster(t, 1, coretest.Unstarted(), coretest.WithHandlers(func(_ int, m *core.Manager) (err error) {
+		for i := range 1<<16 + 1 {
+			err = errors.Join(err, m.Handle("disk", lab.Echo, core.WithRoute(strconv.Itoa(i))))
+		}
+		return err
+	}))
+	m := c.Manager(0)
+	lab.WantText(t, "Start with too many handlers", m.Start(t.Context()), "catalogue", "65536", "register fewer")
+	if err := m.Start(t.Context()); !errors.Is(err, core.ErrClosed) {
+		t.Errorf("Start after one that failed returned %v, want ErrClosed", err)
+	}
+	if _, err := c.Conn(0, 0).Request(t.Context(), "disk", nil); !errors.Is(err, core.ErrClosed) {
+		t.Errorf("a call after a Start that failed returned %v, want ErrClosed", err)
+	}
 }
 
 func TestCloseBeforeStart(t *testing.T) {
