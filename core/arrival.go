@@ -51,12 +51,17 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 		return nil
 	}
 	if f.Flags&wire.FlagFragmented != 0 {
-		a := &assembly{s: s, id: f.ID, budget: &s.peer.memory[kindRequest], size: int(r.Size), how: start.how}
+		a := &assembly{
+			s: s, id: f.ID, budget: &s.peer.memory[kindRequest], size: int(r.Size), how: start.how,
+			cell: c, start: new(start),
+		}
+		a.least = a.leastOfRequest(len(r.Metadata))
+		// Before it can be refused.
+		c.partial.Store(a)
+		s.busy.Add(1)
 		if err := s.begin(a); err != nil {
 			return err
 		}
-		c.partial = &partRequest{assembly: a, start: start}
-		s.busy.Add(1)
 		return s.onRequestPart(f.ID, r.Payload)
 	}
 	if r.Decoded > maxSmall {
@@ -130,7 +135,8 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 	if c == nil || c.generation != id.Generation() {
 		return nil
 	}
-	if c.partial == nil {
+	a := c.partial.Load()
+	if a == nil {
 		if ctx := c.ctx.Load(); ctx != nil {
 			if st := ctx.stream.Load(); st != nil {
 				return st.deliverPart(part)
@@ -138,27 +144,22 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 		}
 		return nil
 	}
-	p := c.partial
-	if p.isDropped() {
-		c.partial = nil // it was refused
-		return nil
-	}
-	if whole, err := p.add(part); !whole {
+	if whole, err := a.add(part); !whole {
 		return err
 	}
-	c.partial = nil
-	s.acceptWhole(id, c, p)
+	c.partial.Store(nil)
+	s.acceptWhole(id, c, a)
 	return nil
 }
 
 // dropPartial forgets a request in parts, also one that is whole and waits for
 // memory still.
 func (s *session) dropPartial(c *cell) {
-	if c.partial != nil {
-		if !c.partial.drop() {
+	if a := c.partial.Load(); a != nil {
+		if !a.drop() {
 			s.release()
 		}
-		c.partial = nil
+		c.partial.Store(nil)
 	}
 	if c.waiting != nil {
 		c.waiting.turnAway()
@@ -195,18 +196,18 @@ func (s *session) accept(id wire.CallID, c *cell, start callStart, payload []byt
 
 // acceptWhole takes a request that came in parts, which waits for its memory if
 // that is not reserved yet.
-func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
-	call, err := s.newCall(id, c, p.start)
+func (s *session) acceptWhole(id wire.CallID, c *cell, a *assembly) {
+	call, err := s.newCall(id, c, *a.start)
 	if err != nil {
-		if !p.drop() {
+		if !a.drop() {
 			s.release()
 			s.refuse(id, err)
 		}
 		return
 	}
-	call.req, call.buf, call.held = p.mem.b, p.mem, int32(p.weight())
-	whole := p.whenGranted(func(ok bool) {
-		p.letGo()
+	call.req, call.buf, call.held = a.mem.b, a.mem, int32(a.weight())
+	whole := a.whenGranted(func(ok bool) {
+		a.letGo()
 		if ok {
 			s.m.pool.submit([]*inCall{call})
 		} else {
@@ -223,7 +224,7 @@ func (s *session) acceptWhole(id wire.CallID, c *cell, p *partRequest) {
 		call.release()
 		return // it was refused, and counts no more
 	case fateWaits:
-		c.waiting = p.assembly
+		c.waiting = a
 	}
 	s.release()
 }

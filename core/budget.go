@@ -81,6 +81,11 @@ type assembly struct {
 	how    packed // how it is compressed; its memory is reserved for what it becomes
 	keep   bool   // the memory is the user's, or becomes it; else it is recycled
 	base   int    // what stands in it before the message
+	least  int    // what is reserved for it, however small it is
+
+	// Of a request alone.
+	start *callStart
+	cell  *cell // that it is in until it is whole
 
 	// mu is held for the copy of a part, so that a caller who gives up waits no
 	// longer than that for its memory.
@@ -134,7 +139,18 @@ func (a *assembly) grow(need int) {
 }
 
 // weight is how many bytes are reserved for the message.
-func (a *assembly) weight() int { return a.how.weight(a.size) }
+func (a *assembly) weight() int { return max(a.how.weight(a.size), a.least) }
+
+// requestCost is what a request in parts takes besides its bytes and its metadata,
+// with its place among those of its session.
+const requestCost = 1 << 10
+
+// leastOfRequest is what is held of a request with that much metadata as soon as it
+// has begun, be it that no more than a byte of it ever arrives.
+func (a *assembly) leastOfRequest(metadata int) int {
+	held := requestCost + metadata + bufferSize(min(a.size, maxSmall))
+	return int(min(int64(held), a.budget.limit)) // or it would never fit
+}
 
 // letGo makes the reader not touch the memory any more.
 func (a *assembly) letGo() {
@@ -302,6 +318,8 @@ func (b *budget) refuse() {
 	err := fmt.Errorf("%w: Config.MaxReassembly (%d bytes) is in use, and nothing was given back for %v",
 		ErrOverloaded, b.limit, b.patience)
 	for _, a := range out {
+		// Not after its caller knows: no more of it comes to make the reader forget it.
+		a.cell.partial.CompareAndSwap(a.assembly, nil)
 		a.s.refuse(a.id, err)
 		if a.ready != nil {
 			a.ready(false)
@@ -383,13 +401,6 @@ func (a *assembly) whenGranted(ready func(ok bool)) fate {
 	}
 	a.ready = ready
 	return fateWaits
-}
-
-// isDropped reports whether the message was given up.
-func (a *assembly) isDropped() bool {
-	a.budget.mu.Lock()
-	defer a.budget.mu.Unlock()
-	return a.dropped
 }
 
 // drop gives the message up, and its memory back. It reports whether it was

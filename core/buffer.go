@@ -33,6 +33,16 @@ func getBrief(n int) *buffer {
 	return getFrom(&briefPools, n, true)
 }
 
+// bufferSize is the capacity of a buffer for n bytes.
+func bufferSize(n int) int {
+	for _, size := range bufferClasses {
+		if n <= size {
+			return size
+		}
+	}
+	return n
+}
+
 func getFrom(pools *[len(bufferClasses)]sync.Pool, n int, brief bool) *buffer {
 	for i, size := range bufferClasses {
 		if n > size {

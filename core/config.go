@@ -123,7 +123,9 @@ type Config struct {
 	// that waits is refused with [ErrOverloaded] when nothing was given back,
 	// and nothing arrived of what holds it, for 5 s. Default 64 MiB, at least
 	// MaxMessage.
-	// Compressed messages count with what they become.
+	// Compressed messages count with what they become, and a request that comes in
+	// parts, however small, with its metadata, the buffer for up to 32 KiB of it
+	// and 1 KiB at least.
 	// As many bytes may the large buffers have that handlers running for the peer
 	// are given for their results, see [Manager.HandleAppend].
 	MaxReassembly int

@@ -34,9 +34,9 @@ const laneSlots = 32
 
 // cell is the place of the peer's calls in one slot.
 type cell struct {
-	generation uint32       // the last one seen; of the reader
-	partial    *partRequest // a request in parts; of the reader
-	waiting    *assembly    // of a request that is whole, if it had to wait for memory; of the reader
+	generation uint32                   // the last one seen; of the reader
+	partial    atomic.Pointer[assembly] // a request of which parts are missing; set by the reader, cleared by who refuses it too
+	waiting    *assembly                // of a request that is whole, if it had to wait for memory; of the reader
 	ctx        atomic.Pointer[callContext]
 }
 
@@ -49,12 +49,6 @@ func (c *cellChunk) cells() []cell {
 		return nil
 	}
 	return c[:]
-}
-
-// partRequest is a request of which parts are missing.
-type partRequest struct {
-	*assembly
-	start callStart
 }
 
 // callStart is what a call begins with, besides its message.

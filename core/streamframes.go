@@ -43,7 +43,7 @@ func (s *session) servedStream(f *wire.Frame) (st *RawStream, err error) {
 		return nil, neverOpened(f)
 	case f.ID.Generation() < c.generation:
 		return st, nil
-	case c.partial != nil:
+	case c.partial.Load() != nil:
 		return nil, tooEarly(f)
 	}
 	if ctx := c.ctx.Load(); ctx != nil {
@@ -146,7 +146,7 @@ func (s *session) onGrant(f *wire.Frame) error {
 	switch {
 	case c == nil || f.ID.Generation() > c.generation || f.ID.Generation() == 0:
 		return neverOpened(f)
-	case f.ID.Generation() == c.generation && (c.ctx.Load() != nil || c.partial != nil && !c.partial.isDropped()):
+	case f.ID.Generation() == c.generation && (c.ctx.Load() != nil || c.partial.Load() != nil):
 		return fmt.Errorf("%w: GRANT for call %v, of which nothing waits for it", wire.ErrMalformed, f.ID)
 	}
 	return nil
