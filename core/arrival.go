@@ -44,8 +44,11 @@ func (s *session) onCall(f *wire.Frame, r *wire.Request, capacity int) error {
 		s.refuse(f.ID, err)
 		return nil
 	}
-	start := callStart{h: h, timeout: r.Timeout, prio: priorityOf(f.Flags), capacity: capacity, accept: r.Accept}
+	start := callStart{h: h, prio: priorityOf(f.Flags), capacity: capacity, accept: r.Accept}
 	start.how = packedOf(f, r.Decoded)
+	if r.Timeout != 0 {
+		start.deadline = addClock(s.clock(), wire.Duration(r.Timeout))
+	}
 	if start.meta, err = receiveMetadata(r.Metadata); err != nil {
 		s.refuse(f.ID, err)
 		return nil
@@ -235,7 +238,7 @@ func (s *session) newCall(id wire.CallID, c *cell, start callStart) (*inCall, er
 		return nil, err
 	}
 	call := inCalls.Get().(*inCall)
-	*call = inCall{s: s, h: start.h, id: id, cell: c, ctx: s.newContext(start.h, start.timeout), prio: start.prio}
+	*call = inCall{s: s, h: start.h, id: id, cell: c, ctx: s.newContext(start.h, start.deadline), prio: start.prio}
 	call.how, call.accept = start.how, start.accept
 	call.ctx.meta = start.meta
 	if start.capacity > 0 {
@@ -281,18 +284,15 @@ func (s *session) leaveOne(h *handler) {
 	s.peer.handlers.Add(-1)
 }
 
-func (s *session) newContext(h *handler, timeout uint64) *callContext {
+// newContext makes the context of a call. deadline is 0 if its caller has set none.
+func (s *session) newContext(h *handler, deadline int64) *callContext {
 	if s.in.slab == nil {
 		s.in.slab = s.m.takeSlab()
 	}
 	ctx := s.in.slab.take()
-	ctx.link, ctx.h = s.link, h
-	d := wire.Duration(timeout)
-	if d == 0 {
-		d = h.timeout
-	}
-	if d > 0 {
-		ctx.deadline = addClock(s.clock(), d)
+	ctx.link, ctx.h, ctx.deadline = s.link, h, deadline
+	if deadline == 0 && h.timeout > 0 {
+		ctx.deadline = addClock(s.clock(), h.timeout)
 	}
 	return ctx
 }

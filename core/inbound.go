@@ -54,7 +54,7 @@ func (c *cellChunk) cells() []cell {
 // callStart is what a call begins with, besides its message.
 type callStart struct {
 	h        *handler
-	timeout  uint64
+	deadline int64 // of its caller, from when the first of it arrived, manager's clock; 0: none
 	prio     Priority
 	capacity int // of OPEN: messages that the caller takes
 	meta     *receivedMetadata

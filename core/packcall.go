@@ -137,10 +137,8 @@ func (c *inCall) unpackRequest() error {
 	return nil
 }
 
-// decline answers a call whose message cannot be restored. It must not be used
-// after that.
-func (c *inCall) decline(err error) {
-	failed := &failedAnswer{wire.TypeRefused, refusedStatus(err)}
+// decline answers a call whose handler does not run. It must not be used after that.
+func (c *inCall) decline(failed *failedAnswer) {
 	if c.stream != nil {
 		c.answerStream(failed)
 		return

@@ -59,9 +59,15 @@ func (c *inCall) run(inline bool) {
 		c.answer(c.req, false)
 		return
 	}
+	if c.held != 0 { // it may have taken all of its time to arrive, or waited for memory
+		if ended := c.ctx.Err(); ended != nil {
+			c.decline(failure(ended, ended))
+			return
+		}
+	}
 	if c.how.codec != 0 {
 		if err := c.unpackRequest(); err != nil {
-			c.decline(err)
+			c.decline(refusedAnswer(err))
 			return
 		}
 		if c.abandoned() { // meanwhile
@@ -194,6 +200,10 @@ type failedAnswer struct {
 
 func errorAnswer(st wire.Status) *failedAnswer { return &failedAnswer{wire.TypeError, st} }
 
+func refusedAnswer(err error) *failedAnswer {
+	return &failedAnswer{wire.TypeRefused, refusedStatus(err)}
+}
+
 func tooLargeAnswer(n, limit int) *failedAnswer {
 	return errorAnswer(wire.Status{
 		Code:    wire.CodeResponseTooLarge,
@@ -247,7 +257,7 @@ func refusalOf(err error) *refusal {
 func failure(err, ended error) *failedAnswer {
 	// What waited for longer than the call lasts tells of that end, as a handler does.
 	if r := refusalOf(err); r != nil && (r.own || ended == nil || !errors.Is(err, ended)) {
-		return &failedAnswer{wire.TypeRefused, refusedStatus(err)}
+		return refusedAnswer(err)
 	}
 	if lost, ok := errors.AsType[*lostOutputError](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {
 		return errorAnswer(wire.Status{Code: wire.CodeResponseTooLarge, Message: trimSentinel(errors.Unwrap(lost.err), ErrMessageTooLarge)})

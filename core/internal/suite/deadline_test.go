@@ -13,6 +13,7 @@ import (
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
+	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // farAway is a deadline that no clock of nanoseconds can hold.
@@ -78,6 +79,53 @@ func TestDeadlineReachesHandler(t *testing.T) {
 					}
 					lab.WantFailure(t, "the call", r.Err, want, core.OutcomeMaybeRun)
 					cancel()
+				}
+			})
+		})
+	}
+}
+
+// TestDeadlineOfWhatTakesLong has a call begin with a message that takes most of its time
+// to arrive, and loses the link then. The handler sees the deadline of its caller, and
+// ends with it (I6). The time used to count from when the message was whole, so that a
+// handler could outlive its caller by as much again.
+func TestDeadlineOfWhatTakesLong(t *testing.T) {
+	const limit = 10 * time.Second
+	for name, call := range map[string]func(ctx context.Context, c *core.Connection, msg []byte){
+		"request": func(ctx context.Context, c *core.Connection, msg []byte) {
+			_, _ = c.Request(ctx, "block", msg, core.WithTimeout(limit))
+		},
+		"stream": func(ctx context.Context, c *core.Connection, msg []byte) {
+			_, _ = c.OpenStream(ctx, "block.stream", msg, core.WithTimeout(limit))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var began, told, ended time.Time
+				block := func(ctx context.Context) {
+					began = time.Now()
+					told, _ = ctx.Deadline()
+					<-ctx.Done()
+					ended = time.Now()
+				}
+				c := lab.InmemLink().Cluster(t, 2, lab.Configure(func(cfg *core.Config) { cfg.KeepAlive = time.Hour }),
+					lab.Handle("block", func(ctx context.Context, _ []byte) ([]byte, error) { block(ctx); return nil, nil }),
+					coretest.WithHandlers(func(_ int, m *core.Manager) error {
+						return m.HandleStreamFunc("block.stream", func(ctx context.Context, _ []byte, _ *core.RawStream) error { block(ctx); return nil })
+					}))
+				c.Memory().SetConditions(inmem.Conditions{Bandwidth: 1 << 20})
+				start := time.Now()
+				go call(t.Context(), c.Conn(0, 1), make([]byte, 8<<20))
+				time.Sleep(limit - time.Second)
+				c.Silence(0, 1) // no RESET comes
+				time.Sleep(time.Minute)
+				if after := began.Sub(start); after < limit/2 || after > limit {
+					t.Fatalf("the handler began %v after the call, want most of its %v later", after, limit)
+				}
+				for what, at := range map[string]time.Time{"was told of a deadline": told, "ended": ended} {
+					if after := at.Sub(start); after < limit || after > limit+100*time.Millisecond {
+						t.Errorf("the handler %v %v after the call, which has %v", what, after, limit)
+					}
 				}
 			})
 		})

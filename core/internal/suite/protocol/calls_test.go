@@ -169,6 +169,56 @@ func TestProtocolHash(t *testing.T) {
 	})
 }
 
+// TestProtocolTimeoutOfParts holds a callee to W24 for what comes in parts: the time-out
+// counts from the first. Where the last one comes too late, or where there is no memory
+// until then, no handler begins.
+func TestProtocolTimeoutOfParts(t *testing.T) {
+	const limit = 10_000
+	timeout := wire.Micros(time.Second)
+	for name, start := range map[string]func(p *lab.RawPeer) []byte{
+		"REQUEST": func(p *lab.RawPeer) []byte {
+			return wire.AppendRequestStart(nil, p.ID(1, 1), lab.HandlerHash("ran"), timeout, 0, limit, []byte("x"))
+		},
+		"OPEN": func(p *lab.RawPeer) []byte {
+			return wire.AppendOpenStart(nil, p.ID(1, 1), lab.HandlerHash("ran.stream"), timeout, 8, 0, limit, []byte("x"))
+		},
+	} {
+		ran := false
+		setup := lab.RawSetup{
+			Config: func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = limit, limit },
+			Handlers: map[core.HandlerID]core.HandlerFunc{
+				"ran": func(context.Context, []byte) ([]byte, error) { ran = true; return nil, nil },
+			},
+			Register: func(m *core.Manager) error {
+				return m.HandleStreamFunc("ran.stream", func(context.Context, []byte, *core.RawStream) error { ran = true; return nil })
+			},
+		}
+		rest := make([]byte, limit-1)
+		tooLate := func(p *lab.RawPeer, when string) {
+			p.T.Helper()
+			p.WantStatus(wire.TypeError, wire.CodeDeadline, "W24: "+when)
+			p.WantLife(1, "W24: "+when)
+			if ran {
+				p.T.Errorf("W24: %s the handler ran", when)
+			}
+		}
+		lab.RawTest(t, "W24 "+name+" whole too late", setup, func(_ *testing.T, r *lab.RawCluster) {
+			p := r.Connect()
+			p.Send(start(p))
+			time.Sleep(time.Second)
+			p.Send(p.Fragment(1, 1, rest))
+			tooLate(p, "a message that is whole when its time is over")
+		})
+		lab.RawTest(t, "W24 "+name+" memory too late", setup, func(_ *testing.T, r *lab.RawCluster) {
+			p := r.Connect()
+			p.Send(p.RequestStart(0, 1, "echo", limit, []byte("x")), start(p), p.Fragment(1, 1, rest))
+			time.Sleep(time.Second)
+			p.Send(lab.RawStatus(wire.TypeReset, p.ID(0, 1), wire.CodeCanceled))
+			tooLate(p, "a message for which there is memory when its time is over")
+		})
+	}
+}
+
 // TestProtocolReset holds a callee to W27.
 func TestProtocolReset(t *testing.T) {
 	lab.Bubble(t, "W27", func(t *testing.T) {
