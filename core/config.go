@@ -104,8 +104,8 @@ type Config struct {
 	// call each other would deadlock. Default 1 000.
 	MaxHandlers int
 	// MaxHandlersTotal bounds the handlers that run at once for all peers
-	// together, counted until they have returned and a result of up to 32 KiB is
-	// queued. Default 10 000.
+	// together, counted until they have returned: a result that its peer does not
+	// read takes no place from others. Default 10 000.
 	MaxHandlersTotal int
 	// MaxOutput is the number of bytes queued for one peer above which callers
 	// wait, each with its own context. Messages over 32 KiB do not count: they

@@ -12,22 +12,21 @@ import (
 
 // inCall is an inbound call on its way through a worker. It is recycled.
 type inCall struct {
-	s        *session
-	h        *handler
-	id       wire.CallID
-	cell     *cell
-	ctx      *callContext
-	req      []byte
-	buf      *buffer    // holds req, if it is pooled
-	out      *buffer    // the buffer of a HandleAppend, or a copy of the result
-	held     int32      // reserved for req
-	hinted   int32      // reserved for out
-	stream   *RawStream // if the call is one
-	prio     Priority
-	returned bool // it counts no more among the instances of its handler
-	over     bool // its place among the handlers of the node is given back
-	left     bool // that among those of the peer is too
-	ran      bool // the handler did, on the reader, and req is its result, for a worker to compress and send
+	s      *session
+	h      *handler
+	id     wire.CallID
+	cell   *cell
+	ctx    *callContext
+	req    []byte
+	buf    *buffer    // holds req, if it is pooled
+	out    *buffer    // the buffer of a HandleAppend, or a copy of the result
+	held   int32      // reserved for req
+	hinted int32      // reserved for out
+	stream *RawStream // if the call is one
+	prio   Priority
+	over   bool // its places among the handlers of the node, and its instances, are given back
+	left   bool // that among those of the peer is too
+	ran    bool // the handler did, on the reader, and req is its result, for a worker to compress and send
 
 	accept wire.Accept // how the caller wants the result
 	how    packed      // how req is compressed, until it is restored; then how the result is
@@ -141,12 +140,16 @@ func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 		if wait == nil || c.abandoned() {
 			return
 		}
-		if !c.returned {
+		if !c.over {
 			if len(result) > 0 { // nil and empty are told apart
 				// The next instance may use the memory of this one.
 				result = c.keep(result)
 			}
-			c.instanceOver()
+			if c.buf != nil && !sameMemory(result, c.buf.b) {
+				c.buf.put() // of the two messages only the answer waits
+				c.req, c.buf = nil, nil
+			}
+			c.handlerOver()
 		}
 		select {
 		case <-wait:
@@ -360,14 +363,6 @@ func (c *inCall) handlerOver() {
 	if !c.over {
 		c.over = true
 		c.s.m.handlersRunning.Add(-1)
-		c.instanceOver()
-	}
-}
-
-// instanceOver lets another instance of the handler run.
-func (c *inCall) instanceOver() {
-	if !c.returned {
-		c.returned = true
 		c.h.running.Add(-1)
 	}
 }

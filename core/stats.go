@@ -34,7 +34,8 @@ type PeerStats struct {
 	// [Connection.Ping]; 0 if none was. The library pings when nothing has arrived
 	// for Config.KeepAlive, and not while there is traffic.
 	RoundTrip time.Duration
-	// Handlers is how many handlers run for the peer.
+	// Handlers is how many handlers run for the peer, or have answers that wait for it
+	// to read.
 	Handlers int
 	// Held is how many bytes are reserved for large messages of the peer, see
 	// Config.MaxReassembly, and Windows how many for the windows of streams, see

@@ -189,10 +189,9 @@ func TestPageSizes(t *testing.T) {
 	for _, nodes := range []int{10, 100, 300, 1000} {
 		p := nodes - 1
 		most := func(reassembly, windows int) float64 {
-			requests := min(p*limit("Config.MaxHandlers"), limit("Config.MaxHandlersTotal"))
+			requests := limit("Config.MaxHandlers") * (32<<10 + limit("wire.MaxMetadata"))
 			ungranted := 4 * limit("core.maxWaiting") * limit("core.headSize")
-			perPeer := 8*float64(reassembly) + 2*float64(windows) + float64(ungranted)
-			return (float64(requests)*(32<<10) + float64(p)*perPeer) / (1 << 30)
+			return float64(p) * (float64(requests) + 8*float64(reassembly) + 2*float64(windows) + float64(ungranted)) / (1 << 30)
 		}
 		row := fmt.Sprintf("| %d | %d | %d | %.1f MiB | %d | %.1f GiB | %.1f GiB |", nodes, p, nodes*p/2,
 			float64(p*idle)/(1<<20), p,

@@ -303,16 +303,16 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 
 // TestPlacesOfHandlersThatHaveReturned holds that a peer which does not read keeps no
 // place among those that peers share: the handler has returned, whether its answer, or
-// what it has sent on a stream, is on its way or not.
+// what it has sent on a stream, is on its way or not. Answers that wait used to keep
+// those of Config.MaxHandlersTotal, so that one such peer had all others refused.
 func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 	for _, limit := range []struct {
 		name      string
 		configure func(cfg *core.Config)
 		opts      []core.HandlerOption
-		requests  bool // of the total an answer that waits keeps its place, for it takes memory
 	}{
-		{"WithConcurrency", func(*core.Config) {}, []core.HandlerOption{core.WithConcurrency(1)}, true},
-		{"MaxHandlersTotal", func(cfg *core.Config) { cfg.MaxHandlersTotal = 1 }, nil, false},
+		{"WithConcurrency", func(*core.Config) {}, []core.HandlerOption{core.WithConcurrency(1)}},
+		{"MaxHandlersTotal", func(cfg *core.Config) { cfg.MaxHandlersTotal = 1 }, nil},
 	} {
 		t.Run(limit.name, func(t *testing.T) {
 			lab.Bubble(t, "", func(t *testing.T) {
@@ -345,22 +345,20 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				var waits [3]<-chan lab.Reply
-				if limit.requests {
-					for range 2 { // which is more than may wait
-						lab.GoCall(ctx, c.Conn(0, 1), "echo", make([]byte, 20<<10))
-						time.Sleep(time.Second)
-					}
-					for i, id := range []core.HandlerID{"request", "fails", "nothing"} {
-						waits[i] = lab.GoCall(ctx, c.Conn(0, 1), id, []byte("first"))
-						time.Sleep(time.Second)
-					}
-					if got := lab.MustCall(t, c.Conn(2, 1), "request", []byte("other")); string(got) != "other" {
-						t.Errorf("got %q", got)
-					}
-					_, err := c.Conn(2, 1).Request(t.Context(), "fails", []byte("other"))
-					if remote := lab.WantRemote(t, "the failure of another peer", err); string(remote.Detail) != "other" {
-						t.Errorf("the failure of another peer has %q", remote.Detail)
-					}
+				for range 2 { // which is more than may wait
+					lab.GoCall(ctx, c.Conn(0, 1), "echo", make([]byte, 20<<10))
+					time.Sleep(time.Second)
+				}
+				for i, id := range []core.HandlerID{"request", "fails", "nothing"} {
+					waits[i] = lab.GoCall(ctx, c.Conn(0, 1), id, []byte("first"))
+					time.Sleep(time.Second)
+				}
+				if got := lab.MustCall(t, c.Conn(2, 1), "request", []byte("other")); string(got) != "other" {
+					t.Errorf("got %q", got)
+				}
+				_, err = c.Conn(2, 1).Request(t.Context(), "fails", []byte("other"))
+				if remote := lab.WantRemote(t, "the failure of another peer", err); string(remote.Detail) != "other" {
+					t.Errorf("the failure of another peer has %q", remote.Detail)
 				}
 				other, err := c.Conn(2, 1).OpenStream(t.Context(), "stream", nil)
 				if err != nil {
@@ -372,17 +370,15 @@ func TestPlacesOfHandlersThatHaveReturned(t *testing.T) {
 					}
 				}
 				c.Memory().HealAll()
-				if limit.requests {
-					if r := lab.Wait(t, waits[0], "the answer comes"); r.Err != nil || string(r.Resp) != "first" {
-						t.Errorf("the answer that waited is %q, %v", r.Resp, r.Err)
-					}
-					r := lab.Wait(t, waits[1], "the failure comes")
-					if remote := lab.WantRemote(t, "the failure that waited", r.Err); string(remote.Detail) != "first" {
-						t.Errorf("the failure that waited has %q", remote.Detail)
-					}
-					if r := lab.Wait(t, waits[2], "the answer of nothing comes"); r.Err != nil || r.Resp != nil {
-						t.Errorf("the answer of nothing that waited is %#v, %v, want nil", r.Resp, r.Err)
-					}
+				if r := lab.Wait(t, waits[0], "the answer comes"); r.Err != nil || string(r.Resp) != "first" {
+					t.Errorf("the answer that waited is %q, %v", r.Resp, r.Err)
+				}
+				r := lab.Wait(t, waits[1], "the failure comes")
+				if remote := lab.WantRemote(t, "the failure that waited", r.Err); string(remote.Detail) != "first" {
+					t.Errorf("the failure that waited has %q", remote.Detail)
+				}
+				if r := lab.Wait(t, waits[2], "the answer of nothing comes"); r.Err != nil || r.Resp != nil {
+					t.Errorf("the answer of nothing that waited is %#v, %v, want nil", r.Resp, r.Err)
 				}
 				for _, err := range st.All() {
 					if err != nil {
