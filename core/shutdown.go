@@ -56,7 +56,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 }
 
 // unfinished says what is in progress, for who waited for it in vain: handlers, also those
-// whose callers have given up, and calls of this node.
+// whose callers have given up, calls of this node, and requests that are half way.
 func (m *Manager) unfinished() string {
 	count := make(map[string]int)
 	for _, h := range m.handlers.byHash {
@@ -67,6 +67,9 @@ func (m *Manager) unfinished() string {
 	for _, s := range m.liveSessions() {
 		if n := s.calls.pending(); n > 0 {
 			count[fmt.Sprintf("call to %q", s.peer.name)] += n
+		}
+		if n := s.in.arriving(); n > 0 {
+			count[fmt.Sprintf("request of %q that has arrived in part", s.peer.name)] += n
 		}
 	}
 	var list []string

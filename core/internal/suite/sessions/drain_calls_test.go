@@ -210,6 +210,22 @@ func TestDrainWithMessagesHalfWay(t *testing.T) {
 	})
 }
 
+// TestDrainSaysWhatIsHalfWay drains with too little time for a request that is half way.
+// The error says what was waited for. It used to say that everything had been answered.
+func TestDrainSaysWhatIsHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := lab.InmemLink().Cluster(t, 2)
+		c.Memory().SetConditions(inmem.Conditions{Bandwidth: 1 << 20})
+		called := lab.GoCall(t.Context(), c.Conn(0, 1), "echo", make([]byte, 1<<20))
+		time.Sleep(500 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		lab.WantText(t, "Shutdown", c.Manager(1).Shutdown(ctx), `in progress (request of "node-0" that has arrived in part): `)
+		r := lab.Wait(t, called, "the call ends")
+		lab.WantFailure(t, "a request that was half way", r.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
+	})
+}
+
 // TestDrainOfANodeThatDoesNotRead fills the output towards a node that does not
 // read, which then drains. Callers learn at once that what was not written was
 // not sent; what the link had taken is refused when the node reads again (F19).
