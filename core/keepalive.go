@@ -89,6 +89,7 @@ func (s *session) pingUnderWay() bool {
 func (s *session) tick() {
 	s.w.idle()
 	s.lanes.tick()
+	s.calls.trim()
 	if s.peerCodecs.Load() != nil && !s.wished.Load() {
 		s.learnHandlers() // the peer was overloaded when the session began
 	}

@@ -438,10 +438,19 @@ type callTimer struct {
 	next  atomic.Int64 // when it fires, manager's clock; 0: not set
 	mu    sync.Mutex
 	timer *time.Timer
+	rest  int64 // it does not fire before, manager's clock
 	over  bool
 }
 
-// watch makes sure that the timer fires by deadline.
+// The timer rests after each look at all slots, if there are more than lookAtOnce, for
+// timerRest for each of those, some ten times as long as that takes. Else where very
+// many calls run out of time one by one it would do nothing else.
+const (
+	lookAtOnce = 1024
+	timerRest  = 200 * time.Nanosecond
+)
+
+// watch makes sure that the timer fires by deadline, or as soon as it has rested.
 func (s *session) watch(deadline int64) {
 	if next := s.timer.next.Load(); next != 0 && next <= deadline {
 		return
@@ -449,6 +458,7 @@ func (s *session) watch(deadline int64) {
 	t := &s.timer
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	deadline = max(deadline, t.rest)
 	if next := t.next.Load(); t.over || next != 0 && next <= deadline {
 		return
 	}
@@ -463,7 +473,9 @@ func (s *session) watch(deadline int64) {
 
 func (s *session) expire() {
 	s.timer.next.Store(0)
-	over, next := s.calls.expired(s.m.now())
+	now := s.m.now()
+	over, next, looked := s.calls.expired(now)
+	s.timer.restAfter(looked, now)
 	if next != 0 {
 		s.watch(next)
 	}
@@ -474,6 +486,12 @@ func (s *session) expire() {
 			st.discard(errTimeout)
 		}
 	}
+}
+
+func (t *callTimer) restAfter(looked int, now int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rest = now + int64(max(0, looked-lookAtOnce))*int64(timerRest)
 }
 
 func (t *callTimer) stop() {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -90,39 +89,6 @@ func TestSlotUsedAgainEndsTheCallBefore(t *testing.T) {
 			t.Errorf("after the session %d handlers run, the last one's context says %v", n, second.Err())
 		}
 	})
-}
-
-// TestGenerationsRunOut holds that a slot whose generations are used up is
-// never used again, while others serve.
-func TestGenerationsRunOut(t *testing.T) {
-	var table callTable
-	table.limit = 2
-	first, err := table.get(nil, 0, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	table.put(first)
-	first.generation = math.MaxUint32 - 1
-	last, err := table.get(nil, 0, nil)
-	if err != nil || last != first || last.generation != math.MaxUint32 {
-		t.Fatalf("the slot was not used for its last generation: %+v, %v", last, err)
-	}
-	id := last.id(0)
-	table.put(last)
-	for range 3 {
-		next, err := table.get(nil, 0, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if next == first || next.id(0) == id {
-			t.Error("a slot without generations was used again")
-		}
-		table.put(next)
-	}
-	other, _ := table.get(nil, 0, nil)
-	if _, err := table.get(nil, 0, nil); !errors.Is(err, ErrOverloaded) {
-		t.Errorf("with one slot retired and %d in use another call gives %v, want ErrOverloaded", other.index, err)
-	}
 }
 
 // TestCollidingHash forges a handler whose hash is another's.

@@ -2,6 +2,7 @@ package core
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -9,7 +10,8 @@ import (
 )
 
 // slot is the place of one call that this side makes. Slots are kept by their
-// session and used again; a call is named by slot and generation.
+// session and used again, and when it is at rest few are; a call is named by slot
+// and generation.
 //
 // Whoever completes a call, be it the reader with an answer, the caller that
 // gives up, the timer or the end of the session, claims the slot first; the
@@ -53,12 +55,14 @@ func (sl *slot) id(side uint8) wire.CallID {
 
 // callTable holds the calls that this side makes in a session.
 type callTable struct {
-	mu    sync.Mutex
-	slots []*slot
-	free  []*slot // LIFO, so that few slots stay in use and warm
-	limit int     // slots that the peer lets us use
-	side  uint8   // of the ids
-	ended error   // set when the session is over
+	mu      sync.Mutex
+	slots   []*slot
+	free    []*slot  // LIFO, so that few slots stay in use and warm
+	retired int      // slots whose generations are used up
+	past    []uint32 // by slot, also those that trim let go: the last generation before it
+	limit   int      // slots that the peer lets us use
+	side    uint8    // of the ids
+	ended   error    // set when the session is over
 
 	all *atomic.Int32 // calls on all lanes together, as many as slots; nil: there are no lanes
 }
@@ -71,21 +75,16 @@ func (t *callTable) get(dst []byte, deadline int64, st *RawStream) (*slot, error
 	if t.ended != nil {
 		return nil, t.ended
 	}
-	var sl *slot
-	switch n := len(t.free); {
-	case t.all != nil && int(t.all.Add(1)) > t.limit:
-		t.leave()
-		return nil, ErrOverloaded
-	case n > 0:
-		sl = t.free[n-1]
-		t.free = t.free[:n-1]
-	case len(t.slots) < t.limit:
-		sl = &slot{index: uint32(len(t.slots)), token: make(chan struct{}, 1)}
-		t.slots = append(t.slots, sl)
-	default:
+	if t.all != nil && int(t.all.Add(1)) > t.limit {
 		t.leave()
 		return nil, ErrOverloaded
 	}
+	if len(t.free) == 0 && !t.grow() {
+		t.leave()
+		return nil, ErrOverloaded
+	}
+	sl := t.free[len(t.free)-1]
+	t.free = t.free[:len(t.free)-1]
 	sl.dst, sl.deadline, sl.stream = dst, deadline, st
 	sl.generation++
 	if st != nil {
@@ -95,15 +94,70 @@ func (t *callTable) get(dst []byte, deadline int64, st *RawStream) (*slot, error
 	return sl, nil
 }
 
-// put takes a slot back whose call is over. A slot whose generations are used
-// up is retired.
+// grow makes another slot free, if the peer lets us use more. t.mu is held.
+func (t *callTable) grow() bool {
+	for len(t.slots) < t.limit {
+		i := uint32(len(t.slots))
+		sl := &slot{index: i, token: make(chan struct{}, 1), generation: t.latest(i)}
+		t.slots = append(t.slots, sl)
+		if t.giveBack(sl) {
+			return true
+		}
+	}
+	return false
+}
+
+// giveBack makes a slot free, unless it is retired, since its generations are used
+// up. t.mu is held.
+func (t *callTable) giveBack(sl *slot) bool {
+	if sl.generation == math.MaxUint32 {
+		t.retired++
+		return false
+	}
+	t.free = append(t.free, sl)
+	return true
+}
+
+// latest is the last generation of a slot, 0 if it was never used. t.mu is held.
+func (t *callTable) latest(index uint32) uint32 {
+	switch i := int64(index); {
+	case i < int64(len(t.slots)):
+		return t.slots[i].generation
+	case i < int64(len(t.past)):
+		return t.past[i]
+	default:
+		return 0
+	}
+}
+
+// keptSlots is how many slots a table keeps that is at rest.
+const keptSlots = 64
+
+// trim lets go of what a peak of calls has left, if none is in progress. Only the
+// generations stay: no id is used twice.
+func (t *callTable) trim() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.slots) <= keptSlots || t.inUse() > 0 {
+		return
+	}
+	past := make([]uint32, max(len(t.slots), len(t.past)))
+	copy(past, t.past)
+	for i, sl := range t.slots {
+		past[i] = sl.generation
+	}
+	t.past, t.slots, t.free, t.retired = past, slices.Clone(t.slots[:keptSlots]), nil, 0
+	for _, sl := range slices.Backward(t.slots) {
+		t.giveBack(sl)
+	}
+}
+
+// put takes a slot back whose call is over.
 func (t *callTable) put(sl *slot) {
 	sl.dst, sl.resp, sl.err, sl.stream = nil, nil, nil, nil
 	sl.sent, sl.bulk, sl.gone = outPosition{}, nil, false
 	t.mu.Lock()
-	if sl.generation < math.MaxUint32 {
-		t.free = append(t.free, sl)
-	}
+	t.giveBack(sl)
 	t.mu.Unlock()
 	t.leave()
 }
@@ -167,7 +221,7 @@ func (t *callTable) lookup(id wire.CallID) *slot {
 func (t *callTable) opened(id wire.CallID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return id.Generation() != 0 && int64(id.Slot()) < int64(len(t.slots)) && id.Generation() <= t.slots[id.Slot()].generation
+	return id.Generation() != 0 && id.Generation() <= t.latest(id.Slot())
 }
 
 // streams returns the streams that this side has open.
@@ -186,8 +240,11 @@ func (t *callTable) streams() (all []*RawStream) {
 func (t *callTable) pending() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.slots) - len(t.free)
+	return t.inUse()
 }
+
+// inUse is pending for who holds t.mu.
+func (t *callTable) inUse() int { return len(t.slots) - len(t.free) - t.retired }
 
 // setPartial attaches the memory of a response in parts to a pending call. It
 // reports whether the call is still pending.
@@ -207,8 +264,8 @@ func (t *callTable) tooLate(id wire.CallID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	// Whether or not it is pending: who gives it up right now asks too.
-	if sl := t.slots[id.Slot()]; sl.generation == id.Generation() {
-		sl.late.Store(sl.generation)
+	if t.latest(id.Slot()) == id.Generation() && int64(id.Slot()) < int64(len(t.slots)) {
+		t.slots[id.Slot()].late.Store(id.Generation())
 	}
 }
 
@@ -239,8 +296,9 @@ func (t *callTable) takePartial(sl *slot) *assembly {
 }
 
 // expired claims the calls whose deadline is not after now and returns them
-// with the earliest deadline of the others, 0 if there is none.
-func (t *callTable) expired(now int64) (over []*slot, next int64) {
+// with the earliest deadline of the others, 0 if there is none, and how many slots
+// it has looked at.
+func (t *callTable) expired(now int64) (over []*slot, next int64, looked int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, sl := range t.slots {
@@ -253,7 +311,7 @@ func (t *callTable) expired(now int64) (over []*slot, next int64) {
 			next = sl.deadline
 		}
 	}
-	return over, next
+	return over, next, len(t.slots)
 }
 
 // end refuses further calls with err and claims all that are pending.
