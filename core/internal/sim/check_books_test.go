@@ -46,7 +46,11 @@ func (w *world) checkNode(in *incarnation, b *audit.Books) (lanes int) {
 		if u.Windows != held[u.Peer] {
 			w.violatef("I7", "%s has reserved %d bytes for windows of streams with %s, of which %d are in use", in.name, u.Windows, u.Peer, held[u.Peer])
 		}
-		if limit := int64(w.p.streamBuffers()); u.Windows < 0 || u.Windows > limit {
+		limit := int64(w.p.streamBuffers())
+		if u.Peer == in.m.Local().Name {
+			limit *= 2 // for each end of its streams
+		}
+		if u.Windows < 0 || u.Windows > limit {
 			w.violatef("I8", "%s has reserved %d bytes for windows of streams with %s, the limit is %d", in.name, u.Windows, u.Peer, limit)
 		}
 		for kind, m := range u.Memory {

@@ -60,6 +60,10 @@
 // In a quarter of the seeds over inmem nodes have two transports (prefer_test.go),
 // and move from one to the other while all of this is held.
 //
+// In some of the seeds that have little memory for large messages, two nodes echo such
+// messages to each other, both ways at once (talkecho_test.go): each waits for what the
+// other holds, and all of it has to go on (I15).
+//
 // What nodes owe each other depends on what was done to them: health_test.go
 // keeps account of that. Two nodes are well if both run, nothing is wrong with
 // the links between them, and both count the other as a peer. If that has

@@ -39,6 +39,7 @@ type profile struct {
 	limits      core.Config
 	capacity    [2]int        // of streams towards handlers and from them, messages
 	handlerTime time.Duration // that some handlers of streams have
+	echo        echoes
 	auth        authKind
 	rogue       bool // a member that does not keep to the protocol
 	tight       bool // limits are low enough for calls to be refused
@@ -105,6 +106,7 @@ func newProfile(seed uint64, over *carrier) *profile {
 	p.drawLink(r)
 	over.adapt(p)
 	p.drawLimits(r)
+	p.drawEchoes()
 	return p
 }
 
@@ -279,6 +281,7 @@ func (p *profile) String() string {
 		}
 		fmt.Fprintf(&b, ", one in %d off, threshold %d, by calls %v, windows %v\n", c.off, c.threshold, c.calls, c.windows)
 	}
+	fmt.Fprintf(&b, "  echoes: %v\n", p.echo)
 	c := &p.limits
 	fmt.Fprintf(&b, "  connect %v, back-off %v, keep-alive %v + %v, message %d, reassembly %d, handlers %d/%d, calls %d, output %d\n",
 		c.ConnectTimeout, c.MaxBackoff, c.KeepAlive, c.KeepAliveTimeout, c.MaxMessage, c.MaxReassembly,

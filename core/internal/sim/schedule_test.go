@@ -91,6 +91,7 @@ func newSchedule(p *profile) []*event {
 		g.drawWitnesses()
 	}
 	g.drawBlocks()
+	g.drawEchoes()
 	slices.SortFunc(g.events, func(a, b *event) int { return cmp.Compare(a.at, b.at) })
 	for i, e := range g.events {
 		e.index = i

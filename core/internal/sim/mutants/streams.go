@@ -140,6 +140,14 @@ var streamMutants = []mutant{
 		new:  "\tif false {\n",
 	},
 	{
+		name:  "one-memory-both-ways",
+		why:   "messages for handlers of streams have no memory apart from those for callers, so two nodes that echo wait for each other",
+		file:  "core/budget.go",
+		old:   "\treturn kindOutput\n",
+		new:   "\treturn kindInput\n",
+		seeds: []uint64{207, 432, 472},
+	},
+	{
 		name:  "one-memory-for-all",
 		why:   "messages of all peers share what one of them may have",
 		file:  "core/inlarge.go",
