@@ -149,13 +149,15 @@ type windowOption struct{}
 // WithSharedWindow lets the messages of a stream that are compressed refer to those
 // before them in their direction, which makes small messages smaller that resemble one
 // another: records of 200 bytes to a fifth of their size, where each by itself becomes
-// half. It is for who has [WithCompression] as well, in the directions that this is for;
-// as a [CallOption] for streams, while single calls are as they were.
+// half. It is for messages that are compressed, see [WithCompression], and switches no
+// compression on; as a [CallOption] it is for streams, while single calls are as they were.
 //
 // As a [HandlerOption] it is for all streams of the handler. The handler's node does so
 // with what it sends, and the callers' nodes with what they send if they compress it
-// because the handler's node wants it. As a [CallOption] it is for one stream, in the
-// directions for which the call has a Compressor. The Compressor has to be a
+// because the handler's node wants it. As a [CallOption] it is for one stream: for what
+// this node sends on it, whether the call has a Compressor or the handler's node wants
+// one, and for what comes back, if the call has a Compressor for that; without one
+// the handler's node does as it was told by its own options. The Compressor has to be a
 // [WindowCompressor], as that of compress.Zstd is, on both nodes: where it is none on
 // either, each message stands for itself as without the option.
 //

@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gridmux/gridmux/compress"
 	"github.com/gridmux/gridmux/core"
@@ -323,6 +324,36 @@ func TestSharedWindowOrder(t *testing.T) {
 		lab.Until(t, "all windows are closed", func() bool { return codec.open() == 0 })
 		if codec.encoded.Load() != 4 {
 			t.Errorf("%d windows were used, want 4", codec.encoded.Load())
+		}
+	})
+}
+
+// TestSharedWindowWithoutACompressor holds that WithSharedWindow of a call that has no
+// Compressor is for what the caller sends, where the handler's node wants it compressed,
+// that what comes back is as the handler has it, and that it compresses nothing by itself.
+func TestSharedWindowWithoutACompressor(t *testing.T) {
+	lab.Bubble(t, "", func(t *testing.T) {
+		codecs := [2]*counted{newCounted(t, compress.Zstd()), newCounted(t, compress.Zstd())}
+		c := lab.InmemLink().Cluster(t, 2, coretest.WithHandlers(func(i int, m *core.Manager) error {
+			return errors.Join(registerStreams(m, core.WithCompression(codecs[i])), m.HandleStreamFunc("plain", lab.EchoStream))
+		}))
+		talk := func(h core.HandlerID, opts ...core.CallOption) (sent, back int64) {
+			t.Helper()
+			was := [2]int64{codecs[0].encoded.Load(), codecs[1].encoded.Load()}
+			if err := exchange(t.Context(), c.Conn(0, 1), h, records(1, 20, 600), opts...); err != nil {
+				t.Fatal(err)
+			}
+			return codecs[0].encoded.Load() - was[0], codecs[1].encoded.Load() - was[1]
+		}
+		synctest.Wait() // until they know of each other's handlers
+		if sent, back := talk("stream", core.WithSharedWindow()); sent != 1 || back != 0 {
+			t.Errorf("of a call without a Compressor %d directions share a window towards the handler, %d from it", sent, back)
+		}
+		if sent, back := talk("stream", core.WithSharedWindow(), core.WithCompression(codecs[0])); sent != 1 || back != 1 {
+			t.Errorf("of a call with a Compressor %d directions share a window towards the handler, %d from it", sent, back)
+		}
+		if sent, back := talk("plain", core.WithSharedWindow()); sent != 0 || back != 0 || countsOf(c.Manager(0), "plain") != (counts{}) {
+			t.Errorf("where nobody wants compression %d and %d windows are shared: %+v", sent, back, countsOf(c.Manager(0), "plain"))
 		}
 	})
 }
