@@ -39,14 +39,13 @@ func (s *session) roundTrip(
 	}
 	if set.compress[toHandler] != nil || s.wishes.Load() != nil {
 		if p := s.requestPacker(key, handler, &set); p.with != nil {
-			if r.own, r.packed = s.pack(&p, req); r.own != nil {
+			if r.own, r.packed = s.pack(&p, req, patience{over: ctx.Done, deadline: timeout}); r.own != nil {
 				r.payload = r.own.b
 			}
-			if ctx.Err() != nil { // meanwhile
+			if err := s.whyOver(ctx, timeout); err != nil { // meanwhile
 				if r.own != nil {
 					r.own.put()
 				}
-				_, err := contextEnd(ctx)
 				return notSent(err)
 			}
 		}
@@ -59,6 +58,18 @@ func (s *session) roundTrip(
 		r.own.put()
 	}
 	return res
+}
+
+// whyOver is why a call is over that nothing else has ended, nil if it is not.
+func (s *session) whyOver(ctx context.Context, timeout int64) error {
+	if ctx.Err() != nil {
+		_, err := contextEnd(ctx)
+		return err
+	}
+	if timeout != 0 && s.m.now() >= timeout {
+		return errTimeout
+	}
+	return nil
 }
 
 // make makes a call whose request is as it is sent.
@@ -90,7 +101,7 @@ func (s *session) make(ctx context.Context, key handlerKey, dst []byte, timeout 
 	}
 	res := result{sl.resp, sl.outcome, sl.err}
 	if sl.answer.buf != nil {
-		res = s.unpackAnswer(sl, key, r.handler, dst)
+		res = s.unpackAnswer(ctx, sl, key, r.handler, dst, timeout)
 	}
 	s.calls.put(sl)
 	s.release()

@@ -207,7 +207,8 @@ func (c *Connection) deadlineOf(ctx context.Context, opts []CallOption) (deadlin
 func (st *RawStream) channels(ctx context.Context, deadline int64) *Stream {
 	responses := make(chan Response, min(st.in.capacity, channelRoom))
 	s := &Stream{Responses: responses, raw: st}
-	gone := st.keepWatching(ctx)
+	st.keepWatching(ctx)
+	gone := st.whenDropped()
 	var expire *time.Timer
 	if deadline != 0 {
 		expire = time.AfterFunc(time.Duration(deadline-st.s.m.now()), func() {
@@ -225,22 +226,28 @@ func (st *RawStream) channels(ctx context.Context, deadline int64) *Stream {
 }
 
 // keepWatching makes the stream watch its context also after its end, until
-// stopWatching. It returns a channel that is closed when what has arrived is
-// dropped.
-func (st *RawStream) keepWatching(ctx context.Context) (gone <-chan struct{}) {
+// stopWatching.
+func (st *RawStream) keepWatching(ctx context.Context) {
 	st.mu.Lock()
 	st.watched = true
-	st.gone = make(chan struct{})
-	gone = st.gone
-	if st.in.dropping {
-		close(st.gone)
-	}
 	again := st.over && st.stop == nil
 	st.mu.Unlock()
 	if again {
 		st.watch(ctx) // it has ended already, and so has the watching
 	}
-	return gone
+}
+
+// whenDropped returns a channel that is closed when what has arrived is dropped.
+func (st *RawStream) whenDropped() <-chan struct{} {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.gone == nil {
+		st.gone = make(chan struct{})
+		if st.in.dropping {
+			close(st.gone)
+		}
+	}
+	return st.gone
 }
 
 func (st *RawStream) stopWatching() {

@@ -143,7 +143,9 @@ func newCompressionOption(name string, c Compressor, request, response bool) Opt
 // [WithSharedWindow] is given. Messages are
 // compressed on the goroutine that sends them, and restored on the one that takes
 // them: that of Request, Recv or the handler. That is not interrupted: a call whose
-// context or time-out ends meanwhile ends with it, and is not sent. A handler with [WithInline] whose request
+// context or time-out ends meanwhile ends with it, and is not sent. Of messages over 64 KiB
+// a Manager compresses as many at once as there are processors, and restores as many; a
+// call that ends while its message waits for that returns at once. A handler with [WithInline] whose request
 // is compressed runs as others do. A message that cannot be restored ends its call or
 // stream with [ErrMalformedMessage].
 //

@@ -63,7 +63,7 @@ func (st *RawStream) receivePacked(dst []byte) ([]byte, error) {
 func (st *RawStream) unpackLarge(dst []byte, m *largeMessage) ([]byte, error) {
 	mem := m.mem
 	// What is reserved covers what it becomes, until that is the user's.
-	out, err := st.s.m.unpack(dst, mem.b, m.how, st.inFlow())
+	out, err := st.s.m.unpack(dst, mem.b, m.how, st.inFlow(), st.taking())
 	st.takeLarge(m)
 	mem.put()
 	if err != nil {
@@ -85,7 +85,7 @@ func (st *RawStream) borrowPacked() (b []byte, mem *buffer, err error) {
 
 // unfoldLarge restores a large message where it stands in the inbox.
 func (st *RawStream) unfoldLarge(m *largeMessage) error {
-	b, mem, err := st.s.m.unpackOwn(m.mem.b, m.how, st.inFlow())
+	b, mem, err := st.s.m.unpackOwn(m.mem.b, m.how, st.inFlow(), st.taking())
 	if err != nil {
 		st.takeLarge(m)
 		return st.broken(err)

@@ -25,14 +25,14 @@ func (st *RawStream) unpack(dst, src []byte, how packed) ([]byte, error) {
 	if with := st.sharer(how); with != nil {
 		return st.unpackShared(with, dst, src, how)
 	}
-	return st.s.m.unpack(dst, src, how, st.inFlow())
+	return st.s.m.unpack(dst, src, how, st.inFlow(), st.taking())
 }
 
 // unpackOwn is Manager.unpackOwn for a message of the stream that came in one frame.
 func (st *RawStream) unpackOwn(src []byte, how packed) (out []byte, buf *buffer, err error) {
 	with := st.sharer(how)
 	if with == nil {
-		return st.s.m.unpackOwn(src, how, st.inFlow())
+		return st.s.m.unpackOwn(src, how, st.inFlow(), st.taking())
 	}
 	return inOwn(how, func(dst []byte) ([]byte, error) { return st.unpackShared(with, dst, src, how) })
 }

@@ -66,6 +66,8 @@ type Manager struct {
 	catalogues catalogues
 	codecs     codecTable
 	flows      flowTable
+	packing    codecTurns
+	unpacking  codecTurns
 
 	refusalLogged  time.Time // when logRefusal wrote its last line
 	refusalsMissed int       // refusals since then
@@ -87,6 +89,8 @@ func NewManager(cfg Config) (*Manager, error) {
 		sessions:   map[*session]struct{}{},
 		usages:     map[string]*usage{},
 		finish:     make(chan struct{}),
+		packing:    newCodecTurns(),
+		unpacking:  newCodecTurns(),
 	}
 	close(m.closedChan)
 	m.finished = &contextState{done: m.closedChan, err: context.Canceled, returned: true}

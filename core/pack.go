@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -208,8 +209,8 @@ func (c *packCounts) took(began time.Time, weight int64) {
 
 // pack compresses a message for the peer. The result stands in a buffer, for the
 // caller to put back, behind room for its decoded size. It is nil if the message is
-// sent as it is.
-func (s *session) pack(p *packer, src []byte) (*buffer, packed) {
+// sent as it is, and if nobody wanted it any more when its turn came.
+func (s *session) pack(p *packer, src []byte, until patience) (*buffer, packed) {
 	n := len(src)
 	if n < smallDict && p.threshold == 0 || n < int(p.threshold) || n == 0 {
 		p.flow.small.Add(1)
@@ -232,6 +233,12 @@ func (s *session) pack(p *packer, src []byte) (*buffer, packed) {
 	case !p.flow.due():
 		p.flow.sampled.Add(1)
 		return nil, packed{}
+	}
+	if n > turnFrom {
+		if !s.m.takeTurn(s.m.packing, until) {
+			return nil, packed{}
+		}
+		defer s.m.packing.leave()
 	}
 	began, weight := clock(n, p.flow.out.count())
 	buf := getBrief(wire.DecodedSize + n + n/expansionShare + expansion)
@@ -273,13 +280,22 @@ func worthIt(out, plain int) bool {
 	return out >= wire.DecodedSize+2 && out < plain-plain/worthShare
 }
 
+// errNotWanted is why a message is not restored that has waited for its turn.
+var errNotWanted = errors.New("nobody wants the message any more")
+
 // unpack appends to dst what a message is the compressed form of. On failure it
 // returns dst as it was.
-func (m *Manager) unpack(dst, src []byte, how packed, f *flow) ([]byte, error) {
+func (m *Manager) unpack(dst, src []byte, how packed, f *flow, until patience) ([]byte, error) {
 	with, id, err := m.codecs.set.Load().decoder(how.codec, how.dict)
 	if err != nil {
 		f.failed.Add(1)
 		return dst, malformedMessage(err)
+	}
+	if how.size() > turnFrom {
+		if !m.takeTurn(m.unpacking, until) {
+			return dst, errNotWanted
+		}
+		defer m.unpacking.leave()
 	}
 	began, weight := clock(how.size(), f.in.count())
 	out, err := with.decode(dst, src, id, how.size())
@@ -294,8 +310,8 @@ func (m *Manager) unpack(dst, src []byte, how packed, f *flow) ([]byte, error) {
 
 // unpackOwn is unpack into memory of the library. buf holds it, for the caller to
 // put back; it is nil if the memory is the Compressor's.
-func (m *Manager) unpackOwn(src []byte, how packed, f *flow) (out []byte, buf *buffer, err error) {
-	return inOwn(how, func(dst []byte) ([]byte, error) { return m.unpack(dst, src, how, f) })
+func (m *Manager) unpackOwn(src []byte, how packed, f *flow, until patience) (out []byte, buf *buffer, err error) {
+	return inOwn(how, func(dst []byte) ([]byte, error) { return m.unpack(dst, src, how, f, until) })
 }
 
 // inOwn has a message restored into memory of the library, as unpackOwn does.

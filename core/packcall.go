@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -95,10 +96,13 @@ type packedAnswer struct {
 
 // unpackAnswer restores the response of a call that is complete, on the goroutine of
 // its caller, and gives back what it holds.
-func (s *session) unpackAnswer(sl *slot, key handlerKey, hash uint64, dst []byte) result {
+func (s *session) unpackAnswer(ctx context.Context, sl *slot, key handlerKey, hash uint64, dst []byte, timeout int64) result {
 	a := &sl.answer
-	resp, err := s.m.unpack(dst, a.buf.b, a.packed, s.m.flows.of(key, hash, fromHandler))
+	resp, err := s.m.unpack(dst, a.buf.b, a.packed, s.m.flows.of(key, hash, fromHandler), patience{over: ctx.Done, deadline: timeout})
 	s.freeAnswer(sl)
+	if over := s.whyOver(ctx, timeout); over != nil && errors.Is(err, errNotWanted) {
+		return result{outcome: OutcomeMaybeRun, err: over}
+	}
 	if err != nil {
 		return result{outcome: OutcomeMaybeRun, err: fmt.Errorf("the handler has answered, but: %w", err)}
 	}
@@ -122,12 +126,16 @@ func malformedMessage(err error) error {
 	return fmt.Errorf("%w: a compressed message cannot be restored: %w", ErrMalformedMessage, err)
 }
 
-// unpackRequest restores the message that the call begins with.
-func (c *inCall) unpackRequest() error {
+// unpackRequest restores the message that the call begins with, or returns with what
+// the call is to be declined.
+func (c *inCall) unpackRequest() *failedAnswer {
 	m := c.s.m
-	req, buf, err := m.unpackOwn(c.req, c.how, m.flowOf(c.h, toHandler))
-	if err != nil {
-		return err
+	req, buf, err := m.unpackOwn(c.req, c.how, m.flowOf(c.h, toHandler), patience{over: c.ctx.Done})
+	switch {
+	case errors.Is(err, errNotWanted):
+		return endedAnswer(c.ctx.Err())
+	case err != nil:
+		return refusedAnswer(err)
 	}
 	old := c.buf
 	c.req, c.buf, c.how = req, buf, packed{}
@@ -161,7 +169,9 @@ func (c *inCall) packResult(result []byte) []byte {
 		return result
 	}
 	p := c.s.m.packerOf(c.h, with)
-	buf, how := c.s.pack(&p, result)
+	// Its context is over, whether somebody waits for the answer or not.
+	over := func() <-chan struct{} { return c.s.done }
+	buf, how := c.s.pack(&p, result, patience{over: over, gone: c.abandoned})
 	if buf == nil {
 		return result
 	}
@@ -197,7 +207,7 @@ func (st *RawStream) sendPacked(p []byte) error {
 			return err
 		}
 	}
-	buf, how := st.s.pack(st.pack, p)
+	buf, how := st.s.pack(st.pack, p, patience{over: st.Done})
 	if buf == nil {
 		return st.sendAs(p, packed{})
 	}
@@ -214,10 +224,13 @@ func (st *RawStream) inFlow() *flow {
 	return st.s.m.flows.of(st.key, st.hash, fromHandler)
 }
 
+// taking is the patience of who receives.
+func (st *RawStream) taking() patience { return patience{over: st.whenDropped} }
+
 // broken ends the stream because of a message that cannot be restored, and returns
 // the error for who receives.
 func (st *RawStream) broken(err error) error {
-	if st.dropped.Load() && (errors.Is(err, errWindowGone) || errors.Is(err, errManyWindows)) {
+	if st.dropped.Load() && (errors.Is(err, errWindowGone) || errors.Is(err, errManyWindows) || errors.Is(err, errNotWanted)) {
 		return st.whyGone()
 	}
 	st.abort(err)

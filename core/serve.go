@@ -60,17 +60,18 @@ func (c *inCall) run(inline bool) {
 	}
 	if c.held != 0 { // it may have taken all of its time to arrive, or waited for memory
 		if ended := c.ctx.Err(); ended != nil {
-			c.decline(failure(ended, ended))
+			c.decline(endedAnswer(ended))
 			return
 		}
 	}
 	if c.how.codec != 0 {
-		if err := c.unpackRequest(); err != nil {
-			c.decline(refusedAnswer(err))
-			return
-		}
+		failed := c.unpackRequest()
 		if c.abandoned() { // meanwhile
 			c.release()
+			return
+		}
+		if failed != nil {
+			c.decline(failed)
 			return
 		}
 	}
@@ -265,14 +266,18 @@ func failure(err, ended error) *failedAnswer {
 	if lost, ok := errors.AsType[*lostOutputError](err); ok && errors.Is(lost.err, ErrMessageTooLarge) {
 		return errorAnswer(wire.Status{Code: wire.CodeResponseTooLarge, Message: trimSentinel(errors.Unwrap(lost.err), ErrMessageTooLarge)})
 	}
-	switch {
-	case ended == nil || !errors.Is(err, ended):
+	if ended == nil || !errors.Is(err, ended) {
 		return errorAnswer(errorStatus(err))
-	case ended == context.DeadlineExceeded: //nolint:errorlint // A callContext's error is one of two values.
-		return errorAnswer(wire.Status{Code: wire.CodeDeadline})
-	default:
-		return errorAnswer(wire.Status{Code: wire.CodeCanceled})
 	}
+	return endedAnswer(ended)
+}
+
+// endedAnswer tells what the context of a call has ended with.
+func endedAnswer(ended error) *failedAnswer {
+	if ended == context.DeadlineExceeded { //nolint:errorlint // A callContext's error is one of two values.
+		return errorAnswer(wire.Status{Code: wire.CodeDeadline})
+	}
+	return errorAnswer(wire.Status{Code: wire.CodeCanceled})
 }
 
 // invoke calls the handler, and the methods of the error that it returns. A

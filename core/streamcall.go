@@ -172,7 +172,7 @@ func (st *RawStream) open(ctx context.Context, r *outRequest) error {
 	n := len(r.payload)
 	if st.pack != nil {
 		var own *buffer
-		if own, r.packed = st.s.pack(st.pack, r.payload); own != nil {
+		if own, r.packed = st.s.pack(st.pack, r.payload, patience{over: st.Done}); own != nil {
 			r.payload = own.b
 			defer own.put()
 		}

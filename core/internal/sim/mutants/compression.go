@@ -21,8 +21,8 @@ var compressionMutants = []mutant{
 		name: "raw-called-packed",
 		why:  "a message that is sent as it is, since it does not become smaller, is called compressed",
 		file: "core/packcall.go",
-		old:  "\tbuf, how := st.s.pack(st.pack, p)\n\tif buf == nil {\n\t\treturn st.sendAs(p, packed{})",
-		new:  "\tbuf, how := st.s.pack(st.pack, p)\n\tif buf == nil {\n\t\treturn st.sendAs(p, packed{codec: 1, bytes: uint32(len(p))})",
+		old:  "{over: st.Done})\n\tif buf == nil {\n\t\treturn st.sendAs(p, packed{})",
+		new:  "{over: st.Done})\n\tif buf == nil {\n\t\treturn st.sendAs(p, packed{codec: 1, bytes: uint32(len(p))})",
 	},
 	{
 		name: "packed-called-raw",
