@@ -176,6 +176,14 @@ func (p *peerCodecs) number(name string) uint8 {
 	return uint8(1 + slices.Index(p.names, name))
 }
 
+// name returns that of a number, "" if the peer has not announced it.
+func (p *peerCodecs) name(number uint8) string {
+	if p == nil || number == 0 || int(number) > len(p.names) {
+		return ""
+	}
+	return p.names[number-1]
+}
+
 // dictionary returns the first of the Compressor's dictionaries that the peer has
 // for the codec of that number.
 func (p *peerCodecs) dictionary(codec uint8, ids []uint64) (number uint8, id uint64) {
@@ -248,10 +256,10 @@ func (s *session) takeWishes(known *catalogue) {
 	var wishes map[uint64]wish
 	set := s.m.codecs.set.Load()
 	for hash, e := range known.entries {
-		if e.codec == 0 || int(e.codec) > len(peer.names) {
+		name := strings.TrimSuffix(peer.name(e.codec), windowSuffix) // no window is for what is not a stream (W98)
+		if name == "" {
 			continue
 		}
-		name := strings.TrimSuffix(peer.names[e.codec-1], windowSuffix) // no window is for what is not a stream (W98)
 		var own wish
 		if h := s.m.handlers.byHash[hash]; h != nil && h.compress[toHandler] != nil {
 			own = wish{with: h.compress[toHandler], threshold: h.threshold}

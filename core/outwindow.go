@@ -34,7 +34,7 @@ func (st *RawStream) forgetShared() {
 
 // share makes messages share a window that the packer says shall.
 func (st *RawStream) share() {
-	if st.pack.window && st.pack.with.windowed() != nil {
+	if p := st.pack; p.window && p.with != nil && p.with.windowed() != nil {
 		st.shared.Store(&sharedWindows{sends: true})
 	}
 }

@@ -104,6 +104,9 @@ type packer struct {
 	threshold int32 // 0: the default
 	flow      *flow
 	window    bool // the messages of a stream shall share one
+	// ahead is the wish of a stream's caller that was not known by then. It is looked up
+	// at each message; with is what else compresses, which may be nil.
+	ahead wire.Accept
 }
 
 // flow is what compression does for the messages of a handler in one direction, on

@@ -30,7 +30,7 @@ func (s *session) requestPacker(key handlerKey, hash uint64, set *callSettings) 
 	if with == notCompressed || s.peer == s.m.local {
 		return p
 	}
-	return packer{with, threshold, s.m.flows.of(key, hash, toHandler), p.window || set.window}
+	return packer{with: with, threshold: threshold, flow: s.m.flows.of(key, hash, toHandler), window: p.window || set.window}
 }
 
 // accepts is what a call says of the compression of what comes back. A Compressor
@@ -60,21 +60,25 @@ func (s *session) responsePacker(h *handler, asked wire.Accept) *compressor {
 	if s.peer == s.m.local || with == notCompressed || asked.Said && asked.Codec == 0 {
 		return nil
 	}
-	if peer := s.root.peerCodecs.Load(); asked.Said && peer != nil && int(asked.Codec) <= len(peer.names) {
-		name := strings.TrimSuffix(peer.names[asked.Codec-1], windowSuffix)
-		if with == nil || with.name != name {
-			set := s.m.codecs.set.Load()
-			if n := set.number(name); n != 0 {
-				with = set.names[n-1]
-			}
+	name := strings.TrimSuffix(s.root.peerCodecs.Load().name(asked.Codec), windowSuffix)
+	if name != "" && (with == nil || with.name != name) {
+		set := s.m.codecs.set.Load()
+		if n := set.number(name); n != 0 {
+			with = set.names[n-1]
 		}
 	}
 	return with
 }
 
+// isAhead reports whether a wish is for a codec that the peer has not announced yet: on a
+// lane it may overtake the CODECS that does (W92).
+func (s *session) isAhead(asked wire.Accept) bool {
+	return asked.Codec != 0 && s.root.peerCodecs.Load().name(asked.Codec) == ""
+}
+
 // packerOf returns what compresses the messages of a handler.
 func (m *Manager) packerOf(h *handler, with *compressor) packer {
-	return packer{with, h.threshold, m.flowOf(h, fromHandler), h.window}
+	return packer{with: with, threshold: h.threshold, flow: m.flowOf(h, fromHandler), window: h.window}
 }
 
 // flowOf finds the flow of a handler of this node.
@@ -198,18 +202,24 @@ func (c *inCall) packElsewhere(result []byte) bool {
 }
 
 // sendPacked sends a message of a stream, compressed if it is worth it.
-func (st *RawStream) sendPacked(p []byte) error {
-	if len(p) > maxSmall && st.isOver() {
-		return st.sendAs(p, packed{}) // which says why
+func (st *RawStream) sendPacked(msg []byte) error {
+	if len(msg) > maxSmall && st.isOver() {
+		return st.sendAs(msg, packed{}) // which says why
+	}
+	p := *st.pack
+	if p.ahead.Said {
+		if p.with = st.s.responsePacker(st.ctx.h, p.ahead); p.with == nil {
+			return st.sendAs(msg, packed{})
+		}
 	}
 	if sh := st.shared.Load(); sh != nil && sh.sends {
-		if done, err := st.sendShared(&sh.send, p); done {
+		if done, err := st.sendShared(&sh.send, msg); done {
 			return err
 		}
 	}
-	buf, how := st.s.pack(st.pack, p, patience{over: st.Done})
+	buf, how := st.s.pack(&p, msg, patience{over: st.Done})
 	if buf == nil {
-		return st.sendAs(p, packed{})
+		return st.sendAs(msg, packed{})
 	}
 	err := st.sendAs(buf.b, how)
 	buf.put()

@@ -88,7 +88,8 @@ func (s *session) openStream(
 	}
 	st := &RawStream{s: s, key: key, hash: hash, prio: set.prio, sizes: sizes}
 	if pack.with != nil {
-		st.pack = &packer{pack.with, pack.threshold, pack.flow, pack.window}
+		own := pack // a copy, so that streams without one need no memory for it
+		st.pack = &own
 		st.share()
 	}
 	// What empty messages cost here is bounded by the window too.

@@ -55,8 +55,12 @@ func (s *session) serveStream(c *inCall, capacity int) error {
 	}
 	st := &RawStream{s: s, id: c.id, key: handlerKey{c.h.id, c.h.route}, prio: c.prio}
 	if c.packs() {
-		if with := s.responsePacker(c.h, c.accept); with != nil {
+		ahead := s.isAhead(c.accept) // asked first, since it may change
+		if with := s.responsePacker(c.h, c.accept); with != nil || ahead {
 			p := s.m.packerOf(c.h, with)
+			if ahead {
+				p.ahead = c.accept
+			}
 			p.window = p.window || s.asksToShare(c.accept)
 			st.pack = &p
 			st.share()

@@ -219,8 +219,7 @@ func (s *session) acceptsShared(a wire.Accept, set *callSettings) wire.Accept {
 
 // asksToShare reports whether a caller wants what it gets to share a window.
 func (s *session) asksToShare(a wire.Accept) bool {
-	peer := s.root.peerCodecs.Load()
-	return a.Codec != 0 && peer != nil && int(a.Codec) <= len(peer.names) && strings.HasSuffix(peer.names[a.Codec-1], windowSuffix)
+	return strings.HasSuffix(s.root.peerCodecs.Load().name(a.Codec), windowSuffix)
 }
 
 // notSmaller is the error for a message that claims to be compressed, is not smaller

@@ -21,8 +21,8 @@ var compressionMutants = []mutant{
 		name: "raw-called-packed",
 		why:  "a message that is sent as it is, since it does not become smaller, is called compressed",
 		file: "core/packcall.go",
-		old:  "{over: st.Done})\n\tif buf == nil {\n\t\treturn st.sendAs(p, packed{})",
-		new:  "{over: st.Done})\n\tif buf == nil {\n\t\treturn st.sendAs(p, packed{codec: 1, bytes: uint32(len(p))})",
+		old:  "{over: st.Done})\n\tif buf == nil {\n\t\treturn st.sendAs(msg, packed{})",
+		new:  "{over: st.Done})\n\tif buf == nil {\n\t\treturn st.sendAs(msg, packed{codec: 1, bytes: uint32(len(msg))})",
 	},
 	{
 		name: "packed-called-raw",

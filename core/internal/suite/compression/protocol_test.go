@@ -2,8 +2,11 @@ package compression_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gridmux/gridmux/compress"
 	"github.com/gridmux/gridmux/core"
@@ -72,6 +75,56 @@ func TestProtocolAccept(t *testing.T) {
 			t.Errorf("W94: the answer has codec %d, want the first of that name", f.Codec)
 		}
 	})
+}
+
+// TestProtocolWishAhead holds that the wish of a stream counts from when it is known, where
+// its OPEN was faster than the CODECS of the codec, as on another lane, and that nothing is
+// compressed with one that was not announced: W92 W94 W95.
+func TestProtocolWishAhead(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		hello   []string // codecs of the caller
+		handler core.HandlerID
+		before  uint8
+	}{
+		{"the first codec", nil, "talks", 0},
+		{"a further codec", []string{"zstd"}, "talks", 0},
+		{"a handler with a codec of its own", []string{"zstd"}, "zips", 1},
+	} {
+		lab.Bubble(t, test.name, func(t *testing.T) {
+			next := make(chan struct{})
+			talk := func(_ context.Context, _ []byte, s *core.RawStream) error {
+				for range next {
+					if err := s.Send(text(1, 5000)); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			r := lab.NewRawCluster(t, lab.RawSetup{Register: func(m *core.Manager) error {
+				return errors.Join(
+					m.Handle("s2", lab.Echo, core.WithCompression(compress.S2())), // so that the node has it
+					m.HandleStreamFunc("talks", talk),
+					m.HandleStreamFunc("zips", talk, core.WithCompression(compress.Zstd())))
+			}})
+			p := r.ConnectServing(lab.RawCatalogue(), func(h *wire.Hello) { h.Codecs = test.hello })
+			want := func(codec uint8, sentence string) {
+				t.Helper()
+				next <- struct{}{}
+				if f := p.Want(wire.TypeData, sentence); f.Codec != codec {
+					t.Errorf("%s: the message has codec %d, want %d", sentence, f.Codec, codec)
+				}
+			}
+			s2 := uint8(len(test.hello) + 1)
+			p.Send(wire.InsertAccept(p.Open(0, 1, string(test.handler), 4, nil), 0, wire.Accept{Said: true, Codec: s2}))
+			want(test.before, "W95: a number that was not announced is no wish")
+			p.Send(wire.AppendCodecs(nil, []string{"s2"}, nil))
+			synctest.Wait()
+			want(s2, "W95: it is one now")
+			close(next)
+			p.Want(wire.TypeResponse, "the end")
+		})
+	}
 }
 
 // TestProtocolCodecs holds a caller to announcing what it decodes before it asks for
