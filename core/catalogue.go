@@ -198,7 +198,8 @@ func (m *Manager) learnCatalogue(b []byte) (*catalogue, error) {
 func (m *Manager) announceHandlers() error {
 	own := m.appendCatalogue(nil)
 	if n := len(own) / catalogueEntry; n > maxEntries {
-		return fmt.Errorf("the handlers take %d entries of the catalogue, which has %d: register fewer, such as one for many routes", n, maxEntries)
+		return fmt.Errorf("the handlers take %d entries of the catalogue, which has %d: register fewer, such as one for many routes",
+			n, maxEntries)
 	}
 	_, err := m.learnCatalogue(own)
 	return err

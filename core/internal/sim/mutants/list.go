@@ -95,7 +95,7 @@ var callMutants = []mutant{
 		name: "reservation-kept",
 		why:  "a request of which the last part never came keeps its memory reserved",
 		file: "core/arrival.go",
-		old:  "\t\tif !c.partial.drop() {\n\t\t\ts.release()\n\t\t}\n",
+		old:  "\t\tif !a.drop() {\n\t\t\ts.release()\n\t\t}\n",
 		new:  "\t\ts.release()\n",
 	},
 

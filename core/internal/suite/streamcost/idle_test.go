@@ -65,7 +65,7 @@ func TestIdleStreams(t *testing.T) {
 	}{
 		{"", false, nil, 0, 2 << 10},
 		{" whose context can end", true, nil, 0, 2<<10 + 256},
-		{" that had messages, with a payload", false, []byte{5}, 5, 2<<10 + 512},
+		{" that had messages, with a payload", false, []byte{5}, 5, 2<<10 + 896},
 	} {
 		keep := make([]*core.RawStream, n)
 		buf := make([]byte, 0, 1024)
