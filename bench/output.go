@@ -2,9 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // outputs are where a run writes what it has found out, beside standard output; either may be nil.
@@ -65,11 +68,20 @@ type outputFile struct {
 	written bool
 }
 
-// openOutput opens it. mode is that of a file that is made.
+// openOutput opens it. mode is that of a file that is made. A FIFO that nobody reads is refused, for to open it would
+// wait for somebody who does.
 func openOutput(name string, mode os.FileMode) (*outputFile, error) {
-	_, err := os.Stat(name)
-	created := os.IsNotExist(err)
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, mode)
+	info, err := os.Stat(name)
+	created := errors.Is(err, fs.ErrNotExist)
+	flag := os.O_WRONLY | os.O_CREATE
+	fifo := err == nil && info.Mode()&fs.ModeNamedPipe != 0
+	if fifo {
+		flag |= syscall.O_NONBLOCK
+	}
+	f, err := os.OpenFile(name, flag, mode)
+	if fifo && errors.Is(err, syscall.ENXIO) {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is a FIFO that nobody reads")}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func openOutputDir(name string) (*outputDir, error) {
 	return d, nil
 }
 
-// writable fails if something that is to be written cannot be, as where it is a directory or of another user.
+// writable fails if something that is to be written cannot be, as where it is a directory, a FIFO or of another user.
 func (d *outputDir) writable() error {
 	dirs := []string{d.name}
 	charts := filepath.Join(d.name, chartsDir)
@@ -98,7 +98,11 @@ func (d *outputDir) writable() error {
 		}
 	}
 	for _, name := range []string{pageFile, jsonFile, goFormatFile} {
-		f, err := os.OpenFile(filepath.Join(d.name, name), os.O_WRONLY, 0)
+		file := filepath.Join(d.name, name)
+		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+			return irregular("write", file, info.Mode())
+		}
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:

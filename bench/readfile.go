@@ -19,7 +19,7 @@ func readFile(name string, most int) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("it is %s", sortOf(info.Mode()))}
+		return nil, irregular("read", name, info.Mode())
 	case info.Size() > int64(most):
 		return nil, errTooLarge
 	}
@@ -33,6 +33,11 @@ func readFile(name string, most int) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	return text, err
+}
+
+// irregular is why something is not done with what is no regular file.
+func irregular(op, name string, m fs.FileMode) error {
+	return &fs.PathError{Op: op, Path: name, Err: fmt.Errorf("it is %s", sortOf(m))}
 }
 
 // sortOf says what something in a file system is, other than a regular file.

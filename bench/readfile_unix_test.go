@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,5 +57,44 @@ func TestNoRegularFile(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "dict")); err == nil {
 		t.Error("what was refused left a file")
+	}
+}
+
+// TestOutputFIFO expects a FIFO that nobody reads to be refused at once where a file is to be written, and one that
+// somebody reads to be written.
+func TestOutputFIFO(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, pageFile)
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for flag, name := range map[string]string{"-out": dir, "-json": fifo, "-train": fifo} {
+		var stdout, stderr bytes.Buffer
+		args := []string{"-no-demo", "-workloads", "calls", flag, name}
+		if flag == "-train" {
+			args = []string{flag, name, dir}
+		}
+		code := run(t.Context(), args, &stdout, &stderr)
+		got := stderr.String()
+		if code != exitUsage || stdout.Len() > 0 || strings.Count(got, "\n") != 1 || !strings.Contains(got, fifo+": it is a FIFO") {
+			t.Errorf("%s: exit code %d, %q on stderr and %q on stdout", flag, code, got, &stdout)
+		}
+	}
+
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	f, err := openOutput(fifo, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = "for the reader"
+	if err := f.write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(reader); err != nil || string(got) != text {
+		t.Errorf("%q, %v, want %q", got, err, text)
 	}
 }
