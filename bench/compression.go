@@ -78,11 +78,11 @@ func sendings(o *compressionOptions) (all []*sending) {
 const leastOwn = 4
 
 // readOwn reads the messages of the user, if they are to be compressed.
-func (o *compressionOptions) readOwn() (err error) {
+func (o *compressionOptions) readOwn(ctx context.Context) (err error) {
 	if o.samples == "" {
 		return nil
 	}
-	if o.own, err = readSamples(o.lines, o.samples); err != nil {
+	if o.own, err = readSamples(ctx, o.lines, o.samples); err != nil {
 		return err
 	}
 	if n := len(o.own); n < leastOwn {

@@ -470,7 +470,7 @@ func TestOwnSending(t *testing.T) {
 		}
 	}
 	o := compressionOptions{samples: dir}
-	if err := o.readOwn(); err != nil {
+	if err := o.readOwn(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	s := ownSending(o.own)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,23 @@ func TestSamplesRefused(t *testing.T) {
 		if got := stderr.String(); code != exitUsage || stdout.Len() > 0 || strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, want) {
 			t.Errorf("exit code %d, %q on stderr and %q on stdout, want %q", code, got, &stdout, want)
 		}
+	}
+}
+
+// TestSamplesInterrupted expects an interrupt to end a run that reads samples, of which there may be many.
+func TestSamplesInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	for i := range leastOwn {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(i)), []byte("a message"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	code := run(ctx, []string{"-samples", dir, "-out="}, &stdout, &stderr)
+	if code != exitInterrupted || stdout.Len() > 0 || stderr.String() != "bench: interrupted\n" {
+		t.Errorf("exit code %d, want %d; %q on stderr and %q on stdout", code, exitInterrupted, &stderr, &stdout)
 	}
 }
 

@@ -61,7 +61,11 @@ func (p program) run(ctx context.Context, args []string) int {
 	if opts.train.file != "" || opts.record != "" {
 		return p.printing(func(p program) int { return p.makeSamples(ctx, opts) })
 	}
-	if err := opts.compression.readOwn(); err != nil {
+	if err := opts.compression.readOwn(ctx); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(p.stderr, "bench: interrupted")
+			return exitInterrupted
+		}
 		fmt.Fprintf(p.stderr, "bench: flag -samples: %v\n", err)
 		return exitUsage
 	}
@@ -208,17 +212,18 @@ func (p program) makeSamples(ctx context.Context, opts options) int {
 		name, err = "record", p.record(ctx, opts.record, opts.compression.payloads)
 	}
 	switch {
+	case err == nil:
+		return exitOK // also of an interrupt that came after all was written
 	case ctx.Err() != nil:
 		fmt.Fprintln(p.stderr, "bench: interrupted")
 		return exitInterrupted
-	case err != nil:
+	case errors.Is(err, errNotRecorded):
 		fmt.Fprintf(p.stderr, "bench: flag -%s: %v\n", name, err)
-		if errors.Is(err, errNotRecorded) {
-			return exitFailed
-		}
+		return exitFailed
+	default:
+		fmt.Fprintf(p.stderr, "bench: flag -%s: %v\n", name, err)
 		return exitUsage
 	}
-	return exitOK
 }
 
 // demonstrate shows a cluster over each transport and returns those that

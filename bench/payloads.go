@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -68,12 +70,12 @@ const (
 )
 
 // readSamples returns the messages in files and below directories, each file one, or
-// each line of them. Empty ones do not count, and neither does what is hidden.
-func readSamples(lines bool, names ...string) (all [][]byte, err error) {
+// each line of them. Empty ones do not count, and neither does what is hidden. It ends with ctx.
+func readSamples(ctx context.Context, lines bool, names ...string) (all [][]byte, err error) {
 	total := 0
 	for _, name := range names {
 		err := filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
+			if err = cmp.Or(ctx.Err(), err); err != nil {
 				return err
 			}
 			switch hidden := strings.HasPrefix(d.Name(), ".") && path != name; {

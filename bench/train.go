@@ -21,7 +21,7 @@ type trainOptions struct {
 // worth that is trained on the others.
 const judgeShare = 10
 
-// train makes a dictionary and says what it is worth. When ctx ends it leaves no file.
+// train makes a dictionary and says what it is worth. If ctx ends before it is written there is no file.
 func (p program) train(ctx context.Context, opts trainOptions) error {
 	// Before samples are read, which may take a while. What messages have in common stands in it.
 	file, err := openOutput(opts.file, 0o600)
@@ -30,7 +30,7 @@ func (p program) train(ctx context.Context, opts trainOptions) error {
 	}
 	defer file.abandon()
 	made := make(chan madeDictionary, 1)
-	go func() { made <- makeDictionary(opts) }() // it takes seconds, and ends with the process
+	go func() { made <- makeDictionary(ctx, opts) }() // it takes seconds, and ends with the process
 	var t madeDictionary
 	select {
 	case t = <-made:
@@ -72,8 +72,8 @@ type madeDictionary struct {
 	useful  bool
 }
 
-func makeDictionary(opts trainOptions) (t madeDictionary) {
-	all, err := readSamples(opts.lines, opts.from...)
+func makeDictionary(ctx context.Context, opts trainOptions) (t madeDictionary) {
+	all, err := readSamples(ctx, opts.lines, opts.from...)
 	if err != nil {
 		return madeDictionary{err: err}
 	}

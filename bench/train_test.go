@@ -195,6 +195,24 @@ func TestTrainInterrupted(t *testing.T) {
 	}
 }
 
+// TestTrainInterruptedTooLate expects an interrupt after a dictionary was written to change nothing: it is whole, and
+// told to be.
+func TestTrainInterruptedTooLate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	from, file := filepath.Join(dir, "log"), filepath.Join(dir, "dict")
+	if err := os.WriteFile(from, bytes.Join(samples.ByName("log").Records(1, 300), []byte("\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout, stderr := &trigger{at: "has a dictionary of", do: cancel}, &bytes.Buffer{}
+	if code := run(ctx, []string{"-train", file, "-lines", from}, stdout, stderr); code != exitOK || stderr.Len() > 0 {
+		t.Errorf("exit code %d, want %d, and %s", code, exitOK, stderr)
+	}
+	readDictionary(t, file)
+}
+
 // TestRecordInterrupted expects an interrupt while samples are kept to leave none of them, of no payload, and no
 // directory that was made for them, but one that was there before.
 func TestRecordInterrupted(t *testing.T) {
