@@ -127,10 +127,10 @@ func (r *report) longer() string {
 	case lines == 0:
 		return ""
 	case len(r.PathFigures) > 0:
-		return fmt.Sprintf(" Of %d of %s windows have up to %v, for what is under way to get through the path.",
+		return fmt.Sprintf(" The windows of %d of %s are longer, up to %v, so that what is under way gets through the path.",
 			lines, plural(len(r.Cells), "line"), longest.Round(10*time.Millisecond))
 	}
-	return fmt.Sprintf(" In %d of %s windows of %v were too short for anything to end: they have up to %v.",
+	return fmt.Sprintf(" In %d of %s windows of %v were too short for anything to end: they took up to %v.",
 		lines, plural(len(r.Cells), "line"), r.Window, longest.Round(10*time.Millisecond))
 }
 

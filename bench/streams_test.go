@@ -86,11 +86,16 @@ func TestTrueLengths(t *testing.T) {
 	rep.fill(m)
 	rep.Planned = 3
 	for _, want := range []string{
-		"In 1 of 2 lines windows of 200ms were too short for anything to end: they have up to 3.2s.",
+		"In 1 of 2 lines windows of 200ms were too short for anything to end: they took up to 3.2s.",
 		"there was time for 3 windows per line, and not for 9.",
 	} {
 		if said := rep.legend(); !strings.Contains(said, want) {
 			t.Errorf("%q is not in %s", want, said)
 		}
+	}
+	rep.PathFigures = []pathFigures{{}}
+	const want = "The windows of 1 of 2 lines are longer, up to 3.2s, so that what is under way gets through the path."
+	if said := rep.legend(); !strings.Contains(said, want) {
+		t.Errorf("over a path %q is not in %s", want, said)
 	}
 }
