@@ -8,6 +8,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gridmux/gridmux/bench/internal/kernel"
 )
 
 // bufferNames are the limits of the kernel on the buffers of sockets.
@@ -20,10 +22,7 @@ func bufferNames() []string {
 
 // fill adds what the kernel tells.
 func (e *environment) fill() {
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		e.Kernel = unix.ByteSliceToString(name.Release[:])
-	}
+	e.Kernel = kernel.Version()
 	e.Buffers = map[string]string{}
 	for _, name := range bufferNames() {
 		if value, ok := readSetting("/proc/sys/" + strings.ReplaceAll(name, ".", "/")); ok {

@@ -22,6 +22,9 @@ func TestEnvironment(t *testing.T) {
 				t.Errorf("the loopback device does not tell of %s", name)
 			}
 		}
+		if strings.Trim(e.Kernel, "0123456789.") != "" {
+			t.Errorf("of kernel %q want the number alone", e.Kernel)
+		}
 		if len(e.Buffers) < 4 {
 			t.Errorf("of the buffers of sockets: %v", e.Buffers)
 		}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/klauspost/cpuid/v2"
-	"golang.org/x/sys/unix"
 
+	"github.com/gridmux/gridmux/bench/internal/kernel"
 	"github.com/gridmux/gridmux/bench/peers/h"
 )
 
@@ -48,16 +48,13 @@ func thisRun(o *options, now time.Time) runInfo {
 		CPU:      cmp.Or(cpuid.CPU.BrandName, cpuid.CPU.VendorString, "unknown processor"),
 		Cores:    runtime.NumCPU(),
 		Procs:    runtime.GOMAXPROCS(0),
+		Kernel:   kernel.Version(),
 		Go:       runtime.Version(),
 		Rounds:   o.rounds,
 		Versions: map[string]string{},
 	}
 	if o.given("dur") {
 		run.Dur = o.dur
-	}
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		run.Kernel = unix.ByteSliceToString(name.Release[:])
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, dep := range info.Deps {
