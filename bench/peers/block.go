@@ -53,23 +53,51 @@ func how(rep *report) string {
 	case rep.options.rounds == 0:
 		return "not measured"
 	case rep.mode == modeIdle || rep.mode == modeMesh:
-		return rounds(rep.options.rounds)
+		return plural(rep.options.rounds, "round")
 	}
-	return fmt.Sprintf("%s of %v", rounds(rep.options.rounds), rep.dur)
+	return fmt.Sprintf("%s of %v", plural(rep.options.rounds, "round"), rep.dur)
 }
 
-func rounds(n int) string {
-	if n == 1 {
-		return "1 round"
+// part is the part of a table that is of one step.
+type part struct {
+	name string
+	*report
+}
+
+// hows says how the parts of a table were measured, and which of them how where that differs.
+func hows(parts ...part) string {
+	var ways []string
+	of := map[string][]string{}
+	for _, p := range parts {
+		way := how(p.report)
+		if of[way] == nil {
+			ways = append(ways, way)
+		}
+		of[way] = append(of[way], p.name)
 	}
-	return strconv.Itoa(n) + " rounds"
+	if len(ways) == 1 {
+		return ways[0]
+	}
+	for i, way := range ways {
+		ways[i] = fmt.Sprintf("%s for %s", way, strings.Join(of[way], ", "))
+	}
+	return strings.Join(ways, "; ")
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 func (f *found) callsBlock() string {
 	rate := perSecond("calls")
 	var rows []table.Row
+	var parts []part
 	for _, n := range readmeCallers() {
 		calls := f.of(modeUnary, smallSize, n)
+		parts = append(parts, part{plural(n, "caller"), calls})
 		rows = append(rows, table.Row{
 			n,
 			calls.absolute("ours", rate), calls.versus("ours", "ideal-go", rate), calls.versus("ours", "ideal-go", cpuTime),
@@ -77,7 +105,7 @@ func (f *found) callsBlock() string {
 		})
 	}
 	return fmt.Sprintf("Calls of %d bytes: gridmux over websocket beside the bare multiplexer, and over QUIC beside %s with "+
-		"a stream per caller (%s).\n\n", smallSize, f.short("quic"), how(f.of(modeUnary, smallSize, readmeCallers()[0]))) +
+		"a stream per caller (%s).\n\n", smallSize, f.short("quic"), hows(parts...)) +
 		grid(table.Row{
 			"callers", "websocket, calls per s", "websocket : bare", "CPU per call, websocket : bare",
 			"QUIC, calls per s", "QUIC : quic-go", "CPU per call, QUIC : quic-go",
@@ -108,9 +136,11 @@ func (f *found) everybodyBlock() string {
 func (f *found) streamsBlock() string {
 	rate := perSecond("messages")
 	var rows []table.Row
+	var parts []part
 	forms := []struct{ contender, name string }{{"ours", "`Send` and `Recv`"}, {"ours-chan", "channels"}}
 	for _, n := range readmeStreams() {
 		rep := f.of(modeStream, smallSize, n)
+		parts = append(parts, part{plural(n, "stream"), rep})
 		for _, form := range forms {
 			row := table.Row{n, form.name, rep.absolute(form.contender, rate)}
 			for _, other := range []string{"floor-tcp-buf", "smux-buf", "grpc-raw"} {
@@ -122,7 +152,7 @@ func (f *found) streamsBlock() string {
 	large := f.of(modeStream, largeMessage, 1)
 	return fmt.Sprintf("Streams of messages of %d bytes, one way over websocket: the messages per second of all together beside those "+
 		"of buffered writes to as many bare TCP connections, of buffered writes to streams of %s, and of streams of %s (%s).\n\n",
-		smallSize, f.short("smux-buf"), f.short("grpc-raw"), how(f.of(modeStream, smallSize, readmeStreams()[0]))) +
+		smallSize, f.short("smux-buf"), f.short("grpc-raw"), hows(parts...)) +
 		grid(table.Row{"streams", "with", "messages per s", ": TCP", ": smux", ": grpc-go", "allocations per message"}, rows, 2) +
 		fmt.Sprintf("\n\nOne stream of messages of %d KiB over QUIC, beside one bare stream of %s (%s).\n\n",
 			largeMessage>>10, f.short("quic"), how(large)) +
@@ -189,7 +219,7 @@ func (f *found) idleBlock() string {
 		add(f.short(name), name, alone)
 	}
 	return fmt.Sprintf("What an idle connection costs, both ends together: of gridmux a pair in a full mesh of %d nodes, which has "+
-		"%d, and of the others one of as many (%s).\n\n", meshNodes, pairs, how(mesh)) +
+		"%d, and of the others one of as many (%s).\n\n", meshNodes, pairs, hows(part{"the mesh", mesh}, part{"the others", alone})) +
 		grid(table.Row{"", "goroutines", "heap and stacks, KiB", "resident, KiB"}, rows, 1)
 }
 

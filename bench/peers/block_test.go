@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,30 @@ func TestBlockHonest(t *testing.T) {
 	}
 	if got := newFound(runInfo{}, readmeSteps()).block(); !strings.Contains(got, "| 512 | – | – | – | – | – | – |") {
 		t.Errorf("of nothing at all:\n%s", got)
+	}
+}
+
+// TestCaptions holds that a table of several steps says of each how it was measured, where that differs.
+func TestCaptions(t *testing.T) {
+	t.Parallel()
+	all := made()
+	for l := range all.results {
+		switch l {
+		case load{modeUnary, smallSize, 8}, load{modeIdle, 0, pairs}:
+			all.results[l] = slices.DeleteFunc(all.results[l], func(r h.OpenLoopResult) bool { return r.Rep > 1 })
+		case load{modeUnary, smallSize, 512}, load{modeStream, smallSize, 64}:
+			delete(all.results, l)
+		}
+	}
+	got := all.block()
+	for _, want := range []string{
+		"(2 rounds of 1s for 1 caller, 64 callers; 1 round of 1s for 8 callers; not measured for 512 callers).",
+		"(2 rounds of 2s for 1 stream; not measured for 64 streams).",
+		"(2 rounds for the mesh; 1 round for the others).",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ func collect(ctx context.Context, o options, bar *progress, stderr io.Writer) (r
 			r, err := child(ctx, self, o, peer, round, stderr, out)
 			if ctx.Err() != nil || errors.Is(err, errInterrupted) {
 				fmt.Fprintln(stderr, "interrupted")
-				return results, exitFailed
+				return results, exitInterrupted
 			}
 			if err != nil {
 				fmt.Fprintf(stderr, "%s: %v\n", peer, err)

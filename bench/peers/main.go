@@ -17,6 +17,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gridmux/gridmux/bench/peers/h"
@@ -25,10 +26,9 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code) //nolint:forbidigo // main ends the process
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)                         // the second one ends the process
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:forbidigo // main ends the process
 }
 
 // Exit codes.
@@ -88,7 +88,8 @@ func parseFlags(args []string, stderr io.Writer) (o options, err error) {
 	fs.Var(&o.peers, "peers", "contenders to compare, each in processes of its own, with commas between them")
 	fs.IntVar(&o.rounds, "rounds", 0, "with -peers: how often each is measured, in turn (default 3; in a series what each step needs)")
 	fs.Var(&o.against, "against", "with -peers: contenders to print ratios to (default the first of -peers)")
-	fs.StringVar(&o.out, "out", "", "with -peers: file to append the JSON lines of all windows to; with -mode readme it is written anew")
+	fs.StringVar(&o.out, "out", "", "with -peers: file to append the JSON lines of all windows to; "+
+		"with -mode readme it is written anew, when all is measured")
 	fs.StringVar(&o.from, "from", "", "with -mode readme: file of such a run, of which to print what README shows, without measuring")
 	fs.StringVar(&o.baseline, "baseline", "", "with -mode agree: another build of the yardstick, which is to have the same figures")
 	fs.IntVar(&o.size, "size", smallSize, "bytes of a message, of a small call in hol and hol-open")

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,7 +22,7 @@ const asCommand = "GRIDMUX_PEERS_AS_COMMAND"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+		main()
 	}
 	os.Setenv(asCommand, "1")
 	os.Exit(m.Run())
@@ -141,6 +144,7 @@ func TestFlags(t *testing.T) {
 		"-mode=readme -size=512":                "says itself what is measured: leave -size out",
 		"-mode=readme -dur=0s":                  "must be positive",
 		"-mode=readme -out=/gone/away":          "/gone/away",
+		"-mode=readme -out=/dev/null":           "/dev/null is no regular file",
 		"-mode=readme -from=/gone/away":         "/gone/away",
 		"-mode=readme -from=x -out=y":           "-from is for -mode readme, without -out",
 		"-peers=ours -from=x":                   "-from is for -mode readme",
@@ -159,18 +163,36 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestInterrupt holds that an interrupt ends a comparison at once.
+// TestInterrupt holds that an interrupt ends a comparison at once, with the exit code of one.
 func TestInterrupt(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	begun := time.Now()
-	var out, errs strings.Builder
-	if code := run(ctx, []string{"-peers=ours,smux", "-dur=1m"}, &out, &errs); code != exitFailed || out.Len() > 0 {
-		t.Errorf("exit code %d\n%s\n%s", code, out.String(), errs.String())
+	for _, args := range []string{"-peers=ours,smux -dur=1m", "-mode=agree -baseline=x -dur=1m"} {
+		begun := time.Now()
+		var out, errs strings.Builder
+		if code := run(ctx, strings.Fields(args), &out, &errs); code != exitInterrupted || out.Len() > 0 {
+			t.Errorf("%s: exit code %d\n%s\n%s", args, code, out.String(), errs.String())
+		}
+		if d := time.Since(begun); d > 30*time.Second {
+			t.Errorf("%s: it took %v", args, d)
+		}
 	}
-	if d := time.Since(begun); d > 30*time.Second {
-		t.Errorf("it took %v", d)
+}
+
+// TestTerminate expects SIGTERM to be an interrupt, as Ctrl-C is.
+func TestTerminate(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-peers=test-hung", "-limit=20s")
+	stderr := &trigger{word: "test-hung; ", f: sync.OnceFunc(func() { _ = cmd.Process.Signal(syscall.SIGTERM) })}
+	cmd.Stderr = stderr
+	err = cmd.Run()
+	if cmd.ProcessState.ExitCode() != exitInterrupted || !strings.HasSuffix(stderr.text.String(), "interrupted\n") {
+		t.Errorf("%v, and printed\n%s", err, &stderr.text)
 	}
 }
 

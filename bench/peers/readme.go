@@ -74,29 +74,63 @@ func readmeSteps() (all []step) {
 }
 
 // readme makes the comparisons of some steps, which are readmeSteps, each with all its tables, and then
-// prints what README shows of them. When it is interrupted that is what there is.
+// prints what README shows of them. When it is interrupted that is what there is, and the file of a run
+// before stays as it was.
 func readme(ctx context.Context, o options, steps []step, stdout, stderr io.Writer) int {
 	all := newFound(thisRun(&o, time.Now()), steps)
-	if o.out != "" {
-		line, err := all.run.line()
-		if err == nil {
-			err = os.WriteFile(o.out, line, 0o644)
-		}
-		if err != nil {
-			fmt.Fprintln(stderr, err)
-			return exitUsage
-		}
+	if o.out == "" {
+		return measureSteps(ctx, o, all, stdout, stderr)
 	}
+	file := o.out
+	o.out = file + unfinished
+	if err := all.run.begin(file, o.out); err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	code := measureSteps(ctx, o, all, stdout, stderr)
+	var err error
+	switch {
+	case all.missing() == 0:
+		err = os.Rename(o.out, file)
+	case len(all.results) == 0:
+		err = os.Remove(o.out)
+	default:
+		fmt.Fprintf(stderr, "the run is not complete: what there is of it is in %s\n", o.out)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return max(code, exitFailed)
+	}
+	return code
+}
+
+// unfinished is behind the name of a file until its run is complete.
+const unfinished = ".unfinished"
+
+// begin writes the first line of a file that is going to take the place of another.
+func (run *runInfo) begin(file, name string) error {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is no regular file", file)
+	}
+	line, err := run.line()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, line, 0o644)
+}
+
+// measureSteps adds what it measures to what was found.
+func measureSteps(ctx context.Context, o options, all *found, stdout, stderr io.Writer) int {
 	planned := time.Duration(0)
-	for _, s := range steps {
+	for _, s := range all.steps {
 		so := s.options(o)
 		planned += so.all()
 	}
 	bar := newProgress(stderr, planned)
 	code := exitOK
-	for i, s := range steps {
+	for i, s := range all.steps {
 		so := s.options(o)
-		bar.within = fmt.Sprintf("%d of %d, %s, ", i+1, len(steps), s.title)
+		bar.within = fmt.Sprintf("%d of %d, %s, ", i+1, len(all.steps), s.title)
 		results, failed := collect(ctx, so, bar, stderr)
 		if len(results) > 0 {
 			fmt.Fprintf(stdout, "## %s\n\n", s.title)

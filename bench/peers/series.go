@@ -122,6 +122,10 @@ func agree(ctx context.Context, o options, stdout, stderr io.Writer) int {
 		so := s.options(o)
 		for _, peer := range peers {
 			found, err := agreementOf(ctx, so, self, peer, stderr)
+			if ctx.Err() != nil || errors.Is(err, errInterrupted) {
+				fmt.Fprintln(stderr, "interrupted")
+				return exitInterrupted
+			}
 			if err != nil {
 				fmt.Fprintf(stderr, "%s: %v\n", peer, err)
 				return exitFailed
