@@ -22,14 +22,14 @@ type CompressionStats struct {
 // CompressionFlow is what compression has done for messages in one direction.
 type CompressionFlow struct {
 	// Sent counts the messages that this node has compressed to send them, Received those
-	// that it has restored. Among those sent are such whose call or stream ended before
-	// they went out, and those of a call that was made again over another connection as
-	// often as it was.
+	// that it has restored. Messages whose call or stream ended before they went out are
+	// among those sent, and those of a call that is made again over another connection
+	// each time.
 	Sent, Received CompressionCount
-	// The messages, counted in the same way, that this node has sent as they are although compression was
-	// wanted: because they were small; because they did not become smaller by a
-	// sixteenth; without trying, because others before them did not; and because the
-	// other node lacks the Compressor.
+	// The messages, counted in the same way, that are sent as they are although
+	// compression was wanted: because they were small; because they did not become
+	// smaller by a sixteenth; without trying, because others before them did not; and
+	// because the other node lacks the Compressor.
 	Small, Incompressible, Sampled, Unsupported int64
 	// Failed are messages that arrived and could not be restored.
 	Failed int64
@@ -47,7 +47,7 @@ type CompressionCount struct {
 	Time time.Duration
 }
 
-// Saved returns how many bytes less were sent and received, of the messages that count as
+// Saved returns how many bytes less compression has made of the messages that count as
 // Sent and Received.
 func (s CompressionStats) Saved() int64 {
 	saved := int64(0)

@@ -332,7 +332,7 @@ func TestSharedWindowOrder(t *testing.T) {
 // Compressor is for what the caller sends, where the handler's node wants it compressed,
 // that what comes back is as the handler has it, and that it compresses nothing by itself.
 func TestSharedWindowWithoutACompressor(t *testing.T) {
-	lab.Bubble(t, "", func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		codecs := [2]*counted{newCounted(t, compress.Zstd()), newCounted(t, compress.Zstd())}
 		c := lab.InmemLink().Cluster(t, 2, coretest.WithHandlers(func(i int, m *core.Manager) error {
 			return errors.Join(registerStreams(m, core.WithCompression(codecs[i])), m.HandleStreamFunc("plain", lab.EchoStream))

@@ -261,6 +261,9 @@ func TestDeadlineWhileCompressing(t *testing.T) {
 		if ran != 0 {
 			t.Errorf("%d of the calls have run", ran)
 		}
+		if sent, got := countsOf(c.Manager(0), "run").requestsOut, countsOf(c.Manager(1), "run").requestsIn; sent != 4 || got != 0 {
+			t.Errorf("%d of 4 messages that were compressed for calls that had ended count as sent, %d as received", sent, got)
+		}
 		if err := request(t.Context(), core.WithTimeout(2*takes)); err != nil || ran != 1 {
 			t.Errorf("a call with enough time: %v, it has run %d times", err, ran)
 		}
