@@ -84,6 +84,9 @@ func (s *session) make(ctx context.Context, key handlerKey, dst []byte, timeout 
 		s.release()
 		return notSent(s.tableError(err))
 	}
+	if key.id == catalogueID {
+		s.calls.expectCatalogue(sl)
+	}
 	if timeout != 0 {
 		s.watch(timeout)
 	}
@@ -229,7 +232,7 @@ func (s *session) onResponse(f *wire.Frame) error {
 		return fmt.Errorf("%w: call %v", errStreamAnswer, f.ID)
 	case sl.stream != nil:
 		s.answerStream(sl, OutcomeRemote, nil)
-	case r.Decoded > uint64(s.m.cfg.MaxMessage):
+	case r.Decoded > s.maxResponse(sl.catalogue):
 		s.declineResponse(sl, r.Decoded, s.tooLarge())
 	case f.Codec != 0:
 		s.deliverPacked(sl, packedOf(f, r.Decoded), r.Payload)
@@ -287,7 +290,7 @@ func (s *session) beginResponse(f *wire.Frame, r *wire.Response) error {
 	case sl.partial != nil:
 		return secondAnswer(id)
 	}
-	if r.Decoded > uint64(s.m.cfg.MaxMessage) {
+	if r.Decoded > s.maxResponse(sl.catalogue) {
 		if sl := s.calls.take(id); sl != nil {
 			s.declineResponse(sl, r.Decoded, s.tooLarge())
 		}
@@ -303,6 +306,14 @@ func (s *session) beginResponse(f *wire.Frame, r *wire.Response) error {
 		return err
 	}
 	return s.onResponsePart(id, r.Payload)
+}
+
+// maxResponse is how large the response to a call may be.
+func (s *session) maxResponse(catalogue bool) uint64 {
+	if catalogue {
+		return uint64(max(s.m.cfg.MaxMessage, maxCatalogueSize))
+	}
+	return uint64(s.m.cfg.MaxMessage)
 }
 
 // declineResponse ends a claimed call whose response is over a limit (W29).

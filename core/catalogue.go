@@ -61,6 +61,9 @@ const (
 	// maxEntries bounds the handlers of one, and those of all that are
 	// remembered: a peer cannot fill the memory with handlers that it says it has.
 	maxEntries = 1 << 16
+	// maxCatalogueSize is that of the largest catalogue. It may be over
+	// Config.MaxMessage, of which whoever registers handlers need not think (W54).
+	maxCatalogueSize = maxEntries * catalogueEntry
 )
 
 func (c *catalogues) find(digest [wire.DigestSize]byte) *catalogue {
@@ -122,7 +125,7 @@ func (m *Manager) appendCatalogue(dst []byte) []byte {
 func (m *Manager) digest() [wire.DigestSize]byte { return sha256.Sum256(m.appendCatalogue(nil)) }
 
 func parseCatalogue(b []byte) (*catalogue, error) {
-	if len(b)%catalogueEntry != 0 || len(b) > maxEntries*catalogueEntry {
+	if len(b)%catalogueEntry != 0 || len(b) > maxCatalogueSize {
 		return nil, fmt.Errorf("a catalogue of %d bytes", len(b))
 	}
 	c := &catalogue{digest: sha256.Sum256(b), entries: make(map[uint64]handlerEntry, len(b)/catalogueEntry)}

@@ -26,6 +26,7 @@ type slot struct {
 	generation uint32
 	partial    *assembly // a response in parts
 	pending    bool
+	catalogue  bool // the response is one
 
 	gone    bool    // the call ended before its request was queued; guarded by writer.mu
 	outcome Outcome // written as resp is
@@ -152,10 +153,20 @@ func (t *callTable) trim() {
 	}
 }
 
+// expectCatalogue notes that the response to a call is a catalogue, before its
+// request is queued. A peer that answers all the same is held to Config.MaxMessage.
+func (t *callTable) expectCatalogue(sl *slot) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sl.pending { // or who has claimed it reads it
+		sl.catalogue = true
+	}
+}
+
 // put takes a slot back whose call is over.
 func (t *callTable) put(sl *slot) {
 	sl.dst, sl.resp, sl.err, sl.stream = nil, nil, nil, nil
-	sl.sent, sl.bulk, sl.gone = outPosition{}, nil, false
+	sl.sent, sl.bulk, sl.gone, sl.catalogue = outPosition{}, nil, false, false
 	t.mu.Lock()
 	t.giveBack(sl)
 	t.mu.Unlock()
@@ -271,9 +282,10 @@ func (t *callTable) tooLate(id wire.CallID) {
 
 // inProgress is what the reader needs to know of a pending call.
 type inProgress struct {
-	partial *assembly
-	stream  *RawStream
-	dst     []byte
+	partial   *assembly
+	stream    *RawStream
+	dst       []byte
+	catalogue bool
 }
 
 func (t *callTable) peek(id wire.CallID) (c inProgress, pending bool) {
@@ -283,7 +295,7 @@ func (t *callTable) peek(id wire.CallID) (c inProgress, pending bool) {
 	if sl == nil {
 		return inProgress{}, false
 	}
-	return inProgress{sl.partial, sl.stream, sl.dst}, true
+	return inProgress{sl.partial, sl.stream, sl.dst, sl.catalogue}, true
 }
 
 // takePartial detaches it from a claimed call.

@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gridmux/gridmux/core"
 	"github.com/gridmux/gridmux/core/coretest"
@@ -149,4 +151,36 @@ func TestCatalogueIsAskedForOnce(t *testing.T) {
 		}
 		p.WantLife(0, "a malformed catalogue")
 	})
+}
+
+// TestCatalogueOverMaxMessage opens a stream to a node whose catalogue is larger than
+// any message may be, in one frame and in parts for which Config.MaxReassembly has no
+// room either (W29, W54).
+func TestCatalogueOverMaxMessage(t *testing.T) {
+	const limit = 4 << 10
+	for name, handlers := range map[string]int{"one frame": 300, "parts": 3000} {
+		lab.Bubble(t, name, func(t *testing.T) {
+			small := lab.Configure(func(cfg *core.Config) { cfg.MaxMessage, cfg.MaxReassembly = limit, limit })
+			c := lab.InmemLink().Cluster(t, 2, small, coretest.WithHandlers(func(i int, m *core.Manager) error {
+				err := m.HandleStreamFunc("stream", lab.EchoStream)
+				for n := range i * handlers {
+					err = errors.Join(err, m.Handle(core.HandlerID(fmt.Sprint("handler-", n)), lab.Echo))
+				}
+				return err
+			}))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			st, err := c.Conn(0, 1).OpenStream(ctx, "stream", []byte("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.Close()
+			if has, err := c.Conn(1, 1).Handles(ctx, "handler-1"); err != nil || !has {
+				t.Errorf("the node itself handles what it has: %v, %v", has, err)
+			}
+			if _, err := c.Conn(0, 1).Request(ctx, "echo", make([]byte, limit+1)); !errors.Is(err, core.ErrMessageTooLarge) {
+				t.Errorf("a message over the limit: %v", err)
+			}
+		})
+	}
 }
