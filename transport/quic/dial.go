@@ -65,16 +65,12 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 }
 
 // resolve returns the addresses of a host and port, as the user has them looked up.
-func (t *Transport) resolve(ctx context.Context, addr string) (addrs []netip.AddrPort, err error) {
+func (t *Transport) resolve(ctx context.Context, addr string) ([]netip.AddrPort, error) {
 	find := t.opts.Resolve
 	if find == nil {
 		return resolve(ctx, addr)
 	}
-	err = hook.Call("Options.Resolve", func() (err error) {
-		addrs, err = find(ctx, addr)
-		return err
-	})
-	return addrs, err
+	return hook.Call(ctx, "Options.Resolve", func() ([]netip.AddrPort, error) { return find(ctx, addr) }, nil)
 }
 
 // resolve returns the addresses of a host and port.
@@ -204,15 +200,15 @@ func (t *Transport) attempt(ctx context.Context, to transport.Peer, addr netip.A
 		}
 	}()
 
+	cfg, err := t.opts.clientTLS(ctx, to)
+	if err != nil {
+		return nil, transport.PhaseTLS, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if sock.ours {
 		stop := watchRefusal(sock.local.Addr(), addr, func() { cancel(errRefused) })
 		defer stop()
-	}
-	cfg, err := t.opts.clientTLS(to)
-	if err != nil {
-		return nil, transport.PhaseTLS, err
 	}
 	qc, err := sock.qt.Dial(ctx, net.UDPAddrFromAddrPort(addr), cfg, t.config)
 	if err != nil {

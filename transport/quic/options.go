@@ -75,11 +75,13 @@ type Options struct {
 	// prove who a node is, which is without Config.Auth and Config.AllowInsecure of the
 	// core, that of every node has to be valid for that one as well; so has, with mutual
 	// TLS, that of a node which dials.
-	// It may be called by several goroutines at once; a panic is a dial that fails.
+	// It may be called by several goroutines at once; a panic is a dial that fails, and
+	// so is one that it takes longer for than the context of Dial lasts.
 	ServerName func(transport.Peer) string
 
 	// Resolve returns the addresses of a peer's Addr, in the order in which they are
-	// to be tried. nil: a host and port, resolved as the net package does.
+	// to be tried. nil: a host and port, resolved as the net package does. Dial does not
+	// wait for it when ctx has ended.
 	Resolve func(ctx context.Context, addr string) ([]netip.AddrPort, error)
 
 	// Config tunes quic-go, qlog by its Tracer included. It is cloned, and what is
@@ -167,13 +169,10 @@ func (o *Options) tls() tlsname.Source {
 }
 
 // clientTLS returns the configuration to dial a peer with.
-func (o *Options) clientTLS(to transport.Peer) (*tls.Config, error) {
+func (o *Options) clientTLS(ctx context.Context, to transport.Peer) (_ *tls.Config, err error) {
 	name := tlsname.Expected(to.Name, to.Addr)
 	if o.ServerName != nil {
-		err := hook.Call("Options.ServerName", func() error {
-			name = o.ServerName(to)
-			return nil
-		})
+		name, err = hook.Call(ctx, "Options.ServerName", func() (string, error) { return o.ServerName(to), nil }, nil)
 		if err != nil {
 			return nil, err
 		}

@@ -48,18 +48,18 @@ func (t *Transport) Dial(ctx context.Context, to transport.Peer) (transport.Conn
 }
 
 // connect makes the connection below everything else.
-func (t *Transport) connect(ctx context.Context, addr string) (nc net.Conn, err error) {
+func (t *Transport) connect(ctx context.Context, addr string) (net.Conn, error) {
 	dial := t.opts.DialContext
 	if dial == nil {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
-	err = hook.Call("Options.DialContext", func() (err error) {
-		if nc, err = dial(ctx, "tcp", addr); err == nil && nc == nil {
+	return hook.Call(ctx, "Options.DialContext", func() (net.Conn, error) {
+		nc, err := dial(ctx, "tcp", addr)
+		if err == nil && nc == nil {
 			err = errors.New("Options.DialContext returned no connection")
 		}
-		return err
-	})
-	return nc, err
+		return nc, err
+	}, func(nc net.Conn) { nc.Close() })
 }
 
 func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase string, err error) {
@@ -67,7 +67,7 @@ func (t *Transport) dial(ctx context.Context, to transport.Peer) (_ *conn, phase
 		return nil, transport.PhaseDial, err
 	}
 	// Before the peer is troubled.
-	cfg, err := t.opts.clientTLS(to)
+	cfg, err := t.opts.clientTLS(ctx, to)
 	if err != nil {
 		return nil, transport.PhaseTLS, err
 	}

@@ -62,11 +62,13 @@ type Options struct {
 	// prove who a node is, which is without Config.Auth and Config.AllowInsecure of the
 	// core, that of every node has to be valid for that one as well; so has, with mutual
 	// TLS, that of a node which dials.
-	// It may be called by several goroutines at once; a panic is a dial that fails.
+	// It may be called by several goroutines at once; a panic is a dial that fails, and
+	// so is one that it takes longer for than the context of Dial lasts.
 	ServerName func(transport.Peer) string
 
 	// DialContext connects to a peer's Addr; network is always "tcp". nil: a
-	// net.Dialer.
+	// net.Dialer. Dial does not wait for it when ctx has ended, and closes what it
+	// returns after that.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Header is added to the upgrade requests of Dial, as for a proxy that
@@ -147,13 +149,10 @@ func (o *Options) tls() tlsname.Source {
 }
 
 // clientTLS returns the configuration to dial a peer with, nil for plaintext.
-func (o *Options) clientTLS(to transport.Peer) (*tls.Config, error) {
+func (o *Options) clientTLS(ctx context.Context, to transport.Peer) (_ *tls.Config, err error) {
 	name := tlsname.Expected(to.Name, to.Addr)
 	if o.ServerName != nil && (o.TLS != nil || o.GetTLS != nil) {
-		err := hook.Call("Options.ServerName", func() error {
-			name = o.ServerName(to)
-			return nil
-		})
+		name, err = hook.Call(ctx, "Options.ServerName", func() (string, error) { return o.ServerName(to), nil }, nil)
 		if err != nil {
 			return nil, err
 		}
