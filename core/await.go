@@ -46,8 +46,8 @@ func (l *lockedEvent) happened() {
 }
 
 // WaitConnected waits until there is a connection to the peer, until ctx ends,
-// or until the Manager is closed. The error says since when and why there is
-// none.
+// or until the Manager is closed or shuts down. The error says since when and why
+// there is none.
 func (c *Connection) WaitConnected(ctx context.Context) error {
 	if err := c.await(ctx); err != nil {
 		return fmt.Errorf("gridmux: WaitConnected: wait for %q: %w", c.Peer(), err)
@@ -73,6 +73,9 @@ func (c *Connection) await(ctx context.Context) error {
 		default:
 			return c.whyDown()
 		}
+		if c.m.draining.Load() {
+			return c.whyDown()
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -83,7 +86,7 @@ func (c *Connection) await(ctx context.Context) error {
 
 // WaitConnected waits until there is a connection to every peer that there is when it is
 // called and that is not removed meanwhile, all at the same time, until ctx ends, or until
-// the Manager is closed. The error names who is missing, since when and why.
+// the Manager is closed or shuts down. The error names who is missing, since when and why.
 func (m *Manager) WaitConnected(ctx context.Context) error {
 	if !m.made() {
 		return waitError("WaitConnected", errNoManager)
@@ -100,8 +103,8 @@ func (m *Manager) WaitConnected(ctx context.Context) error {
 }
 
 // WaitQuorum waits until n nodes of the cluster, the local one among them, are
-// connected at the same time, until ctx ends, or until the Manager is closed. Those
-// count that are members then. The error names who is missing, since when and why; it
+// connected at the same time, until ctx ends, or until the Manager is closed or shuts
+// down. Those count that are members then. The error names who is missing, since when and why; it
 // comes at once if there are fewer than n members.
 func (m *Manager) WaitQuorum(ctx context.Context, n int) error {
 	return m.waitFor(ctx, "WaitQuorum", func() (missing []*Connection, err error) {
@@ -142,6 +145,9 @@ func (m *Manager) waitFor(ctx context.Context, op string, look func() (missing [
 		if len(missing) == 0 {
 			return waitError(op, err)
 		}
+		if m.draining.Load() {
+			return waitError(op, errDrainingHere)
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -166,6 +172,16 @@ func describeMissing(missing []*Connection) string {
 		fmt.Fprintf(&text, "; %q: %v", c.name, c.whyDown())
 	}
 	return text.String()
+}
+
+// giveUpWaiting tells all who wait for a connection that this node makes no more.
+func (m *Manager) giveUpWaiting() {
+	for _, c := range m.members.Load().list {
+		c.mu.Lock()
+		c.changed.happened()
+		c.mu.Unlock()
+	}
+	m.changes.happened()
 }
 
 // isRemoved reports whether the peer is no member any more.

@@ -145,6 +145,14 @@ func (c *Connection) whyDown() error {
 	case StateConnected:
 		return fmt.Errorf("%w: there was no connection a moment ago; there is one now", ErrDisconnected)
 	}
+	if c.m.draining.Load() {
+		return fmt.Errorf("%w: %w", errDrainingHere, c.sinceWhenLocked())
+	}
+	return c.sinceWhenLocked()
+}
+
+// sinceWhenLocked is whyDown of a peer that may be connected to again. c.mu is held.
+func (c *Connection) sinceWhenLocked() error {
 	since := time.Since(c.since).Round(time.Millisecond)
 	switch {
 	case c.lastErr != nil && c.attempts > 0:

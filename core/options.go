@@ -149,7 +149,8 @@ type waitOption struct{}
 // and time-out let it, where it would fail at once with [ErrDisconnected]. If
 // the connection is lost before anything of the call was sent, it waits for the
 // next one. A peer that is shutting down counts as not connected: the call waits
-// for its successor.
+// for its successor. When the local node shuts down there is nothing to wait for,
+// and the call fails with [ErrDraining], that of a handler too.
 func WaitForConnection() CallOption { return waitOption{} }
 
 func (waitOption) applyCall(s callSettings) callSettings {

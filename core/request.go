@@ -212,7 +212,7 @@ func (c *Connection) findSession(ctx context.Context, wait bool, deadline int64)
 			}
 			continue
 		}
-		if down := now.whyDown(); ctx.Err() != nil || !errors.Is(down, ErrDisconnected) {
+		if down := now.whyDown(); ctx.Err() != nil || c.m.draining.Load() || !errors.Is(down, ErrDisconnected) {
 			return nil, down
 		}
 	}

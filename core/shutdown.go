@@ -19,6 +19,11 @@ import (
 // call. Handlers see it coming by [Draining]. If ctx ends first, everything is closed
 // at once and its error returned. It must not be called from a handler, for which it
 // would wait; see Close.
+//
+// No connection is made any more: the node may have a successor already. What waits for
+// one, with [WaitForConnection] or in one of the functions for that, fails with
+// [ErrDraining] at once, and so does a handler's call to a peer without one, be it that
+// the link was lost meanwhile.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	if !m.made() {
 		return fmt.Errorf("gridmux: Shutdown: %w", errNoManager)
@@ -27,6 +32,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("gridmux: Shutdown: %w", errNilContext)
 	}
 	m.draining.Store(true)
+	m.giveUpWaiting()
 	m.mu.Lock()
 	listeners := m.listeners
 	m.mu.Unlock()

@@ -12,10 +12,12 @@ const (
 	// StateIdle: the Manager has not been started, or the peer is unknown.
 	StateIdle State = iota
 	// StateConnecting: there is no connection that takes calls; one is being
-	// made, or the peer is expected to make it. Calls in progress on a
-	// connection to a peer that is going away may still finish.
+	// made, or the peer is expected to make it, unless the local node is shutting
+	// down, which makes none. Calls in progress on a connection to a peer that is
+	// going away may still finish.
 	StateConnecting
-	// StateConnected: calls can be made.
+	// StateConnected: calls can be made; while the local node is shutting down,
+	// by its handlers that run.
 	StateConnected
 	// StateClosed: the Manager was closed, or the peer was removed by
 	// [Manager.SetPeers]. Nothing follows, unless the peer is added again.
