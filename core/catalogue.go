@@ -248,7 +248,7 @@ func (s *session) learnHandlers() {
 	}
 	s.m.spawn(func() {
 		defer s.learning.Store(false)
-		_, _ = s.handlersOf(s.m.ctx, 0)
+		_, _ = s.handlersOf(s.link.draining, 0) // a drain does not wait for an answer that nobody needs
 	})
 }
 

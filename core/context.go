@@ -84,7 +84,7 @@ func CallerFromContext(ctx context.Context) Identity {
 // derived from the handler's.
 func Draining(ctx context.Context) <-chan struct{} {
 	if c := callContextOf(ctx); c != nil {
-		return c.link.draining
+		return c.link.draining.Done()
 	}
 	return nil
 }

@@ -122,18 +122,6 @@ func (in *inbound) used() []*cellChunk {
 	return slices.Clone(in.chunks)
 }
 
-// arriving is of how many requests parts are missing.
-func (in *inbound) arriving() (n int) {
-	for _, chunk := range in.used() {
-		for i := range chunk.cells() {
-			if chunk[i].partial.Load() != nil {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 // cancel ends the contexts of all calls in progress, after the session has ended
 // with err.
 func (in *inbound) cancel(err error) {

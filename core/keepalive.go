@@ -93,13 +93,14 @@ func (s *session) tick() {
 	if s.peerCodecs.Load() != nil && !s.wished.Load() {
 		s.learnHandlers() // the peer was overloaded when the session began
 	}
+	now := s.m.now()
+	patience := s.dun(now)
 	k := &s.alive
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.over {
 		return
 	}
-	now := s.m.now()
 	paused := k.notePause(now)
 	switch reads := k.reads.Load(); {
 	case reads != k.seen:
@@ -118,17 +119,26 @@ func (s *session) tick() {
 		go s.end(errUnanswered, wire.CodeTimeout)
 		return
 	}
-	wait := s.m.cfg.KeepAlive
+	wait := min(s.m.cfg.KeepAlive, patience)
 	if k.lost != 0 {
 		wait = min(wait, time.Duration(k.lost-now))
 	}
 	k.again(now, wait)
 }
 
+// late is by how much the tick is late that is to come, if that says that the process
+// did not run; otherwise 0.
+func (k *keepAlive) late(now int64) int64 {
+	if due := k.due.Load(); due != 0 && now-due >= int64(pauseAfter) {
+		return now - due
+	}
+	return 0
+}
+
 // notePause reports whether the process has just woken from a pause.
 func (k *keepAlive) notePause(now int64) bool {
-	late := now - k.due.Load()
-	if late < int64(pauseAfter) {
+	late := k.late(now)
+	if late == 0 {
 		return false
 	}
 	k.slept.Store(late)
@@ -140,8 +150,7 @@ func (k *keepAlive) notePause(now int64) bool {
 // have waited for longer than that because this process did not run. The reader
 // may be the first to notice.
 func (k *keepAlive) stale(now int64, d time.Duration) bool {
-	due := k.due.Load()
-	if late := now - due; due != 0 && late >= int64(pauseAfter) {
+	if late := k.late(now); late != 0 {
 		return late >= int64(d)
 	}
 	woken := k.woken.Load()

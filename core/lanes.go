@@ -220,6 +220,13 @@ func (ls *lanes) each() []*session {
 	return slices.Clone(ls.all)
 }
 
+// opened is each, and how many are missing that the peer has announced.
+func (ls *lanes) opened() (all []*session, missing int) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return slices.Clone(ls.all), int(max(ls.announced, ls.accepted) - ls.accepted)
+}
+
 // end is each at the end of the root: no other lane begins.
 func (ls *lanes) end() []*session {
 	ls.mu.Lock()

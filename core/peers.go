@@ -158,7 +158,9 @@ func (m *Manager) Connections() iter.Seq[*Connection] {
 //   - A node that is new is dialled.
 //   - One that is left out is drained: it is told, calls in progress finish in
 //     both directions, new ones fail with [ErrUnknownPeer], and the connection
-//     ends when the last call has. Its attempts to connect are refused.
+//     ends when the last call has, or when only the peer is waited for and does
+//     nothing for as long as in [Manager.Shutdown]. Its attempts to connect are
+//     refused.
 //   - One whose address has changed is dialled at the new address. Calls in
 //     progress finish on the old connection, new ones wait or fail until there
 //     is the new one. For ten seconds the process at the old address is not

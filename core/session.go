@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -71,8 +72,9 @@ type session struct {
 	lanes lanes                       // of the root
 	said  atomic.Pointer[wire.Status] // our GOAWAY
 
+	debtor debtor // while this side ends the session
+
 	last       atomic.Pointer[time.Timer] // ends the session, where that is set already
-	overdue    atomic.Pointer[time.Timer] // ends it if the peer does not answer a ping
 	ending     atomic.Bool
 	done       chan struct{} // closed when the session has ended
 	lost       error         // why; set before done is closed
@@ -95,11 +97,9 @@ var (
 type linkInfo struct {
 	peer     *Connection
 	identity Identity
-	once     sync.Once
-	draining chan struct{} // closed when either side drains
+	draining context.Context //nolint:containedctx // It ends when either side drains, and with it what the library itself asks.
+	drain    context.CancelFunc
 }
-
-func (l *linkInfo) drain() { l.once.Do(func() { close(l.draining) }) }
 
 func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *session {
 	size := batchSize
@@ -113,9 +113,10 @@ func newSession(m *Manager, peer *Connection, tc transport.Conn, a agreement) *s
 		maxSend:    int(min(a.remote.MaxMsg, uint64(m.cfg.MaxMessage))),
 		instance:   a.remote.Instance,
 		catalogue:  a.remote.Catalogue,
-		link:       &linkInfo{peer: peer, identity: a.identity, draining: make(chan struct{})},
+		link:       &linkInfo{peer: peer, identity: a.identity},
 		peerWindow: int(a.remote.Window),
 	}
+	s.link.draining, s.link.drain = context.WithCancel(context.Background())
 	s.calls.limit = int(min(a.remote.MaxCalls, uint32(m.cfg.MaxCalls)))
 	s.peerCodecs.Store(newPeerCodecs(a.remote.Codecs, a.remote.Dicts))
 	s.told.Store(a.told)
@@ -176,10 +177,8 @@ func (s *session) end(err error, code wire.Code) {
 		return
 	}
 	s.alive.stop()
-	for _, at := range []*atomic.Pointer[time.Timer]{&s.last, &s.overdue} {
-		if t := at.Load(); t != nil {
-			t.Stop()
-		}
+	if t := s.last.Load(); t != nil {
+		t.Stop()
 	}
 	// From here on nothing more is taken for writing, so what is still queued
 	// counts as not sent.
@@ -226,38 +225,9 @@ func (s *session) sayGoaway(st wire.Status) {
 
 // fenceOff says GOAWAY on one lane.
 func (s *session) fenceOff(st wire.Status) {
-	ping := s.w.goaway(st)
-	s.fence.CompareAndSwap(0, ping)
+	s.fence.CompareAndSwap(0, s.w.goaway(st))
 	if s.fenced() {
 		s.signalRest() // the answer was faster
-	}
-	s.expectAnswer(ping)
-}
-
-// expectAnswer ends the session if the peer does not answer a ping in time: one that
-// sends other things does not hold up a drain.
-func (s *session) expectAnswer(ping uint64) {
-	s.probes.mu.Lock()
-	defer s.probes.mu.Unlock()
-	if s.probes.answered.Load() >= ping {
-		return // another may be waited for by now
-	}
-	cfg := &s.m.cfg
-	s.setTimer(&s.overdue, time.AfterFunc(2*cfg.KeepAlive+cfg.KeepAliveTimeout, func() {
-		if s.probes.answered.Load() < ping {
-			s.end(errUnanswered, wire.CodeTimeout)
-		}
-	}))
-}
-
-// setTimer sets one of the timers that end the session, in place of the one before, to be
-// stopped when it has ended.
-func (s *session) setTimer(at *atomic.Pointer[time.Timer], t *time.Timer) {
-	if before := at.Swap(t); before != nil {
-		before.Stop()
-	}
-	if s.ending.Load() {
-		t.Stop()
 	}
 }
 
@@ -354,7 +324,13 @@ func (s *session) readFailed(err error) {
 
 // endWithin ends the session after d, if it has not ended by then.
 func (s *session) endWithin(d time.Duration, err error, code wire.Code) {
-	s.setTimer(&s.last, time.AfterFunc(d, func() { s.end(err, code) }))
+	t := time.AfterFunc(d, func() { s.end(err, code) })
+	if before := s.last.Swap(t); before != nil {
+		before.Stop()
+	}
+	if s.ending.Load() {
+		t.Stop()
+	}
 }
 
 func describeGoaway(st wire.Status) string {
@@ -382,10 +358,7 @@ func (s *session) delivered() bool {
 	if s.fence.Load() == 0 {
 		return s.w.flushed() // the loopback, which loses nothing
 	}
-	ping, asked, ok := s.w.prove()
-	if asked {
-		s.expectAnswer(ping)
-	}
+	ping, ok := s.w.prove()
 	return ok && s.probes.answered.Load() >= ping
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/gridmux/gridmux/core/internal/wire"
 	"github.com/gridmux/gridmux/transport/inmem"
@@ -114,21 +115,19 @@ func TestDialsIsAntisymmetric(t *testing.T) {
 	}
 }
 
-// TestTimersEndWithTheSession holds that a session which is over is not kept by what waits
-// for the answer to the ping behind its GOAWAY: with a long keep-alive it, and the Manager,
-// used to stay in memory for days.
+// TestTimersEndWithTheSession holds that a session which is over is not kept by what was to
+// end it later.
 func TestTimersEndWithTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTestManager(t, nil)
 		s, _ := newTestSession(m)
-		s.sayGoaway(shutdownStatus)
+		s.endWithin(time.Hour, errLeft, wire.CodeNone)
 		s.end(errLeft, wire.CodeNone)
-		if timer := s.overdue.Load(); timer == nil || timer.Stop() {
-			t.Error("the timer of the fence runs on")
+		if timer := s.last.Load(); timer == nil || timer.Stop() {
+			t.Error("the timer that was to end the session runs on")
 		}
-		s.sayGoaway(shutdownStatus)
-		s.expectAnswer(s.w.ping())
-		if s.overdue.Load().Stop() {
+		s.endWithin(time.Hour, errLeft, wire.CodeNone)
+		if s.last.Load().Stop() {
 			t.Error("a timer of a session that is over was set, and runs")
 		}
 		s.finishTest()

@@ -15,7 +15,9 @@ import (
 // no more, requests that still arrive are refused, new calls fail with
 // [ErrDraining] unless a running handler makes them with its own context, and
 // when nothing is in progress any more, and the peers have read the last answers,
-// the connections are closed. Peers that repeat what was not sent or refused lose no
+// the connections are closed. Handlers, and calls of this node, may take as long as they
+// like; a peer that nothing else is waited for, and that does nothing about that, has
+// twice Config.KeepAlive and once Config.KeepAliveTimeout. Peers that repeat what was not sent or refused lose no
 // call. Handlers see it coming by [Draining]. If ctx ends first, everything is closed
 // at once and its error returned. It must not be called from a handler, for which it
 // would wait; see Close.
@@ -62,7 +64,7 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 }
 
 // unfinished says what is in progress, for who waited for it in vain: handlers, also those
-// whose callers have given up, calls of this node, and requests that are half way.
+// whose callers have given up, calls of this node, and what peers owe.
 func (m *Manager) unfinished() string {
 	count := make(map[string]int)
 	for _, h := range m.handlers.byHash {
@@ -74,8 +76,16 @@ func (m *Manager) unfinished() string {
 		if n := s.calls.pending(); n > 0 {
 			count[fmt.Sprintf("call to %q", s.peer.name)] += n
 		}
-		if n := s.in.arriving(); n > 0 {
-			count[fmt.Sprintf("request of %q that has arrived in part", s.peer.name)] += n
+		if s.isLane() || s.peer == m.local {
+			continue
+		}
+		d, _ := s.debt()
+		for what, n := range map[string]int{
+			"request of which %q has not sent all": d.requests, "answer that %q has not taken": d.answers, "lane of %q": d.lanes,
+		} {
+			if n > 0 {
+				count[fmt.Sprintf(what, s.peer.name)] += n
+			}
 		}
 	}
 	var list []string

@@ -83,6 +83,17 @@ func newReadSession(m *Manager) *session {
 	return s
 }
 
+// chatter keeps the session alive by something else than answers to pings.
+func (s *session) chatter() {
+	s.alive.start(s)
+	go func() {
+		for !s.ending.Load() {
+			s.alive.received()
+			time.Sleep(time.Second)
+		}
+	}()
+}
+
 func (s *session) feedPong(t testing.TB, value uint64) {
 	t.Helper()
 	s.feed(t, wire.AppendPing(nil, wire.TypePong, value))
@@ -96,6 +107,7 @@ func TestDrainAsksAtMost(t *testing.T) {
 		all := make([]*session, 4)
 		for i := range all {
 			all[i] = newReadSession(m)
+			all[i].chatter()
 			all[i].busy.Add(1)
 		}
 		done := make(chan error, 1)
@@ -129,12 +141,13 @@ func TestDrainAsksAtMost(t *testing.T) {
 	})
 }
 
-// TestGoawayAgain holds that a peer which answers no ping does not hold up a session that
+// TestGoawayAgain holds that a peer which answers no more pings does not hold up a session that
 // said GOAWAY a second time, as Shutdown does on those that a peer's removal has left.
 func TestGoawayAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTestManager(t, nil)
 		s := newReadSession(m)
+		s.chatter()
 		s.busy.Add(1)
 		s.leave("")
 		synctest.Wait()

@@ -357,18 +357,29 @@ func (w *writer) flushed() bool {
 func (w *writer) written() bool { return w.unsent == 0 && w.bulk.empty() && len(w.turns) == 0 }
 
 // prove returns the value of a ping behind all that was written of calls: its answer
-// shows that the peer has read it. It queues one, and says so, if there is none yet. ok is
-// false as long as something waits to be written ahead of it.
-func (w *writer) prove() (ping uint64, asked, ok bool) {
+// shows that the peer has read it. It queues one if there is none yet. ok is false as long
+// as something waits to be written ahead of it.
+func (w *writer) prove() (ping uint64, ok bool) {
 	w.mu.Lock()
 	if w.closed || w.proof != 0 || !w.written() {
 		defer w.mu.Unlock()
-		return w.proof, false, w.closed || w.proof != 0
+		return w.proof, w.closed || w.proof != 0
 	}
 	ping = w.nextPing()
 	w.proof = ping
 	w.kick(false)
-	return ping, true, true
+	return ping, true
+}
+
+// progress is how many bytes of bulk the peer has read by its word, and how many writes
+// are over if something small, or a ping, waits for one.
+func (w *writer) progress() (read, writes uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unsent > 0 || w.control.ping {
+		writes = w.writes
+	}
+	return w.bulk.pace.acked, writes
 }
 
 func (w *writer) run() {

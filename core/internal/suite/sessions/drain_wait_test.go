@@ -100,7 +100,7 @@ func TestLinkLostDuringADrain(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		close(cut)
 		err := lab.Wait(t, after, "a handler calls over a link that was lost")
-		for _, err := range err.(interface{ Unwrap() []error }).Unwrap() { //nolint:errorlint // As it was joined.
+		for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
 			lab.WantFailure(t, "a call over a link that was lost in a drain", err, core.ErrDraining, core.OutcomeNotSent)
 			if !errors.Is(err, core.ErrDisconnected) {
 				t.Errorf("%v does not match ErrDisconnected", err)
