@@ -220,7 +220,7 @@ func TestDrainSaysWhatIsHalfWay(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		lab.WantText(t, "Shutdown", c.Manager(1).Shutdown(ctx), `in progress (request of "node-0" that has arrived in part): `)
+		lab.WantText(t, "Shutdown", c.Manager(1).Shutdown(ctx), `in progress (request of which "node-0" has not sent all): `)
 		r := lab.Wait(t, called, "the call ends")
 		lab.WantFailure(t, "a request that was half way", r.Err, core.ErrDisconnected, core.OutcomeMaybeRun)
 	})
