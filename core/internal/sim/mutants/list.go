@@ -212,6 +212,13 @@ var callMutants = []mutant{
 		why:  "a shut-down does not wait until the peer has read the last answers",
 		file: "core/session.go",
 		old:  "return ok && s.probes.answered.Load() >= ping",
-		new:  "return ok",
+		new:  "_ = ping\n\treturn ok",
+	},
+	{
+		name: "impatient-with-handlers",
+		why:  "a session that is to end does so while a handler runs for longer than a peer may take",
+		file: "core/debt.go",
+		old:  "case !alone, s.quiet():",
+		new:  "case !alone && s.quiet():",
 	},
 }
