@@ -264,7 +264,7 @@ func (m *measurement) round(ctx context.Context, round int, rep *report) bool {
 		}
 		for _, p := range order {
 			if p.down || p.failed[i] {
-				m.progress.skip(l.slot.takes())
+				m.progress.skip(round, l.slot.takes())
 				continue
 			}
 			m.progress.begin(round, l.title, p.name)

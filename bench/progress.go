@@ -31,6 +31,7 @@ type slotProgress struct {
 	all     time.Duration // of the steps of a round
 	began   time.Time     // the first of them
 	passed  time.Duration // of those that were done, in all rounds
+	round   int           // which the following are of: it may begin with something skipped
 	inRound time.Duration // of this one, done and skipped
 	// Of this round, and the most of one, which are skipped in the next ones too.
 	skippedNow, skipped time.Duration
@@ -38,6 +39,13 @@ type slotProgress struct {
 
 // slotted is for steps that take so long together in each round.
 func (p *progress) slotted(all time.Duration) { p.slots = &slotProgress{all: all, began: time.Now()} }
+
+// enter tells which round it is.
+func (s *slotProgress) enter(round int) {
+	if round != s.round {
+		s.round, s.inRound, s.skippedNow = round, 0, 0
+	}
+}
 
 // left is how long the steps take that are still to be done. Over a path it is as those took that are.
 func (p *progress) left() time.Duration {
@@ -80,8 +88,8 @@ func newBar(stderr io.Writer, steps int) *progressbar.ProgressBar {
 func (p *progress) begin(round int, what, how string) {
 	first := round != p.round
 	p.round = round
-	if first && p.slots != nil {
-		p.slots.inRound, p.slots.skippedNow = 0, 0
+	if p.slots != nil {
+		p.slots.enter(round)
 	}
 	left := p.left()
 	if p.bar != nil {
@@ -126,10 +134,11 @@ func (p *progress) shorten(rounds, cells int) {
 	}
 }
 
-// skip says that something is not going to be measured.
-func (p *progress) skip(slot time.Duration) {
+// skip says that something is not going to be measured in a round.
+func (p *progress) skip(round int, slot time.Duration) {
 	p.step()
 	if s := p.slots; s != nil {
+		s.enter(round)
 		s.inRound += slot
 		s.skippedNow += slot
 		s.skipped = max(s.skipped, s.skippedNow)
