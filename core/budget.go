@@ -138,8 +138,15 @@ func (a *assembly) grow(need int) {
 	old.put()
 }
 
-// weight is how many bytes are reserved for the message.
-func (a *assembly) weight() int { return max(a.how.weight(a.size), a.least) }
+// weight is how many bytes are reserved for the message: no more than there are in all,
+// or a request with all that is held for it, or a catalogue (W54), might never fit.
+func (a *assembly) weight() int {
+	n := max(a.how.weight(a.size), a.least)
+	if a.budget != nil { // or else the window of its stream has room for it
+		n = int(min(int64(n), a.budget.limit))
+	}
+	return n
+}
 
 // requestCost is what a request in parts takes besides its bytes and its metadata,
 // with its place among those of its session.
@@ -148,8 +155,7 @@ const requestCost = 1 << 10
 // leastOfRequest is what is held of a request with that much metadata as soon as it
 // has begun, be it that no more than a byte of it ever arrives.
 func (a *assembly) leastOfRequest(metadata int) int {
-	held := requestCost + metadata + bufferSize(min(a.size, maxSmall))
-	return int(min(int64(held), a.budget.limit)) // or it would never fit
+	return requestCost + metadata + bufferSize(min(a.size, maxSmall))
 }
 
 // letGo makes the reader not touch the memory any more.

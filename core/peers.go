@@ -56,7 +56,6 @@ func (m *Manager) newUsage(name string) *usage {
 	for k := range u.memory {
 		u.memory[k].limit = int64(m.cfg.MaxReassembly)
 	}
-	u.memory[kindResponse].limit = max(u.memory[kindResponse].limit, maxCatalogueSize)
 	u.memory[kindRequest].patience = grantPatience
 	return u
 }
