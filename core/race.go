@@ -171,7 +171,7 @@ func (r *race) try(rank int) attempt {
 	m, began := r.c.m, time.Now()
 	ctx, cancel := context.WithTimeout(r.ctx, m.cfg.ConnectTimeout)
 	defer cancel()
-	tc, err := m.transports[rank].Dial(ctx, r.to)
+	tc, err := r.dial(ctx, rank)
 	if err != nil {
 		return attempt{rank: rank, err: err}
 	}
@@ -202,6 +202,22 @@ func (r *race) try(rank int) attempt {
 		m.redeem()
 	}
 	return attempt{rank: rank, err: r.why(tc, err), last: claimed}
+}
+
+// errDialGone is what comes of a transport whose Dial does not return.
+var errDialGone = errors.New("the transport did not return from Dial, but called runtime.Goexit")
+
+// dial dials by one transport, on a goroutine of its own: that is all that
+// runtime.Goexit in a transport of the user's ends.
+func (r *race) dial(ctx context.Context, rank int) (tc transport.Conn, err error) {
+	err = errDialGone
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tc, err = r.c.m.transports[rank].Dial(ctx, r.to)
+	}()
+	<-done
+	return tc, err
 }
 
 // why is the error of an attempt whose handshake failed.

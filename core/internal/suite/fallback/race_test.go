@@ -3,6 +3,7 @@ package fallback_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -153,6 +154,21 @@ func TestLossNamesTheTransport(t *testing.T) {
 			lab.WantText(t, "a call without a connection", err, "over tcp: ")
 		}
 		p.wait()
+	})
+}
+
+// TestTransportThatEndsItsGoroutine holds that a transport which calls runtime.Goexit
+// where it is dialled has failed: the next one is taken, and it is tried again later,
+// also where that was to move to it.
+func TestTransportThatEndsItsGoroutine(t *testing.T) {
+	bothRoles(t, func(t *testing.T, p *pair) {
+		p.udps.whenDialled(func(int) { runtime.Goexit() })
+		p.start()
+		p.want("tcp", "where the preferred transport ends its goroutines")
+		time.Sleep(3 * time.Hour)
+		p.udps.whenDialled(nil)
+		time.Sleep(2 * time.Hour)
+		p.want("udp", "two hours after it has stopped doing so")
 	})
 }
 
