@@ -53,11 +53,16 @@ func (s *session) audit() audit.Session {
 	a := audit.Session{Peer: s.peer.name, Dialled: s.side == 0, Lane: s.isLane(), Busy: int(s.busy.Load())}
 	w := &s.w
 	w.mu.Lock()
-	a.Unsent, a.Control = w.unsent, !w.noControl()
+	a.Unsent, a.Control = w.unsent+w.room.promised, !w.noControl()
 	a.Turns = !w.bulk.empty() || len(w.turns) > 0
 	a.Unacked = max(w.bulk.pace.marked, w.bulk.pace.acked) - w.bulk.pace.acked
 	for k := range kinds {
-		a.Ungranted += len(w.bulk.begun[k]) + len(w.bulk.later[k])
+		a.Ungranted += len(w.bulk.begun[k])
+		for prio := range priorities {
+			for range w.bulk.later[k][prio].all() {
+				a.Ungranted++
+			}
+		}
 	}
 	w.mu.Unlock()
 	a.Pending = s.calls.pending()

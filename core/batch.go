@@ -34,7 +34,8 @@ type batch struct {
 	starts []int // where each transport frame begins
 	bytes  int   // of frames, without what belongs to the link
 	seq    uint64
-	timed  bool // some request has a deadline in its time-out field
+	timed  bool          // some request has a deadline in its time-out field
+	late   []wire.CallID // whose time was over, so that they are not opened
 }
 
 // layout is what a link asks of transport frames.
@@ -68,13 +69,12 @@ func (b *batch) reset(keep int) {
 	if cap(b.buf) > keep {
 		b.buf = nil
 	}
-	b.buf, b.starts, b.bytes, b.timed = b.buf[:0], b.starts[:0], 0, false
+	b.buf, b.starts, b.bytes, b.timed, b.late = b.buf[:0], b.starts[:0], 0, false, nil
 }
 
 // seal turns deadlines into time-outs counted from now, pads requests that are
-// past theirs and tells calls, fills in checksums, and appends the transport
-// frames to frames.
-func (b *batch) seal(l layout, now int64, calls *callTable, frames [][]byte) [][]byte {
+// past theirs, fills in checksums, and appends the transport frames to frames.
+func (b *batch) seal(l layout, now int64, frames [][]byte) [][]byte {
 	for i, start := range b.starts {
 		end := len(b.buf)
 		if i+1 < len(b.starts) {
@@ -82,7 +82,7 @@ func (b *batch) seal(l layout, now int64, calls *callTable, frames [][]byte) [][
 		}
 		f := b.buf[start:end:end]
 		if b.timed {
-			sealTimeouts(f[l.prefix():], now, calls)
+			b.sealTimeouts(f[l.prefix():], now)
 		}
 		if l.checksum {
 			wire.PutChecksum(f[l.headroom:])
@@ -112,21 +112,21 @@ func (b *batch) recall(l layout, ids []wire.CallID) []wire.CallID {
 	return ids
 }
 
-// sealTimeouts walks the frames in b. Until now the time-out field of a request
+// sealTimeouts walks the frames in f. Until now the time-out field of a request
 // holds its deadline in the manager's clock.
-func sealTimeouts(b []byte, now int64, calls *callTable) {
-	for len(b) > 0 {
-		t, n := wire.PeekType(b)
+func (b *batch) sealTimeouts(f []byte, now int64) {
+	for len(f) > 0 {
+		t, n := wire.PeekType(f)
 		if t == wire.TypeRequest {
-			switch deadline := int64(wire.Timeout(b)); {
+			switch deadline := int64(wire.Timeout(f)); {
 			case deadline == 0:
 			case deadline > now:
-				wire.SetTimeout(b, wire.Micros(time.Duration(deadline-now)))
+				wire.SetTimeout(f, wire.Micros(time.Duration(deadline-now)))
 			default:
-				calls.tooLate(wire.PeekID(b))
-				wire.Pad(b)
+				b.late = append(b.late, wire.PeekID(f))
+				wire.Pad(f)
 			}
 		}
-		b = b[n:]
+		f = f[n:]
 	}
 }

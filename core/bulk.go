@@ -20,8 +20,9 @@ type bulkSend struct {
 	capacity uint32 // of OPEN
 	meta     []byte // of what opens a call; nil: none
 	accept   wire.Accept
-	stream   *RawStream // of a message of a stream, else nil
-	release  func()     // of a response: gives its memory back; else nil
+	stream   *RawStream         // of a message of a stream, else nil
+	release  func()             // of a response: gives its memory back; else nil
+	later    *inFifo[*bulkSend] // where it waits to begin; guarded by writer.mu
 
 	// mu is held for the copy of a fragment, so that a caller who gives up
 	// waits no longer than that for its memory.
@@ -69,8 +70,9 @@ func (b *bulkSend) fill(bt *batch, l layout, now int64, _ int) (paced int, more 
 func (b *bulkSend) part(bt *batch, l layout, now int64) (paced int, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.kind == kindRequest && !b.begun && b.deadline != 0 && b.deadline <= now {
+	if b.kind == kindRequest && !b.begun && !b.dropped && b.deadline != 0 && b.deadline <= now {
 		b.dropped = true
+		bt.late = append(bt.late, b.id)
 	}
 	n := min(maxSmall, len(b.data)-b.off, b.allowed()-b.off)
 	if n == b.size && b.parts {

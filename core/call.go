@@ -10,6 +10,9 @@ import (
 // errTimeout is the end of a call by its own time-out option.
 var errTimeout = fmt.Errorf("%w (time-out of the call)", context.DeadlineExceeded)
 
+// errOverdue is the end of a call by the deadline of its context, which has not ended.
+var errOverdue = fmt.Errorf("%w (its context has a deadline that is over, and has not ended)", context.DeadlineExceeded)
+
 // result is what became of a call.
 type result struct {
 	resp    []byte
@@ -135,9 +138,10 @@ func (s *session) tableError(err error) error {
 // send queues the request, waiting for room while output is over its limit. It
 // returns when the request is queued or the call is over.
 func (s *session) send(ctx context.Context, sl *slot, r *outRequest) {
+	var p *place
 	for {
-		how, wait := s.w.appendRequest(sl, s.side, r)
-		switch how {
+		var how queued
+		switch how, p = s.w.appendRequest(sl, s.side, r, p); how {
 		case queuedFull:
 		case queuedShut:
 			if s.calls.claim(sl) {
@@ -148,10 +152,12 @@ func (s *session) send(ctx context.Context, sl *slot, r *outRequest) {
 			return
 		}
 		select {
-		case <-wait:
+		case <-p.wake:
 		case <-ctx.Done():
+			s.w.leave(p)
 			return
 		case <-sl.token:
+			s.w.leave(p)
 			// Claimed while waiting: hand the token back for await.
 			sl.token <- struct{}{}
 			return

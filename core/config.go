@@ -108,7 +108,9 @@ type Config struct {
 	// read takes no place from others. Default 10 000.
 	MaxHandlersTotal int
 	// MaxOutput is the number of bytes queued for one peer above which callers
-	// wait, each with its own context. Messages over 32 KiB do not count: they
+	// wait, each with its own context. They go on in the order in which they came, but
+	// messages of up to 4 KiB, and those of [PriorityHigh], do not wait for all larger
+	// ones that came before. Messages over 32 KiB do not count: they
 	// are sent in parts from the memory that they are in. A peer that does not
 	// read can so hold up to MaxHandlers results. Default 8 MiB.
 	MaxOutput int

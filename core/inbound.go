@@ -102,7 +102,7 @@ func (s *session) giveUp(c *cell, err error) {
 	}
 	// Nobody but the reader puts another context there.
 	if ctx != nil && c.ctx.CompareAndSwap(ctx, nil) {
-		s.w.giveUp(ctx.response.Load())
+		s.w.giveUp(ctx)
 		if st := ctx.stream.Load(); st != nil {
 			st.lose(err)
 		}

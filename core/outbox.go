@@ -162,8 +162,8 @@ func (st *RawStream) sendLarge(b *bulkSend) error {
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	// A payload whose time was over before it could be written ends the stream: who
-	// does so is about to.
+	// A payload whose time was over before it could be written ends the stream: its
+	// context or tooLate is about to.
 	for o.large == b || (o.cut || b.open && !b.sent()) && !st.over {
 		st.waitOut()
 	}
@@ -343,7 +343,7 @@ func (st *RawStream) takeBack() (wire.CallID, bool) {
 
 // fill is a turn of the stream. It is for the writer's goroutine.
 func (st *RawStream) fill(bt *batch, l layout, now int64, quota int) (paced int, more bool) {
-	large, ok := st.takeOut(now)
+	large, ok := st.takeOut(bt, now)
 	switch {
 	case !ok:
 	case large != nil:
@@ -356,7 +356,7 @@ func (st *RawStream) fill(bt *batch, l layout, now int64, quota int) (paced int,
 
 // takeOut moves queued frames to the writer, or returns the large message that is
 // next. ok is false if there is nothing to send.
-func (st *RawStream) takeOut(now int64) (large *bulkSend, ok bool) {
+func (st *RawStream) takeOut(bt *batch, now int64) (large *bulkSend, ok bool) {
 	o := &st.out
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -371,7 +371,8 @@ func (st *RawStream) takeOut(now int64) (large *bulkSend, ok bool) {
 	if !o.opened {
 		if o.deadline != 0 {
 			if o.deadline <= now {
-				o.cut = true // its time was over before it could be written
+				o.cut = true
+				bt.late = append(bt.late, st.id)
 				return nil, false
 			}
 			wire.SetTimeout(o.buf.b, wire.Micros(time.Duration(o.deadline-now)))

@@ -65,11 +65,11 @@ func TestOpenTooLate(t *testing.T) {
 		synctest.Wait()
 		st := s.calls.streams()[0]
 		// The writer comes first.
-		large, ok := st.takeOut(deadline)
+		var bt batch
+		large, ok := st.takeOut(&bt, deadline)
 		if !ok {
 			t.Fatal("there is no turn")
 		}
-		var bt batch
 		large.part(&bt, s.layout, deadline)
 		st.endTurn(large)
 		if res := <-opened; res.outcome != OutcomeNotSent || !errors.Is(res.err, context.DeadlineExceeded) {

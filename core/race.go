@@ -209,8 +209,9 @@ var errDialGone = errors.New("the transport did not return from Dial, but called
 
 // dial dials by one transport, on a goroutine of its own: that is all that
 // runtime.Goexit in a transport of the user's ends.
-func (r *race) dial(ctx context.Context, rank int) (tc transport.Conn, err error) {
-	err = errDialGone
+func (r *race) dial(ctx context.Context, rank int) (transport.Conn, error) {
+	var tc transport.Conn
+	err := errDialGone
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

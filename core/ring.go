@@ -34,9 +34,10 @@ type bulkClass struct {
 	levels [priorities]ring
 	rounds uint64 // of turns that were taken
 	pace   pace
-	lane   bool               // beside the first one
-	begun  [kinds][]*bulkSend // of which the peer has not said yet that it has memory
-	later  [kinds][]*bulkSend // that begin after those
+	lane   bool                               // beside the first one
+	begun  [kinds][]*bulkSend                 // of which the peer has not said yet that it has memory
+	later  [kinds][priorities]fifo[*bulkSend] // that begin after those
+	begins uint64                             // choices between those
 
 	waiting atomic.Int32 // how many messages have begun so; also read without the lock
 }
@@ -66,8 +67,9 @@ func (k *bulkClass) empty() bool {
 // ready reports whether something can be sent.
 func (k *bulkClass) ready() bool { return !k.empty() && k.pace.room() > 0 }
 
-// firstInRound is the priority that goes first in each of eight rounds. Nothing
-// starves, though a round may serve one source alone.
+// firstInRound is the priority that goes first in each of eight rounds, before the
+// others from the highest to the lowest. Nothing starves, though a round may serve one
+// source alone.
 var firstInRound = [8]Priority{
 	PriorityHigh, PriorityHigh, PriorityHigh, PriorityNormal, PriorityHigh, PriorityHigh, PriorityNormal, PriorityLow,
 }
@@ -125,64 +127,11 @@ func (k *bulkClass) remove(src source) {
 	}
 }
 
-// announce lets a message begin, or makes it wait until fewer messages of its
-// kind wait for the peer's memory.
-func (k *bulkClass) announce(b *bulkSend) {
-	most := maxUngranted
-	if k.lane {
-		most = maxUngrantedOnLane
-	}
-	switch {
-	case b.isGranted():
-		b.allow()
-	case len(k.begun[b.kind]) < most:
-		b.allow()
-		k.begun[b.kind] = append(k.begun[b.kind], b)
-		k.waiting.Add(1)
-	default:
-		k.later[b.kind] = append(k.later[b.kind], b)
-	}
-}
-
-// forget ends the waiting of a message for the peer's memory, and lets the next
-// begin.
-func (k *bulkClass) forget(b *bulkSend) {
-	if i := slices.Index(k.later[b.kind], b); i >= 0 {
-		k.later[b.kind] = slices.Delete(k.later[b.kind], i, i+1)
-		return
-	}
-	i := slices.Index(k.begun[b.kind], b)
-	if i < 0 {
-		return
-	}
-	k.begun[b.kind] = slices.Delete(k.begun[b.kind], i, i+1)
-	k.waiting.Add(-1)
-	if len(k.later[b.kind]) > 0 {
-		next := k.later[b.kind][0]
-		k.later[b.kind] = slices.Delete(k.later[b.kind], 0, 1)
-		k.announce(next)
-		k.resume(next)
-	}
-}
-
 // resume schedules the message again after something that it waited for.
 func (k *bulkClass) resume(b *bulkSend) {
 	if src := b.source(); src.rouse() {
 		k.add(src)
 	}
-}
-
-// ungranted finds the oldest message of a call that waits for the peer's memory.
-func (k *bulkClass) ungranted(id wire.CallID) *bulkSend {
-	// A stream's payload comes before its messages.
-	for kd := range k.begun {
-		for _, b := range k.begun[kd] {
-			if b.id == id {
-				return b
-			}
-		}
-	}
-	return nil
 }
 
 // schedule puts a source into the ring that was marked as scheduled.
@@ -323,11 +272,12 @@ func (w *writer) discard(b *bulkSend) (unsent bool) {
 	return unsent
 }
 
-// giveUp ends the sending of a large message whose call is over, if b is one, and
-// lets those look again who wait for room with answers of that kind.
-func (w *writer) giveUp(b *bulkSend) {
+// giveUp ends the sending of the answer to a call that is over: of b if it is large,
+// or else whoever waits for room with it looks again.
+func (w *writer) giveUp(call *callContext) {
+	b := call.response.Load()
 	w.mu.Lock()
-	w.room.happened()
+	w.room.lookAgain(call)
 	if b == nil {
 		w.mu.Unlock()
 		return
@@ -357,8 +307,10 @@ func (k *bulkClass) recall(turns []source, ids []wire.CallID) []wire.CallID {
 	for i := range k.levels {
 		all = append(append(all, k.levels[i].fresh...), k.levels[i].old...)
 	}
-	for _, b := range k.later[kindRequest] {
-		all = append(all, b.source())
+	for prio := range priorities {
+		for b := range k.later[kindRequest][prio].all() {
+			all = append(all, b.source())
+		}
 	}
 	for _, src := range all {
 		if id, ok := src.takeBack(); ok {
@@ -381,8 +333,14 @@ func (k *bulkClass) close() (held []*bulkSend) {
 		k.levels[i] = ring{}
 	}
 	for kd := range k.begun {
-		held = append(append(held, k.begun[kd]...), k.later[kd]...)
-		k.begun[kd], k.later[kd] = nil, nil
+		held = append(held, k.begun[kd]...)
+		for prio := range priorities {
+			for b := range k.later[kd][prio].all() {
+				b.later = nil
+				held = append(held, b)
+			}
+		}
+		k.begun[kd], k.later[kd] = nil, [priorities]fifo[*bulkSend]{}
 	}
 	k.waiting.Store(0)
 	return held

@@ -136,9 +136,13 @@ func (c *inCall) abandoned() bool { return c.cell.ctx.Load() != c.ctx || c.s.end
 // respond queues a result in one frame, or why there is none, waiting for room
 // unless it is inline.
 func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
+	var p *place
 	for {
-		wait := c.s.w.appendAnswer(c, result, failed, inline)
-		if wait == nil || c.abandoned() {
+		if p = c.s.w.appendAnswer(c, result, failed, inline, p); p == nil {
+			return
+		}
+		if c.abandoned() {
+			c.s.w.leave(p)
 			return
 		}
 		if !c.over {
@@ -153,7 +157,7 @@ func (c *inCall) respond(result []byte, failed *failedAnswer, inline bool) {
 			c.handlerOver()
 		}
 		select {
-		case <-wait:
+		case <-p.wake:
 		case <-c.s.done:
 		}
 	}

@@ -27,6 +27,7 @@ type slot struct {
 	partial    *assembly // a response in parts
 	pending    bool
 	catalogue  bool // the response is one
+	overdue    bool // deadline is set by tooLate
 
 	gone    bool    // the call ended before its request was queued; guarded by writer.mu
 	outcome Outcome // written as resp is
@@ -35,7 +36,8 @@ type slot struct {
 	// because its time was over before it could be written.
 	late atomic.Uint32
 
-	// Written by the caller before the slot is pending, read by its claimer.
+	// Written by the caller before the slot is pending, and deadline by tooLate while it
+	// is; read by its claimer.
 	deadline int64 // of the time-out option, in the manager's clock; 0: none
 	dst      []byte
 	stream   *RawStream // if the call is one
@@ -86,7 +88,7 @@ func (t *callTable) get(dst []byte, deadline int64, st *RawStream) (*slot, error
 	}
 	sl := t.free[len(t.free)-1]
 	t.free = t.free[:len(t.free)-1]
-	sl.dst, sl.deadline, sl.stream = dst, deadline, st
+	sl.dst, sl.deadline, sl.stream, sl.overdue = dst, deadline, st, false
 	sl.generation++
 	if st != nil {
 		st.slot, st.id = sl, sl.id(t.side)
@@ -270,14 +272,22 @@ func (t *callTable) setPartial(id wire.CallID, a *assembly) bool {
 	return true
 }
 
-// tooLate notes that the request of a call was not written.
-func (t *callTable) tooLate(id wire.CallID) {
+// tooLate notes that the request of a call was not written, and makes end its
+// deadline unless it has an earlier one. It reports whether it did.
+func (t *callTable) tooLate(id wire.CallID, end int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	// Whether or not it is pending: who gives it up right now asks too.
-	if t.latest(id.Slot()) == id.Generation() && int64(id.Slot()) < int64(len(t.slots)) {
-		t.slots[id.Slot()].late.Store(id.Generation())
+	if int64(id.Slot()) >= int64(len(t.slots)) || t.latest(id.Slot()) != id.Generation() {
+		return false
 	}
+	sl := t.slots[id.Slot()]
+	// Whether or not it is pending: who gives it up right now asks too.
+	sl.late.Store(sl.generation)
+	if !sl.pending || sl.deadline != 0 && sl.deadline <= end {
+		return false
+	}
+	sl.deadline, sl.overdue = end, true
+	return true
 }
 
 // inProgress is what the reader needs to know of a pending call.

@@ -114,7 +114,7 @@ func TestIdsAfterSlotsWereLetGo(t *testing.T) {
 			if !table.opened(id) {
 				t.Fatalf("round %d: the id %v does not count as opened", round, id)
 			}
-			table.tooLate(id) // the writer may say so after its caller has gone
+			table.tooLate(id, 1) // the writer may say so after its caller has gone
 		}
 		if next := wire.MakeCallID(uint32(round)+2, keptSlots+1, 0); table.opened(next) {
 			t.Errorf("round %d: the id %v counts as opened", round, next)

@@ -35,7 +35,7 @@ type writer struct {
 	lanes   uint64 // that were opened
 	notices uint64 // times that the peer was to be told of lanes
 	held    bool   // nothing is written yet: the peer does not know of the lane
-	room    event  // there is room again
+	room    roomQueue
 	running bool
 	parked  bool   // the goroutine waits for wake
 	linger  bool   // it parks when there is nothing to do, else it ends
@@ -81,26 +81,21 @@ const (
 	queuedShut        // no more requests are taken
 )
 
-// appendRequest queues a request. It returns a channel to wait on if there is no
-// room.
-func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-chan struct{}) {
+// appendRequest queues a request. If there is no room it returns the place to wait
+// in, and is called again with that.
+func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest, p *place) (queued, *place) {
 	w.mu.Lock()
-	switch {
-	case sl.gone:
+	if how := w.takes(sl); how != queuedYes {
+		w.vacate(p)
 		w.mu.Unlock()
-		return queuedOver, nil
-	case w.shut != 0:
-		w.mu.Unlock()
-		return queuedShut, nil
-	case w.closed:
-		w.mu.Unlock()
-		return queuedOver, nil
-	case w.unsent > w.s.maxOutput:
-		wait := w.room.next()
-		w.mu.Unlock()
-		return queuedFull, wait
+		return how, nil
 	}
-	if r.weight(len(r.payload)) > maxSmall || r.prio == PriorityLow {
+	n := r.frameSize()
+	if p = w.enter(p, n, r.prio, nil); p != nil {
+		w.mu.Unlock()
+		return queuedFull, p
+	}
+	if n == 0 {
 		sl.bulk = &bulkSend{
 			id: sl.id(side), kind: kindRequest, prio: r.prio, handler: r.handler, deadline: r.deadline, meta: r.meta, accept: r.accept,
 		}
@@ -108,7 +103,7 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 		w.bulk.announce(sl.bulk)
 		w.bulk.resume(sl.bulk)
 	} else {
-		w.open(wire.RequestOverhead + wire.MetadataSize(r.meta) + len(r.payload))
+		w.open(n)
 		at := len(w.small.buf)
 		sl.sent = outPosition{w.small.seq, at}
 		w.small.buf = wire.AppendRequest(w.small.buf, sl.id(side), r.handler, uint64(r.deadline), r.prio.flag(), r.payload)
@@ -120,6 +115,19 @@ func (w *writer) appendRequest(sl *slot, side uint8, r *outRequest) (queued, <-c
 	}
 	w.kick(true)
 	return queuedYes, nil
+}
+
+// takes is whether a request is taken, and why not. w.mu is held.
+func (w *writer) takes(sl *slot) queued {
+	switch {
+	case sl.gone:
+		return queuedOver
+	case w.shut != 0:
+		return queuedShut
+	case w.closed:
+		return queuedOver
+	}
+	return queuedYes
 }
 
 // recall takes back every request of which nothing was given to the link, and
@@ -139,7 +147,7 @@ func (w *writer) recall() (ids []wire.CallID) {
 	}
 	ids = w.small.recall(w.s.layout, ids)
 	ids = w.bulk.recall(w.turns, ids)
-	w.room.happened()
+	w.room.lookAgain(nil)
 	w.mu.Unlock()
 	return ids
 }
@@ -198,6 +206,15 @@ type outRequest struct {
 	accept   wire.Accept
 }
 
+// frameSize is about how many bytes of small frames the request takes: none if it is
+// sent in turns.
+func (r *outRequest) frameSize() int {
+	if r.weight(len(r.payload)) > maxSmall || r.prio == PriorityLow {
+		return 0
+	}
+	return wire.RequestOverhead + wire.MetadataSize(r.meta) + len(r.payload)
+}
+
 // retract ends the sending of a request whose call is over. It reports whether
 // nothing of the request was, or will be, given to the link. Otherwise a RESET
 // with the code follows it.
@@ -226,19 +243,24 @@ func (w *writer) retract(sl *slot, side uint8, code wire.Code) (unsent bool) {
 }
 
 // appendAnswer queues the result of a handler that fits into one frame, or why
-// it failed. It returns a channel to wait on if there is no room and force is
-// not set.
-func (w *writer) appendAnswer(c *inCall, result []byte, failed *failedAnswer, force bool) (wait <-chan struct{}) {
+// it failed. If there is no room, and force is not set, it returns the place to wait
+// in, and is called again with that.
+func (w *writer) appendAnswer(c *inCall, result []byte, failed *failedAnswer, force bool, p *place) *place {
+	n := wire.HeaderSize + len(result)
+	if failed != nil {
+		n = wire.StatusSize(failed.Status)
+	}
 	w.mu.Lock()
-	if w.unsent > w.s.maxOutput && !force && !w.closed {
-		wait = w.room.next()
-		w.mu.Unlock()
-		return wait
+	if !force {
+		if p = w.enter(p, n, c.prio, c.ctx); p != nil {
+			w.mu.Unlock()
+			return p
+		}
 	}
 	if failed != nil {
 		w.appendStatus(failed.typ, c.id, failed.Status)
 	} else {
-		w.open(wire.HeaderSize + len(result))
+		w.open(n)
 		at := len(w.small.buf)
 		w.small.buf = wire.AppendResponse(w.small.buf, c.id, result)
 		c.how.mark(w.small.buf, at)
@@ -281,13 +303,6 @@ func (w *writer) appendStatus(t wire.Type, id wire.CallID, st wire.Status) {
 	at := len(w.small.buf)
 	w.small.buf = wire.AppendStatus(w.small.buf, t, id, st)
 	w.appended(at)
-}
-
-// full reports whether output is over its limit.
-func (w *writer) full() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.unsent > w.s.maxOutput
 }
 
 // kick makes sure that the goroutine sees what was appended, and releases mu.
@@ -335,7 +350,7 @@ func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true
 	held := w.bulk.close()
-	w.room.happened()
+	w.room.lookAgain(nil)
 	if w.parked {
 		w.parked = false
 		w.wake <- struct{}{}
@@ -453,9 +468,7 @@ func (w *writer) nothing() bool {
 func (w *writer) settle() {
 	w.unsent -= w.spare.bytes
 	w.writes++
-	if w.unsent <= w.s.maxOutput/2 {
-		w.room.happened()
-	}
+	w.admit()
 	w.spare.reset(keepBatch)
 	if w.closed {
 		return // run looks after the turns
@@ -494,11 +507,12 @@ func (w *writer) seal() {
 		now = w.s.m.now()
 	}
 	l := w.s.layout
-	calls := &w.s.calls
-	w.frames = w.ctl.seal(l, now, calls, w.frames[:0])
-	w.frames = w.spare.seal(l, now, calls, w.frames)
+	w.frames = w.ctl.seal(l, now, w.frames[:0])
+	w.frames = w.spare.seal(l, now, w.frames)
+	w.s.tooLate(w.spare.late, now)
 	if len(w.turns) > 0 {
 		w.fillTurns(l, now)
-		w.frames = w.part.seal(l, now, calls, w.frames)
+		w.frames = w.part.seal(l, now, w.frames)
+		w.s.tooLate(w.part.late, now)
 	}
 }

@@ -398,3 +398,48 @@ func TestLateRequestsAreNotSent(t *testing.T) {
 		c.CheckLedger()
 	})
 }
+
+// pastDeadline is a context that has not ended at its deadline, as one that was made
+// before the wall clock was set forward.
+type pastDeadline struct{ context.Context }
+
+func (pastDeadline) Deadline() (time.Time, bool) { return time.Now().Add(-time.Second), true }
+
+// TestDeadlineThatItsContextDoesNotKeep makes calls, and opens streams, whose deadline
+// is over although their context has not ended. They are not sent, and say so soon. They
+// used to wait for their context, since nobody else knew (F8).
+func TestDeadlineThatItsContextDoesNotKeep(t *testing.T) {
+	lab.InBubbles(t, func(t *testing.T, l *lab.Link) {
+		c := l.Cluster(t, 2, coretest.WithHandlers(func(_ int, m *core.Manager) error {
+			return m.HandleStreamFunc("stream", func(context.Context, []byte, *core.RawStream) error { return nil })
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		for _, to := range []int{1, 0} {
+			for _, size := range []int{10, 100_000} {
+				for _, opts := range [][]core.CallOption{nil, {core.WithTimeout(time.Minute)}, {core.WithPriority(core.PriorityLow)}} {
+					began := time.Now()
+					_, err := c.Conn(0, to).Request(pastDeadline{ctx}, "echo", make([]byte, size), opts...)
+					wantOverdue(t, fmt.Sprintf("a call of %d bytes to %d with %v", size, to, opts), began, err)
+					began = time.Now()
+					st, err := c.Conn(0, to).OpenStream(pastDeadline{ctx}, "stream", make([]byte, size), opts...)
+					if err == nil {
+						_, err = st.Recv(nil)
+					}
+					wantOverdue(t, fmt.Sprintf("a stream opened with %d bytes to %d with %v", size, to, opts), began, err)
+				}
+			}
+			lab.MustCall(t, c.Conn(0, to), "echo", []byte("x"))
+		}
+	})
+}
+
+func wantOverdue(t *testing.T, what string, began time.Time, err error) {
+	t.Helper()
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("%s returned after %v", what, d)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) || core.OutcomeOf(err) != core.OutcomeNotSent {
+		t.Errorf("%s returned %v, outcome %v; want the end of its deadline, not sent", what, err, core.OutcomeOf(err))
+	}
+}

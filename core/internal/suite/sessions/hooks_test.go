@@ -42,7 +42,6 @@ func TestCloseFromDial(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			made, closed := make(chan *core.Manager, 1), make(chan error, 1)
 			m, err := core.NewManager(core.Config{
 				Cluster: "c", Local: core.Node{Name: "a", Addr: "127.0.0.1:0"}, Peers: []core.Node{{Name: "b", Addr: "127.0.0.1:1"}},
