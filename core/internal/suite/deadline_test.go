@@ -119,6 +119,7 @@ func TestDeadlineOfWhatTakesLong(t *testing.T) {
 				time.Sleep(limit - time.Second)
 				c.Silence(0, 1) // no RESET comes
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if after := began.Sub(start); after < limit/2 || after > limit {
 					t.Fatalf("the handler began %v after the call, want most of its %v later", after, limit)
 				}
