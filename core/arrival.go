@@ -147,6 +147,7 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 		}
 		return nil
 	}
+	s.in.arrived.Add(uint64(len(part)))
 	if whole, err := a.add(part); !whole {
 		return err
 	}

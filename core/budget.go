@@ -358,16 +358,6 @@ func (a *assembly) add(part []byte) (whole bool, err error) {
 	return need == a.size, nil
 }
 
-// arrived is how much of the message is there.
-func (a *assembly) arrived() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.mem == nil {
-		return 0
-	}
-	return len(a.mem.b) - a.base
-}
-
 func (a *assembly) isGranted() bool {
 	if a.budget == nil {
 		return true

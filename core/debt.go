@@ -12,12 +12,10 @@ import (
 // bring. Handlers, and calls of this node, may take as long as they like; a peer that says
 // no more than that it lives must not.
 type debt struct {
-	fence    bool   // it has not answered the ping behind GOAWAY
-	requests int    // of which it has not sent all
-	answers  int    // of handlers that have returned, which it does not take
-	lanes    int    // that it has opened, by its word, and not closed, or not brought
-	bytes    uint64 // of those requests and of bulk, that have come or were read so far
-	writes   uint64 // so far, if something waits for one; else 0
+	fence    bool // it has not answered the ping behind GOAWAY
+	requests int  // of which it has not sent all
+	answers  int  // of handlers that have returned, which it does not take
+	lanes    int  // that it has opened, by its word, and not closed, or not brought
 }
 
 // debt returns what the peer owes to a session. alone is false if something else is
@@ -38,9 +36,6 @@ func (s *session) debt() (d debt, alone bool) {
 			}
 		}
 		alone = alone && busy <= 0
-		read, writes := l.w.progress()
-		d.bytes += read
-		d.writes += writes
 	}
 	return d, alone
 }
@@ -50,7 +45,6 @@ func (s *session) debt() (d debt, alone bool) {
 func (d *debt) addCall(c *cell) int {
 	if a := c.partial.Load(); a != nil && a.isGranted() { // else it waits for memory of ours
 		d.requests++
-		d.bytes += uint64(a.arrived())
 		return 1
 	}
 	if ctx := c.ctx.Load(); ctx != nil && !ctx.runs() {
@@ -67,11 +61,6 @@ func (d *debt) parts() int {
 		n++
 	}
 	return n
-}
-
-// lessThan reports whether the peer has done anything since it owed more.
-func (d *debt) lessThan(before *debt) bool {
-	return d.parts() < before.parts() || d.bytes > before.bytes || d.writes > before.writes
 }
 
 // err is why a session ends whose peer owes that.
@@ -99,8 +88,30 @@ var (
 
 // debtor is what is known of a peer that owes. It belongs to the tick of the keep-alive.
 type debtor struct {
-	debt  debt  // when it last became less
-	since int64 // when that was seen, manager's clock; 0: nothing is owed, or something else is waited for too
+	parts int   // of its debt, the fewest so far
+	since int64 // when it has last done anything, manager's clock; 0: nothing is owed, or something else is waited for too
+	seen  progress
+}
+
+// progress is what a peer has done on one lane so far.
+type progress struct {
+	arrived uint64 // bytes of requests in parts
+	read    uint64 // bytes of bulk, by its word
+	writes  uint64 // that are over, as far as something small, or a ping, waits for one
+}
+
+// moved reports whether the peer has done anything since the last tick. Each lane is looked
+// at by itself: what was done on one that is closed is no debt of those that are left.
+func (s *session) moved() (any bool) {
+	lanes, _ := s.lanes.opened()
+	for _, l := range append(lanes, s) {
+		now := progress{arrived: l.in.arrived.Load()}
+		now.read, now.writes = l.w.progress()
+		seen := &l.debtor.seen
+		any = any || now.arrived > seen.arrived || now.read > seen.read || now.writes > seen.writes
+		*seen = progress{now.arrived, now.read, max(now.writes, seen.writes)}
+	}
+	return any
 }
 
 // dun ends the session if this side wants to, and waits for nothing but its peer, which
@@ -112,13 +123,16 @@ func (s *session) dun(now int64) time.Duration {
 	if s.fence.Load() == 0 {
 		return math.MaxInt64
 	}
+	moved := s.moved()
 	d, alone := s.debt() // before quiet, which may ask for something more to be written
-	switch {
+	switch parts := d.parts(); {
 	case !alone, s.quiet():
 		b.since = 0
 		return math.MaxInt64
-	case b.since == 0, d.lessThan(&b.debt), s.alive.late(now) != 0:
-		b.debt, b.since = d, now
+	case b.since == 0:
+		b.parts, b.since = parts, now
+	case moved, parts < b.parts, s.alive.late(now) != 0:
+		b.parts, b.since = min(parts, b.parts), now
 	}
 	patience := s.m.cfg.KeepAlive + s.m.cfg.KeepAliveTimeout
 	if waited := time.Duration(now - b.since); waited < patience {

@@ -24,6 +24,8 @@ type inbound struct {
 	last   *RawStream // that a frame was for
 	paced  uint64     // bytes of bulk that were read
 	marked bool       // the peer has asked how many
+
+	arrived atomic.Uint64 // bytes of requests in parts
 }
 
 // cellsPerChunk is small, for one chunk stays with an idle session, and with a lane.
