@@ -114,6 +114,7 @@ func (m *Manager) decodes(codec, dict uint8) bool {
 
 // refuse answers a call whose handler will not run.
 func (s *session) refuse(id wire.CallID, err error) {
+	s.in.refused.Add(1)
 	s.w.answer(wire.TypeRefused, id, refusedStatus(err))
 }
 
@@ -147,7 +148,7 @@ func (s *session) onRequestPart(id wire.CallID, part []byte) error {
 		}
 		return nil
 	}
-	s.in.arrived.Add(uint64(len(part)))
+	s.peer.bulk.Add(uint64(len(part)))
 	if whole, err := a.add(part); !whole {
 		return err
 	}

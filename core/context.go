@@ -201,6 +201,12 @@ func (c *callContext) runs() bool {
 	return st == nil || !st.returned
 }
 
+// answered reports whether the handler has returned and a large answer, or what its stream
+// has left, is on its way.
+func (c *callContext) answered() bool {
+	return !c.runs() && (c.response.Load() != nil || c.stream.Load() != nil)
+}
+
 func (c *callContext) swap(old, next *contextState) bool {
 	if !c.state.CompareAndSwap(old, next) {
 		return false

@@ -14,7 +14,7 @@ import (
 type debt struct {
 	fence    bool // it has not answered the ping behind GOAWAY
 	requests int  // of which it has not sent all
-	answers  int  // of handlers that have returned, which it does not take
+	answers  int  // that are on their way, which it does not take
 	lanes    int  // that it has opened, by its word, and not closed, or not brought
 }
 
@@ -35,6 +35,9 @@ func (s *session) debt() (d debt, alone bool) {
 				busy -= d.addCall(&chunk[i])
 			}
 		}
+		waiting := l.w.answersInLine()
+		d.answers += waiting
+		busy -= waiting
 		alone = alone && busy <= 0
 	}
 	return d, alone
@@ -47,7 +50,7 @@ func (d *debt) addCall(c *cell) int {
 		d.requests++
 		return 1
 	}
-	if ctx := c.ctx.Load(); ctx != nil && !ctx.runs() {
+	if ctx := c.ctx.Load(); ctx != nil && ctx.answered() {
 		d.answers++
 		return 1
 	}
@@ -88,30 +91,34 @@ var (
 
 // debtor is what is known of a peer that owes. It belongs to the tick of the keep-alive.
 type debtor struct {
-	parts int   // of its debt, the fewest so far
-	since int64 // when it has last done anything, manager's clock; 0: nothing is owed, or something else is waited for too
-	seen  progress
+	parts int    // of its debt, the fewest so far
+	since int64  // when it has last done anything, manager's clock; 0: nothing is owed, or something else is waited for too
+	bulk  uint64 // usage.bulk at the last tick
+	small smallProgress
 }
 
-// progress is what a peer has done on one lane so far.
-type progress struct {
-	arrived uint64 // bytes of requests in parts
-	read    uint64 // bytes of bulk, by its word
-	writes  uint64 // that are over, as far as something small, or a ping, waits for one
+// smallProgress is what has come of small frames, and of pings, on one lane.
+type smallProgress struct {
+	writes  uint64 // that are over, the last time that something waited for one
+	refused uint64 // requests
 }
 
-// moved reports whether the peer has done anything since the last tick. Each lane is looked
-// at by itself: what was done on one that is closed is no debt of those that are left.
-func (s *session) moved() (any bool) {
+// moved reports whether the peer has done anything since the last tick. What it provokes
+// itself, by requests that are refused, is no reason to wait for it.
+func (s *session) moved() bool {
+	bulk := s.peer.bulk.Load()
+	moved := bulk > s.debtor.bulk
+	s.debtor.bulk = bulk
 	lanes, _ := s.lanes.opened()
 	for _, l := range append(lanes, s) {
-		now := progress{arrived: l.in.arrived.Load()}
-		now.read, now.writes = l.w.progress()
-		seen := &l.debtor.seen
-		any = any || now.arrived > seen.arrived || now.read > seen.read || now.writes > seen.writes
-		*seen = progress{now.arrived, now.read, max(now.writes, seen.writes)}
+		now, seen := smallProgress{refused: l.in.refused.Load()}, &l.debtor.small
+		if writes, waits := l.w.progress(); waits {
+			moved = moved || writes > seen.writes && now.refused == seen.refused
+			now.writes = writes
+		}
+		*seen = smallProgress{max(now.writes, seen.writes), now.refused}
 	}
-	return any
+	return moved
 }
 
 // dun ends the session if this side wants to, and waits for nothing but its peer, which

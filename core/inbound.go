@@ -25,7 +25,7 @@ type inbound struct {
 	paced  uint64     // bytes of bulk that were read
 	marked bool       // the peer has asked how many
 
-	arrived atomic.Uint64 // bytes of requests in parts
+	refused atomic.Uint64 // requests
 }
 
 // cellsPerChunk is small, for one chunk stays with an idle session, and with a lane.

@@ -43,7 +43,8 @@ type usage struct {
 	windows  windows       // of streams
 	sharing  sharing       // windows that messages of streams share
 	traffic  traffic
-	notify   notifier // of changes of state: in order, also when it is added again
+	bulk     atomic.Uint64 // bytes that the peer has sent of requests in parts, or has read of bulk by its word
+	notify   notifier      // of changes of state: in order, also when it is added again
 }
 
 func (m *Manager) newUsage(name string) *usage {

@@ -246,8 +246,12 @@ func (w *writer) granted(id wire.CallID) bool {
 // cannot be.
 func (w *writer) acked(total uint64, now int64) bool {
 	w.mu.Lock()
+	before := w.bulk.pace.acked
 	ok := w.bulk.pace.ack(total, now)
 	w.unlock()
+	if ok {
+		w.s.peer.bulk.Add(total - before)
+	}
 	return ok
 }
 

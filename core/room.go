@@ -4,10 +4,10 @@ package core
 // output is under its limit. As long as anybody waits newcomers do too, or they would
 // take the room from under those who came before, for as long as there are any.
 //
-// What is small or of PriorityHigh has a line of its own, which gets as many bytes as
-// the other one while somebody waits in both: it does not wait for hundreds of large
-// messages that came before, and these wait for at most twice as long as in one line.
-// writer.mu guards it.
+// What takes little room or is of PriorityHigh has a line of its own, which gets as many
+// bytes as the other one while somebody waits in both: it does not wait for hundreds of
+// large messages that came before, and these wait for at most twice as long as in one
+// line. What is sent in turns takes none. writer.mu guards it.
 type roomQueue struct {
 	lines    [2]fifo[*place]
 	lead     int // bytes that the quick line has had beyond the other

@@ -386,15 +386,26 @@ func (w *writer) prove() (ping uint64, ok bool) {
 	return ping, true
 }
 
-// progress is how many bytes of bulk the peer has read by its word, and how many writes
-// are over if something small, or a ping, waits for one.
-func (w *writer) progress() (read, writes uint64) {
+// progress is how many writes are over, and whether something small, or a ping, waits for
+// one.
+func (w *writer) progress() (writes uint64, waits bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.unsent > 0 || w.control.ping {
-		writes = w.writes
+	return w.writes, w.unsent > 0 || w.control.ping
+}
+
+// answersInLine is how many answers wait for room.
+func (w *writer) answersInLine() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.room.lines {
+		for p := range w.room.lines[i].all() {
+			if p.call != nil {
+				n++
+			}
+		}
 	}
-	return w.bulk.pace.acked, writes
+	return n
 }
 
 func (w *writer) run() {

@@ -12,7 +12,6 @@ import (
 	"github.com/gridmux/gridmux/core/coretest"
 	"github.com/gridmux/gridmux/core/internal/lab"
 	"github.com/gridmux/gridmux/core/internal/wire"
-	"github.com/gridmux/gridmux/transport/inmem"
 )
 
 // debtPatience is how long a session that is to end waits at most for what its peer alone can
@@ -192,33 +191,6 @@ func TestSlowDebtorsAreWaitedFor(t *testing.T) {
 			t.Errorf("the connection was closed: %v", p.Ended())
 		}
 	})
-}
-
-// TestSlowPeersAreWaitedFor drains a node whose honest peer has, over a slow link, half of a
-// large request to send and then as large an answer to take, or takes an answer while an
-// idle lane is closed. What came of the request, or over that lane, used to count as
-// something to be done again, and the call was lost when patience was over (F19).
-func TestSlowPeersAreWaitedFor(t *testing.T) {
-	const size = 15 << 20
-	big := func(context.Context, []byte) ([]byte, error) { return make([]byte, size), nil }
-	for _, l := range []*lab.Link{lab.InmemLink(), lab.LanesLink()} {
-		for handler, req := range map[core.HandlerID][]byte{"echo": make([]byte, size), "big": nil} {
-			lab.Bubble(t, l.Name+", "+string(handler), func(t *testing.T) {
-				c := l.Cluster(t, 2, lab.Handle("big", big))
-				lab.MustCall(t, c.Conn(0, 1), "echo", make([]byte, size)) // where there are lanes, over one that idles then
-				c.Memory().SetConditions(inmem.Conditions{Bandwidth: 500_000})
-				called := lab.GoCall(t.Context(), c.Conn(1, 0), handler, req)
-				time.Sleep(time.Second)
-				done := lab.Go(func() error { return c.Manager(0).Shutdown(t.Context()) })
-				if r := <-called; r.Err != nil {
-					t.Errorf("the call failed: %v", r.Err)
-				}
-				if err := <-done; err != nil {
-					t.Errorf("Shutdown returned %v", err)
-				}
-			})
-		}
-	}
 }
 
 // TestHandlersOfDebtorsTakeTheirTime takes a member out while a handler runs for it: its
