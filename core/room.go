@@ -149,3 +149,17 @@ func (w *writer) admit() {
 		p.rouse()
 	}
 }
+
+// answersInLine is how many answers wait for room.
+func (w *writer) answersInLine() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.room.lines {
+		for p := range w.room.lines[i].all() {
+			if p.call != nil {
+				n++
+			}
+		}
+	}
+	return n
+}

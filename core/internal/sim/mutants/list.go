@@ -103,7 +103,7 @@ var callMutants = []mutant{
 	{
 		name: "retract-without-padding",
 		why:  "a call that is given up in the queue says that it was not sent, and is written all the same",
-		file: "core/writer.go",
+		file: "core/writerequest.go",
 		old:  "wire.Pad(b.buf[sl.sent.offset:])",
 		new:  "_ = b",
 	},
