@@ -117,6 +117,17 @@ type figureLine struct {
 	figures  map[string]float64
 }
 
+// raise makes percentiles for which there are too few calls those of the slowest one: rounded, their rank may leave
+// out one of less than a hundred.
+func (l *figureLine) raise(calls int64) {
+	if calls < leastForP99 {
+		l.figures["p99"] = l.figures["max"]
+	}
+	if calls < leastForP999 {
+		l.figures["p99.9"] = l.figures["max"]
+	}
+}
+
 // figureLines returns those of a report.
 func (r *report) figureLines() (all []figureLine) {
 	for i := range r.Cells {
@@ -126,6 +137,7 @@ func (r *report) figureLines() (all []figureLine) {
 			for name, q := range latencyQuantiles() {
 				l.figures[name] = float64(c.Latencies.ValueAtQuantile(q))
 			}
+			l.raise(c.Latencies.TotalCount())
 		}
 		all = append(all, l)
 	}
@@ -134,11 +146,13 @@ func (r *report) figureLines() (all []figureLine) {
 			continue
 		}
 		for i := range links.Results {
-			for _, l := range links.Results[i].ranking() {
-				all = append(all, figureLine{workload, l.Transport + " over " + links.Results[i].Title, map[string]float64{
-					"p50": float64(l.P50), "p90": float64(l.P90), "p99": float64(l.P99), "p99.9": float64(l.P999), "max": float64(l.Max),
-					failedFigure: float64(l.Failed) / float64(l.Calls),
-				}})
+			for _, of := range links.Results[i].ranking() {
+				l := figureLine{workload, of.Transport + " over " + links.Results[i].Title, map[string]float64{
+					"p50": float64(of.P50), "p90": float64(of.P90), "p99": float64(of.P99), "p99.9": float64(of.P999),
+					"max": float64(of.Max), failedFigure: float64(of.Failed) / float64(of.Calls),
+				}}
+				l.raise(of.Calls)
+				all = append(all, l)
 			}
 		}
 	}

@@ -77,6 +77,33 @@ func TestThresholds(t *testing.T) {
 	}
 }
 
+// TestThresholdOfFewCalls expects the slowest call to keep to a percentile for which there are too few calls, of a line
+// of any table.
+func TestThresholdOfFewCalls(t *testing.T) {
+	h := newHistogram()
+	for i := range 90 {
+		took := int64(time.Millisecond)
+		if i == 0 {
+			took = int64(time.Second)
+		}
+		_ = h.RecordValue(took)
+	}
+	line := linkLine{Transport: "quic", Calls: 90, P99: time.Millisecond, P999: time.Millisecond, Max: time.Second}
+	rep := &report{
+		Cells: []cell{{table: calls, Title: "1 caller", Transport: "wss", PerSecond: 500, Latencies: &histogram{Histogram: h}}},
+		Paced: &linkReport{Results: []linkResult{{Title: "wan", Lines: []linkLine{line}}}},
+	}
+	for _, text := range []string{"p99<5ms", "p99.9<5ms"} {
+		limit, err := parseThreshold(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rep.broken([]threshold{limit}); len(got) != 2 {
+			t.Errorf("%s: %q", text, got)
+		}
+	}
+}
+
 // TestThresholdExitCode expects the exit code to say whether a threshold was kept, and what was
 // measured to be printed either way.
 func TestThresholdExitCode(t *testing.T) {
