@@ -168,8 +168,8 @@ func (r *report) localChoice(names []string) string {
 	}
 	s := best
 	if encrypted := r.encrypted(names); len(encrypted) > 0 && !slices.Contains(encrypted, best) {
-		// One that is as fast as the best is named anyway.
-		if fastest := r.fastest(encrypted); !slices.Contains(same, fastest) {
+		// One that is as fast as the best, or may be, is named anyway.
+		if fastest := r.fastest(encrypted); !slices.Contains(same, fastest) && !slices.Contains(unclear, fastest) {
 			s += ", or of those with TLS " + fastest
 		}
 	}

@@ -237,6 +237,27 @@ func TestNoiseIsNoEquality(t *testing.T) {
 	}
 }
 
+// TestNoiseOfTheEncrypted expects a transport with TLS that windows cannot tell from the best not to be both named as
+// the one to choose and said not to be told from it.
+func TestNoiseOfTheEncrypted(t *testing.T) {
+	rep := local(t, 1, "websocket", "wss", "quic")
+	for i := range rep.Cells {
+		c := &rep.Cells[i]
+		for j := range c.Windows {
+			switch c.Transport {
+			case "wss":
+				c.Windows[j].Count = c.Windows[j].Count * []int64{2, 4, 8}[j%3] / 4
+			case "quic":
+				c.Windows[j].Count /= 4
+			}
+		}
+	}
+	got := strings.Join(rep.verdict(), "\n")
+	if !strings.Contains(got, ": websocket, from which these windows cannot tell wss; quic does ") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // TestDifferenceInFew expects a verdict about many loads to say in how many of them there is a difference,
 // for that in one may be chance.
 func TestDifferenceInFew(t *testing.T) {
